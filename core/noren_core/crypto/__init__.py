@@ -1,0 +1,1 @@
+"""Cryptographic building blocks: oblivious evaluation, sealed tables, encrypted scoring, identities."""

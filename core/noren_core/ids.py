@@ -1,0 +1,58 @@
+"""Names of companies, campaigns and seasons, and the identifiers that are aligned (docs/protocol.md §1)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+
+from noren_core.errors import DataError
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
+MAX_IDENTIFIER_BYTES = 512
+
+
+class IdentifierKind(StrEnum):
+    """What an applicant is looked up by; the student's per-company consent code is preferred."""
+
+    CONSENT_CODE = "consent-code"
+    EMAIL = "email"
+
+
+class TableKind(StrEnum):
+    """The two sealed tables of a campaign."""
+
+    TRAIN = "train"
+    SCORE = "score"
+
+
+class Purpose(StrEnum):
+    """The purposes a student can consent to here (the full enumeration is in docs/glossary.md)."""
+
+    TRAIN = "train.decline_model"
+    SCORE = "score.offer_followup"
+
+
+PURPOSE_OF_TABLE = {TableKind.TRAIN: Purpose.TRAIN, TableKind.SCORE: Purpose.SCORE}
+
+
+def parse_name(text: str, what: str) -> str:
+    """`text` if it is a valid company, campaign or season name, else DataError naming `what`.
+
+    A name is 1 to 40 characters of a-z, 0-9 and inner hyphens, so it is safe in paths, URLs and logs.
+    """
+    if not isinstance(text, str) or not _NAME.match(text):
+        raise DataError(f"{what}: expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")
+    return text
+
+
+def normalise_identifier(kind: IdentifierKind, value: str) -> bytes:
+    """The VOPRF input for one applicant: kind ‖ 0 ‖ NFKC-casefold-trim(value).
+
+    Raises:
+        DataError: if nothing is left after trimming or the result is longer than 512 bytes.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).strip().encode()
+    if not folded or len(folded) > MAX_IDENTIFIER_BYTES:
+        raise DataError(f"identifier: expected 1 to {MAX_IDENTIFIER_BYTES} bytes, got {len(folded)}")
+    return kind.value.encode() + b"\0" + folded

@@ -1,0 +1,376 @@
+"""The campaign plan: everything that is fixed before anybody computes (docs/protocol.md §4).
+
+A plan is one ledger entry, written by the platform and accepted by each company's signature over its
+hash. What a plan does not say cannot vary: a client takes its differential-privacy parameters from the
+plan it accepted and from its own limits, never from a message. Decimal quantities are strings, so that
+the hash of a plan is the hash of exactly these numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+from noren_core import canonical_json, ids
+from noren_core.errors import DataError
+
+MAX_COMPANIES = 200
+MAX_ROUNDS = 100
+MAX_DIMENSIONS = 128
+UNIT = "one person's deduplicated record at one company in one campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is learned: which outcome words count as 1 (declined), as 0, and which are left out."""
+
+    name: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+    def label(self, outcome: str) -> int | None:
+        """1, 0, or None for an outcome that is left out; DataError for a word outside the vocabulary."""
+        if outcome in self.positive:
+            return 1
+        if outcome in self.negative:
+            return 0
+        if outcome in self.excluded:
+            return None
+        raise DataError("outcome: expected a word of the plan's vocabulary, got another")
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every outcome word that may appear in a company's file, sorted."""
+        return tuple(sorted((*self.positive, *self.negative, *self.excluded)))
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The rounds: full-batch gradient descent on a linear head with clipped, noised, integer sums.
+
+    The head after round r is w ← w - learning_rate · (G / (grid · normaliser) + weight_decay · w), on
+    integers; the released head is the mean of the iterates from round `average_from` on. `normaliser`
+    is public and never the true number of rows (adding or removing one person would change it).
+    """
+
+    rounds: int
+    learning_rate: Fraction
+    weight_decay: Fraction
+    average_from: int
+    clipping_norm: Fraction
+    grid: int
+    noise_multiplier: str
+    placement: str
+    tolerated: int
+    normaliser: int
+    epsilon: str
+    delta: str
+    deadline_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowRelease:
+    """The sealed training rows: dimensions, clip, integer scale and the noise of each coordinate.
+
+    A coordinate v is released as round(v · scale) plus a discrete Gaussian of variance
+    `variance` (in squared integer units), which gives every student (`epsilon`, `delta`) against
+    replacing her row by any other of norm at most `clip`.
+    """
+
+    dimensions: int
+    clip: str
+    scale: int
+    variance: int
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The sealed scores: width of the encrypted weights and the public edges between bands."""
+
+    weight_bits: int
+    band_edges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One company of the cohort: how many evaluations it may ask for and how its batches are padded."""
+
+    company: str
+    padded_batch: int
+    evaluations: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """A campaign, complete. Construct with `from_body`, which checks every field against its bounds."""
+
+    campaign: str
+    task: Task
+    train_seasons: tuple[str, ...]
+    score_season: str
+    cohort: tuple[Member, ...]
+    minimum_cohort: int
+    threshold: int
+    training: Training
+    rows: RowRelease
+    scoring: Scoring
+    bundle_sha256: str
+
+    @property
+    def companies(self) -> tuple[str, ...]:
+        """The cohort's names, sorted."""
+        return tuple(member.company for member in self.cohort)
+
+    def member(self, company: str) -> Member:
+        """The cohort entry of `company`; DataError if it is not in the cohort."""
+        for member in self.cohort:
+            if member.company == company:
+                return member
+        raise DataError("plan: expected a company of the cohort, got another")
+
+    def to_body(self) -> dict[str, Any]:
+        """The JSON object that goes in the ledger; the inverse of `from_body`."""
+        return {
+            "campaign": self.campaign,
+            "task": {
+                "name": self.task.name,
+                "positive": list(self.task.positive),
+                "negative": list(self.task.negative),
+                "excluded": list(self.task.excluded),
+            },
+            "train_seasons": list(self.train_seasons),
+            "score_season": self.score_season,
+            "cohort": [
+                {"company": m.company, "padded_batch": m.padded_batch, "evaluations": m.evaluations}
+                for m in self.cohort
+            ],
+            "minimum_cohort": self.minimum_cohort,
+            "threshold": self.threshold,
+            "unit": UNIT,
+            "adjacency": "add_remove",
+            "training": {
+                "rounds": self.training.rounds,
+                "learning_rate": decimal_text(self.training.learning_rate),
+                "weight_decay": decimal_text(self.training.weight_decay),
+                "average_from": self.training.average_from,
+                "clipping_norm": decimal_text(self.training.clipping_norm),
+                "grid": self.training.grid,
+                "noise_multiplier": self.training.noise_multiplier,
+                "placement": self.training.placement,
+                "tolerated": self.training.tolerated,
+                "sampling": {"num": 1, "den": 1},
+                "normaliser": self.training.normaliser,
+                "epsilon": self.training.epsilon,
+                "delta": self.training.delta,
+                "deadline_seconds": self.training.deadline_seconds,
+            },
+            "rows": {
+                "dimensions": self.rows.dimensions,
+                "clip": self.rows.clip,
+                "scale": self.rows.scale,
+                "variance": self.rows.variance,
+                "epsilon": self.rows.epsilon,
+                "delta": self.rows.delta,
+            },
+            "scoring": {
+                "weight_bits": self.scoring.weight_bits,
+                "band_edges": list(self.scoring.band_edges),
+            },
+            "bundle_sha256": self.bundle_sha256,
+        }
+
+    def digest(self) -> bytes:
+        """What companies sign and every key is bound to: SHA-256 over label ‖ canonical body."""
+        return hashlib.sha256(b"noren/v1/plan\0" + canonical_json.encode(self.to_body())).digest()
+
+    @classmethod
+    def from_body(cls, body: dict[str, Any]) -> Self:
+        """The plan that `body` describes; DataError naming the first field that is out of bounds."""
+        top = _Fields(body, "plan")
+        plan = cls(
+            campaign=ids.parse_name(top.text("campaign"), "plan.campaign"),
+            task=_task(top.object("task")),
+            train_seasons=tuple(ids.parse_name(s, "plan.train_seasons") for s in top.texts("train_seasons")),
+            score_season=ids.parse_name(top.text("score_season"), "plan.score_season"),
+            cohort=tuple(_member(_Fields(m, "plan.cohort")) for m in top.list("cohort", 1, MAX_COMPANIES)),
+            minimum_cohort=top.integer("minimum_cohort", 2, MAX_COMPANIES),
+            threshold=top.integer("threshold", 2, MAX_COMPANIES),
+            training=_training(top.object("training")),
+            rows=_rows(top.object("rows")),
+            scoring=_scoring(top.object("scoring")),
+            bundle_sha256=top.text("bundle_sha256"),
+        )
+        top.expect("unit", UNIT)
+        top.expect("adjacency", "add_remove")
+        top.finish()
+        plan._verify_consistency()
+        return plan
+
+    def _verify_consistency(self) -> None:
+        names, n = self.companies, len(self.cohort)
+        if list(names) != sorted(set(names)):
+            raise DataError("plan.cohort: expected distinct companies in sorted order, got another order")
+        if not 2 * n < 3 * self.threshold <= 3 * n:
+            raise DataError(f"plan.threshold: expected more than 2/3 of {n} and at most {n}")
+        if not self.threshold <= self.minimum_cohort <= n:
+            raise DataError("plan.minimum_cohort: expected threshold <= minimum_cohort <= companies")
+        if self.training.average_from > self.training.rounds:
+            raise DataError("plan.training.average_from: expected a round of the plan, got a later one")
+        if self.training.placement == "distributed" and self.training.tolerated > n - self.minimum_cohort + n // 3:
+            raise DataError("plan.training.tolerated: expected at most dropped plus a third of the cohort")
+        if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):
+            raise DataError("plan.bundle_sha256: expected 64 lower-case hex digits")
+
+
+def decimal_text(value: Fraction) -> str:
+    """The exact decimal expansion of a fraction whose denominator divides a power of ten."""
+    for places in range(13):
+        scaled = value * 10**places
+        if scaled.denominator == 1:
+            digits = str(abs(scaled.numerator)).rjust(places + 1, "0")
+            text = digits[: len(digits) - places] + ("." + digits[len(digits) - places :] if places else "")
+            return ("-" if value < 0 else "") + text
+    raise DataError("decimal: expected at most 12 decimal places, got more")
+
+
+def parse_decimal(text: str, what: str, low: Fraction | int, high: Fraction | int) -> Fraction:
+    """The exact value of a plain decimal in its canonical spelling, low ≤ value ≤ high."""
+    whole, _, part = text.partition(".")
+    if not (whole.isascii() and whole.isdigit() and (part.isdigit() or "." not in text) and len(text) <= 24):
+        raise DataError(f"{what}: expected a plain decimal such as 0.25, got another text")
+    value = Fraction(text)
+    if decimal_text(value) != text or not low <= value <= high:
+        raise DataError(f"{what}: expected a decimal between {low} and {high} without padding zeros")
+    return value
+
+
+class _Fields:
+    """Takes fields out of a JSON object one by one and refuses what is left over."""
+
+    def __init__(self, body: Any, what: str) -> None:
+        if not isinstance(body, dict):
+            raise DataError(f"{what}: expected an object, got {type(body).__name__}")
+        self._left = dict(body)
+        self._what = what
+
+    def _take(self, name: str) -> Any:
+        if name not in self._left:
+            raise DataError(f"{self._what}.{name}: expected this field, got none")
+        return self._left.pop(name)
+
+    def text(self, name: str) -> str:
+        value = self._take(name)
+        if not isinstance(value, str) or not 0 < len(value) <= 200:
+            raise DataError(f"{self._what}.{name}: expected a text of 1 to 200 characters")
+        return value
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        value = self._take(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise DataError(f"{self._what}.{name}: expected an integer from {low} to {high}")
+        return value
+
+    def decimal(self, name: str, low: Fraction | int, high: Fraction | int) -> Fraction:
+        return parse_decimal(self.text(name), f"{self._what}.{name}", low, high)
+
+    def decimal_string(self, name: str, low: Fraction | int, high: Fraction | int) -> str:
+        return decimal_text(self.decimal(name, low, high))
+
+    def list(self, name: str, low: int, high: int) -> list[Any]:
+        value = self._take(name)
+        if not isinstance(value, list) or not low <= len(value) <= high:
+            raise DataError(f"{self._what}.{name}: expected a list of {low} to {high} items")
+        return value
+
+    def texts(self, name: str, low: int = 1) -> tuple[str, ...]:
+        items = self.list(name, low, 50)
+        if not all(isinstance(item, str) and 0 < len(item) <= 60 for item in items) or len(set(items)) != len(items):
+            raise DataError(f"{self._what}.{name}: expected distinct texts of 1 to 60 characters")
+        return tuple(items)
+
+    def object(self, name: str) -> _Fields:
+        return _Fields(self._take(name), f"{self._what}.{name}")
+
+    def expect(self, name: str, value: object) -> None:
+        if self._take(name) != value:
+            raise DataError(f"{self._what}.{name}: expected {value!r}, got another value")
+
+    def finish(self) -> None:
+        if self._left:
+            raise DataError(f"{self._what}: expected no further fields, got {len(self._left)} more")
+
+
+def _task(fields: _Fields) -> Task:
+    task = Task(
+        name=fields.text("name"),
+        positive=fields.texts("positive"),
+        negative=fields.texts("negative"),
+        excluded=fields.texts("excluded", 0),
+    )
+    fields.finish()
+    if len(set(task.vocabulary)) != len(task.vocabulary):
+        raise DataError("plan.task: expected each outcome word once, got one twice")
+    return task
+
+
+def _member(fields: _Fields) -> Member:
+    member = Member(
+        company=ids.parse_name(fields.text("company"), "plan.cohort.company"),
+        padded_batch=fields.integer("padded_batch", 1, 65535),
+        evaluations=fields.integer("evaluations", 1, 1_000_000),
+    )
+    fields.finish()
+    return member
+
+
+def _training(fields: _Fields) -> Training:
+    fields.expect("sampling", {"num": 1, "den": 1})
+    training = Training(
+        rounds=fields.integer("rounds", 1, MAX_ROUNDS),
+        learning_rate=fields.decimal("learning_rate", Fraction(1, 1000), 100),
+        weight_decay=fields.decimal("weight_decay", 0, 1),
+        average_from=fields.integer("average_from", 1, MAX_ROUNDS),
+        clipping_norm=fields.decimal("clipping_norm", Fraction(1, 100), 100),
+        grid=fields.integer("grid", 2**10, 2**20),
+        noise_multiplier=fields.decimal_string("noise_multiplier", Fraction(1, 2), 10_000),
+        placement=fields.text("placement"),
+        tolerated=fields.integer("tolerated", 0, MAX_COMPANIES),
+        normaliser=fields.integer("normaliser", 1, 10**9),
+        epsilon=fields.decimal_string("epsilon", Fraction(1, 100), 16),
+        delta=fields.decimal_string("delta", Fraction(1, 10**8), Fraction(1, 10**4)),
+        deadline_seconds=fields.integer("deadline_seconds", 5, 3600),
+    )
+    fields.finish()
+    if training.placement not in ("distributed", "local"):
+        raise DataError("plan.training.placement: expected distributed or local")
+    return training
+
+
+def _rows(fields: _Fields) -> RowRelease:
+    rows = RowRelease(
+        dimensions=fields.integer("dimensions", 1, MAX_DIMENSIONS),
+        clip=fields.decimal_string("clip", Fraction(1, 10), 100),
+        scale=fields.integer("scale", 16, 2**14),
+        variance=fields.integer("variance", 1, 2**40),
+        epsilon=fields.decimal_string("epsilon", Fraction(1, 10), 16),
+        delta=fields.decimal_string("delta", Fraction(1, 10**8), Fraction(1, 10**4)),
+    )
+    fields.finish()
+    return rows
+
+
+def _scoring(fields: _Fields) -> Scoring:
+    edges = fields.texts("band_edges")
+    values = [parse_decimal(edge, "plan.scoring.band_edges", 0, 1) for edge in edges]
+    if values != sorted(values) or len(values) > 4:
+        raise DataError("plan.scoring.band_edges: expected at most 4 ascending probabilities")
+    scoring = Scoring(weight_bits=fields.integer("weight_bits", 8, 12), band_edges=edges)
+    fields.finish()
+    if scoring.weight_bits not in (8, 12):
+        raise DataError("plan.scoring.weight_bits: expected 8 or 12")
+    return scoring

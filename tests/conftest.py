@@ -1,0 +1,54 @@
+"""Fixtures that several parties' tests share."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+_PLAN: dict[str, Any] = {
+    "campaign": "spring-2026",
+    "task": {"name": "decline", "positive": ["declined"], "negative": ["accepted"], "excluded": ["pending"]},
+    "train_seasons": ["2025"],
+    "score_season": "2026",
+    "cohort": [
+        {"company": f"company-{number}", "padded_batch": 64, "evaluations": 128} for number in range(1, 6)
+    ],
+    "minimum_cohort": 4,
+    "threshold": 4,
+    "unit": "one person's deduplicated record at one company in one campaign",
+    "adjacency": "add_remove",
+    "training": {
+        "rounds": 3,
+        "learning_rate": "2",
+        "weight_decay": "0.001",
+        "average_from": 2,
+        "clipping_norm": "2",
+        "grid": 65536,
+        "noise_multiplier": "8.5",
+        "placement": "distributed",
+        "tolerated": 1,
+        "sampling": {"num": 1, "den": 1},
+        "normaliser": 300,
+        "epsilon": "1",
+        "delta": "0.000001",
+        "deadline_seconds": 30,
+    },
+    "rows": {
+        "dimensions": 4,
+        "clip": "2.5",
+        "scale": 512,
+        "variance": 4000000,
+        "epsilon": "8",
+        "delta": "0.000001",
+    },
+    "scoring": {"weight_bits": 8, "band_edges": ["0.2", "0.4"]},
+    "bundle_sha256": "ab" * 32,
+}
+
+
+@pytest.fixture
+def plan_body() -> dict[str, Any]:
+    """A well-formed plan's body for five companies; each test gets its own copy to break."""
+    return copy.deepcopy(_PLAN)

@@ -1,0 +1,82 @@
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noren_core import canonical_json
+from noren_core.errors import DataError
+from noren_core.season.plan import CampaignPlan, decimal_text, parse_decimal
+
+
+def test_a_plan_survives_the_ledger(plan_body):
+    """Parsing and writing a plan gives the same bytes, so its hash is the hash of what was agreed."""
+    plan = CampaignPlan.from_body(plan_body)
+    assert canonical_json.encode(plan.to_body()) == canonical_json.encode(plan_body)
+    assert plan.digest() == CampaignPlan.from_body(plan.to_body()).digest()
+
+
+def test_every_field_changes_the_digest(plan_body):
+    """No field of the training part can vary without changing what the companies sign."""
+    honest = CampaignPlan.from_body(plan_body).digest()
+    for field, value in {"noise_multiplier": "8.4", "clipping_norm": "2.1", "rounds": 2, "delta": "0.00001"}.items():
+        changed = plan_body | {"training": plan_body["training"] | {field: value}}
+        assert CampaignPlan.from_body(changed).digest() != honest
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "names"),
+    [
+        (("threshold",), 3, "plan.threshold"),  # not more than two thirds of five
+        (("minimum_cohort",), 3, "plan.minimum_cohort"),  # below the threshold
+        (("training", "noise_multiplier"), "0.1", "noise_multiplier"),
+        (("training", "noise_multiplier"), 8.5, "noise_multiplier"),  # a float
+        (("training", "noise_multiplier"), "8.50", "noise_multiplier"),  # a second spelling
+        (("training", "sampling"), {"num": 1, "den": 2}, "sampling"),
+        (("training", "placement"), "nowhere", "placement"),
+        (("training", "tolerated"), 4, "tolerated"),
+        (("training", "rounds"), 0, "rounds"),
+        (("training", "average_from"), 4, "average_from"),
+        (("rows", "dimensions"), 0, "dimensions"),
+        (("scoring", "band_edges"), ["0.4", "0.2"], "band_edges"),
+        (("scoring", "weight_bits"), 9, "weight_bits"),
+        (("bundle_sha256",), "AB" * 32, "bundle_sha256"),
+        (("unit",), "company", "unit"),
+        (("campaign",), "Spring 2026", "campaign"),
+        (("task",), {"name": "x", "positive": ["a"], "negative": ["a"], "excluded": []}, "task"),
+    ],
+)
+def test_a_plan_out_of_bounds_is_refused_by_name(plan_body, path, value, names):
+    """Each bad field is refused with an error that names it."""
+    target = plan_body
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(DataError, match=names):
+        CampaignPlan.from_body(plan_body)
+
+
+def test_unknown_and_missing_fields_are_refused(plan_body):
+    """A plan says exactly what it says: nothing more is carried along, nothing is assumed."""
+    with pytest.raises(DataError, match="no further fields"):
+        CampaignPlan.from_body(plan_body | {"hint": 1})
+    del plan_body["rows"]["scale"]
+    with pytest.raises(DataError, match="plan.rows.scale"):
+        CampaignPlan.from_body(plan_body)
+
+
+def test_companies_come_sorted_and_once(plan_body):
+    """The cohort has one order, so that every party numbers it alike."""
+    plan_body["cohort"].reverse()
+    with pytest.raises(DataError, match="sorted"):
+        CampaignPlan.from_body(plan_body)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 9))
+def test_decimals_have_one_spelling(numerator, places):
+    """A decimal written and read back is the same number and the same text."""
+    value = Fraction(numerator, 10**places)
+    text = decimal_text(value)
+    assert parse_decimal(text, "x", 0, 10**9) == value
+    with pytest.raises(DataError):
+        parse_decimal(text + ("0" if "." in text else ".0"), "x", 0, 10**9)
