@@ -81,7 +81,7 @@ class Odometer:
             os.close(descriptor)
 
     def _read(self, descriptor: int) -> tuple[list[dict[str, Any]], bytes]:
-        """Every entry and the hash of the last line; a torn last line is cut off (it was never acknowledged)."""
+        """Every entry and the last line's hash; a torn last line, never acknowledged, is cut off."""
         data = b""
         while block := os.pread(descriptor, 1 << 20, len(data)):
             data += block
@@ -102,7 +102,9 @@ class Odometer:
             verify_signature(self._key.public_key, _LABEL, canonical_json.encode(entry), signature)
             intact = entry["seq"] == seq and entry["previous"] == head.hex()
         except (NorenError, KeyError, TypeError, ValueError) as error:
-            raise VerificationError(f"odometer: line {seq + 1} is not one of ours", code="ACCOUNTANT_RESET") from error
+            raise VerificationError(
+                f"odometer: line {seq + 1} is not one of ours", code="ACCOUNTANT_RESET"
+            ) from error
         if not intact:
             raise VerificationError(f"odometer: line {seq + 1} breaks the chain", code="ACCOUNTANT_RESET")
         return entry

@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 
 from noren_core.errors import DataError
 
-
-
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 8
 

@@ -41,7 +41,7 @@ def parse_name(text: str, what: str) -> str:
 
     A name is 1 to 40 characters of a-z, 0-9 and inner hyphens, so it is safe in paths, URLs and logs.
     """
-    if not isinstance(text, str) or not _NAME.match(text):
+    if not _NAME.match(text):
         raise DataError(f"{what}: expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")
     return text
 

@@ -37,7 +37,9 @@ class CohortKey(Secret):
         return cls(secrets.token_bytes(KEY_BYTES), session=session)
 
     @classmethod
-    def open(cls, sealed: bytes, key: SealingKey, *, session: bytes, sender: str, recipient: str) -> CohortKey:
+    def open(
+        cls, sealed: bytes, key: SealingKey, *, session: bytes, sender: str, recipient: str
+    ) -> CohortKey:
         """The key that `sender` sealed to us; VerificationError if it was sealed for anything else."""
         return cls(key.open(sealed, info=_info(session, sender, recipient)), session=session)
 

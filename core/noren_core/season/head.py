@@ -65,7 +65,11 @@ class HeadState:
         if any(abs(weight) > MAX_WEIGHT * WEIGHT_SCALE for weight in weights):
             raise RemoteProtocolError("aggregate: expected a bounded update, got one that diverges")
         counted = self.round_number + 1 >= training.average_from
-        total = tuple(s + w for s, w in zip(self.iterate_sum, weights, strict=True)) if counted else self.iterate_sum
+        total = (
+            tuple(s + w for s, w in zip(self.iterate_sum, weights, strict=True))
+            if counted
+            else self.iterate_sum
+        )
         return HeadState(self.round_number + 1, weights, total, self.iterates + counted)
 
     def as_floats(self) -> npt.NDArray[np.float64]:
@@ -92,7 +96,7 @@ def _step(weight: int, total: int, decay: Fraction, training: Training) -> int:
 
 
 def row_scale(rows: RowRelease) -> float:
-    """What a received integer row is divided by: scale · the public standard deviation of a noised coordinate.
+    """What a received integer row is divided by: the public deviation of a noised coordinate in integer units.
 
     Coordinates are whitened (variance 1 before noise), so that after division each has variance about 1.
     """

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from noren_core import canonical_json, ids
 from noren_core.errors import DataError
+from noren_core.privacy.events import format_decimal, parse_decimal
 
 MAX_COMPANIES = 200
 MAX_ROUNDS = 100
@@ -155,10 +156,10 @@ class CampaignPlan:
             "adjacency": "add_remove",
             "training": {
                 "rounds": self.training.rounds,
-                "learning_rate": decimal_text(self.training.learning_rate),
-                "weight_decay": decimal_text(self.training.weight_decay),
+                "learning_rate": format_decimal(self.training.learning_rate),
+                "weight_decay": format_decimal(self.training.weight_decay),
                 "average_from": self.training.average_from,
-                "clipping_norm": decimal_text(self.training.clipping_norm),
+                "clipping_norm": format_decimal(self.training.clipping_norm),
                 "grid": self.training.grid,
                 "noise_multiplier": self.training.noise_multiplier,
                 "placement": self.training.placement,
@@ -194,15 +195,15 @@ class CampaignPlan:
         top = _Fields(body, "plan")
         plan = cls(
             campaign=ids.parse_name(top.text("campaign"), "plan.campaign"),
-            task=_task(top.object("task")),
+            task=_task(top.inner("task")),
             train_seasons=tuple(ids.parse_name(s, "plan.train_seasons") for s in top.texts("train_seasons")),
             score_season=ids.parse_name(top.text("score_season"), "plan.score_season"),
             cohort=tuple(_member(_Fields(m, "plan.cohort")) for m in top.list("cohort", 1, MAX_COMPANIES)),
             minimum_cohort=top.integer("minimum_cohort", 2, MAX_COMPANIES),
             threshold=top.integer("threshold", 2, MAX_COMPANIES),
-            training=_training(top.object("training")),
-            rows=_rows(top.object("rows")),
-            scoring=_scoring(top.object("scoring")),
+            training=_training(top.inner("training")),
+            rows=_rows(top.inner("rows")),
+            scoring=_scoring(top.inner("scoring")),
             bundle_sha256=top.text("bundle_sha256"),
         )
         top.expect("unit", UNIT)
@@ -221,32 +222,17 @@ class CampaignPlan:
             raise DataError("plan.minimum_cohort: expected threshold <= minimum_cohort <= companies")
         if self.training.average_from > self.training.rounds:
             raise DataError("plan.training.average_from: expected a round of the plan, got a later one")
-        if self.training.placement == "distributed" and self.training.tolerated > n - self.minimum_cohort + n // 3:
+        if (
+            self.training.placement == "distributed"
+            and self.training.tolerated > n - self.minimum_cohort + n // 3
+        ):
             raise DataError("plan.training.tolerated: expected at most dropped plus a third of the cohort")
+        if self.training.placement == "distributed" and self.training.tolerated < n - self.minimum_cohort:
+            raise DataError("plan.training.tolerated: expected at least the companies that may drop out")
+        if self.training.placement == "local" and self.training.tolerated:
+            raise DataError("plan.training.tolerated: expected 0 with local placement")
         if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):
             raise DataError("plan.bundle_sha256: expected 64 lower-case hex digits")
-
-
-def decimal_text(value: Fraction) -> str:
-    """The exact decimal expansion of a fraction whose denominator divides a power of ten."""
-    for places in range(13):
-        scaled = value * 10**places
-        if scaled.denominator == 1:
-            digits = str(abs(scaled.numerator)).rjust(places + 1, "0")
-            text = digits[: len(digits) - places] + ("." + digits[len(digits) - places :] if places else "")
-            return ("-" if value < 0 else "") + text
-    raise DataError("decimal: expected at most 12 decimal places, got more")
-
-
-def parse_decimal(text: str, what: str, low: Fraction | int, high: Fraction | int) -> Fraction:
-    """The exact value of a plain decimal in its canonical spelling, low ≤ value ≤ high."""
-    whole, _, part = text.partition(".")
-    if not (whole.isascii() and whole.isdigit() and (part.isdigit() or "." not in text) and len(text) <= 24):
-        raise DataError(f"{what}: expected a plain decimal such as 0.25, got another text")
-    value = Fraction(text)
-    if decimal_text(value) != text or not low <= value <= high:
-        raise DataError(f"{what}: expected a decimal between {low} and {high} without padding zeros")
-    return value
 
 
 class _Fields:
@@ -276,10 +262,10 @@ class _Fields:
         return value
 
     def decimal(self, name: str, low: Fraction | int, high: Fraction | int) -> Fraction:
-        return parse_decimal(self.text(name), f"{self._what}.{name}", low, high)
+        return _decimal(self.text(name), f"{self._what}.{name}", low, high)
 
     def decimal_string(self, name: str, low: Fraction | int, high: Fraction | int) -> str:
-        return decimal_text(self.decimal(name, low, high))
+        return format_decimal(self.decimal(name, low, high))
 
     def list(self, name: str, low: int, high: int) -> list[Any]:
         value = self._take(name)
@@ -289,11 +275,13 @@ class _Fields:
 
     def texts(self, name: str, low: int = 1) -> tuple[str, ...]:
         items = self.list(name, low, 50)
-        if not all(isinstance(item, str) and 0 < len(item) <= 60 for item in items) or len(set(items)) != len(items):
+        if not all(isinstance(item, str) and 0 < len(item) <= 60 for item in items) or len(set(items)) != len(
+            items
+        ):
             raise DataError(f"{self._what}.{name}: expected distinct texts of 1 to 60 characters")
         return tuple(items)
 
-    def object(self, name: str) -> _Fields:
+    def inner(self, name: str) -> _Fields:
         return _Fields(self._take(name), f"{self._what}.{name}")
 
     def expect(self, name: str, value: object) -> None:
@@ -303,6 +291,13 @@ class _Fields:
     def finish(self) -> None:
         if self._left:
             raise DataError(f"{self._what}: expected no further fields, got {len(self._left)} more")
+
+
+def _decimal(text: str, what: str, low: Fraction | int, high: Fraction | int) -> Fraction:
+    value = parse_decimal(text, what)
+    if not low <= value <= high:
+        raise DataError(f"{what}: expected a decimal from {low} to {high}, got another")
+    return value
 
 
 def _task(fields: _Fields) -> Task:
@@ -366,7 +361,7 @@ def _rows(fields: _Fields) -> RowRelease:
 
 def _scoring(fields: _Fields) -> Scoring:
     edges = fields.texts("band_edges")
-    values = [parse_decimal(edge, "plan.scoring.band_edges", 0, 1) for edge in edges]
+    values = [_decimal(edge, "plan.scoring.band_edges", 0, 1) for edge in edges]
     if values != sorted(values) or len(values) > 4:
         raise DataError("plan.scoring.band_edges: expected at most 4 ascending probabilities")
     scoring = Scoring(weight_bits=fields.integer("weight_bits", 8, 12), band_edges=edges)

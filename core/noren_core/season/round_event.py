@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from noren_core.privacy.events import GaussianEvent
-from noren_core.season.plan import CampaignPlan, decimal_text
+from fractions import Fraction
+
+from noren_core.privacy.events import GaussianEvent, NoisePlacement
+from noren_core.season.plan import CampaignPlan
 
 
 def round_event(plan: CampaignPlan) -> GaussianEvent:
     """One full-batch discrete Gaussian release of the cohort's clipped gradient sum."""
-    return GaussianEvent.from_body(
-        {
-            "mechanism": "discrete_gaussian",
-            "noise_multiplier": plan.training.noise_multiplier,
-            "clipping_norm": decimal_text(plan.training.clipping_norm),
-            "grid": plan.training.grid,
-            "sampling": {"num": 1, "den": 1},
-            "count": 1,
-            "adjacency": "add_remove",
-            "placement": plan.training.placement,
-            "tolerated": plan.training.tolerated,
-        }
+    training = plan.training
+    return GaussianEvent(
+        noise_multiplier=Fraction(training.noise_multiplier),
+        clipping_norm=training.clipping_norm,
+        grid=training.grid,
+        count=1,
+        placement=NoisePlacement(training.placement),
+        tolerated=training.tolerated,
     )

@@ -22,7 +22,9 @@ def test_a_round_is_gradient_descent(plan):
     for _ in range(2):
         for j, total in enumerate(gradient):
             decay = training.weight_decay if j < 4 else 0
-            w[j] -= training.learning_rate * (Fraction(total, training.grid * training.normaliser) + decay * w[j])
+            w[j] -= training.learning_rate * (
+                Fraction(total, training.grid * training.normaliser) + decay * w[j]
+            )
     assert np.allclose(state.as_floats(), [float(x) for x in w], atol=4 / WEIGHT_SCALE)
 
 
@@ -31,7 +33,9 @@ def test_the_released_head_is_the_mean_of_the_late_rounds(plan):
     states = [HeadState.initial(4)]
     for step in range(3):
         states.append(states[-1].advance([1000 * (step + 1)] * 5, plan.training))
-    assert states[-1].released() == tuple((a + b) // 2 for a, b in zip(states[2].weights, states[3].weights, strict=True))
+    assert states[-1].released() == tuple(
+        (a + b) // 2 for a, b in zip(states[2].weights, states[3].weights, strict=True)
+    )
     with pytest.raises(LocalProtocolError):
         states[1].released()
 
@@ -53,7 +57,7 @@ def test_commitments_tell_heads_apart_only_with_the_key(plan):
 
 
 def test_attenuation_is_undone(plan):
-    """On whitened rows with the plan's noise, regression on noised rows times the factor is the clean coefficient."""
+    """A coefficient learned on noised, rescaled rows times the factor is that of the clean rows."""
     rng = np.random.default_rng(5)
     clean = rng.normal(size=200_000)
     target = 0.7 * clean + rng.normal(size=clean.size)

@@ -1,12 +1,8 @@
-from fractions import Fraction
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from noren_core import canonical_json
 from noren_core.errors import DataError
-from noren_core.season.plan import CampaignPlan, decimal_text, parse_decimal
+from noren_core.season.plan import CampaignPlan
 
 
 def test_a_plan_survives_the_ledger(plan_body):
@@ -19,7 +15,12 @@ def test_a_plan_survives_the_ledger(plan_body):
 def test_every_field_changes_the_digest(plan_body):
     """No field of the training part can vary without changing what the companies sign."""
     honest = CampaignPlan.from_body(plan_body).digest()
-    for field, value in {"noise_multiplier": "8.4", "clipping_norm": "2.1", "rounds": 2, "delta": "0.00001"}.items():
+    for field, value in {
+        "noise_multiplier": "8.4",
+        "clipping_norm": "2.1",
+        "rounds": 2,
+        "delta": "0.00001",
+    }.items():
         changed = plan_body | {"training": plan_body["training"] | {field: value}}
         assert CampaignPlan.from_body(changed).digest() != honest
 
@@ -61,7 +62,7 @@ def test_unknown_and_missing_fields_are_refused(plan_body):
     with pytest.raises(DataError, match="no further fields"):
         CampaignPlan.from_body(plan_body | {"hint": 1})
     del plan_body["rows"]["scale"]
-    with pytest.raises(DataError, match="plan.rows.scale"):
+    with pytest.raises(DataError, match=r"plan\.rows\.scale"):
         CampaignPlan.from_body(plan_body)
 
 
@@ -70,13 +71,3 @@ def test_companies_come_sorted_and_once(plan_body):
     plan_body["cohort"].reverse()
     with pytest.raises(DataError, match="sorted"):
         CampaignPlan.from_body(plan_body)
-
-
-@given(st.integers(0, 10**9), st.integers(0, 9))
-def test_decimals_have_one_spelling(numerator, places):
-    """A decimal written and read back is the same number and the same text."""
-    value = Fraction(numerator, 10**places)
-    text = decimal_text(value)
-    assert parse_decimal(text, "x", 0, 10**9) == value
-    with pytest.raises(DataError):
-        parse_decimal(text + ("0" if "." in text else ".0"), "x", 0, 10**9)

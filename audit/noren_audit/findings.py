@@ -1,0 +1,108 @@
+"""What the auditor can find wrong, and the list in which findings are collected.
+
+Codes are stable: a report of today can be compared with one of next year. A finding carries its
+evidence (indices in the ledger, what was expected, what stands there), so that it can be checked by
+hand in the bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Evidence = str | int | list[str]
+
+
+class Code(StrEnum):
+    """Every defect the verifier names."""
+
+    # The bundle and its seal.
+    BUNDLE_FILES = "BUNDLE_FILES"
+    BUNDLE_FRAMING = "BUNDLE_FRAMING"
+    CHECKPOINT_INVALID = "CHECKPOINT_INVALID"
+    CHECKPOINT_SIZE = "CHECKPOINT_SIZE"
+    CHECKPOINT_ROOT = "CHECKPOINT_ROOT"
+    # Single entries.
+    ENTRY_MALFORMED = "ENTRY_MALFORMED"
+    ENTRY_REPLAYED = "ENTRY_REPLAYED"
+    AUTHOR_SIGNATURE = "AUTHOR_SIGNATURE"
+    COUNTERSIGNATURE = "COUNTERSIGNATURE"
+    LOG_START = "LOG_START"
+    # Parties.
+    NOT_ENROLLED = "NOT_ENROLLED"
+    ENROLMENT_REPEATED = "ENROLMENT_REPEATED"
+    KEY_SHARED = "KEY_SHARED"
+    AGREEMENT_MISSING = "AGREEMENT_MISSING"
+    # Campaigns before the first round.
+    PLAN_MALFORMED = "PLAN_MALFORMED"
+    PLAN_REPEATED = "PLAN_REPEATED"
+    PLAN_MISSING = "PLAN_MISSING"
+    PLAN_ABOVE_TRUST = "PLAN_ABOVE_TRUST"
+    NOT_IN_COHORT = "NOT_IN_COHORT"
+    ACCEPTANCE_OTHER_PLAN = "ACCEPTANCE_OTHER_PLAN"
+    ACCEPTANCE_MISSING = "ACCEPTANCE_MISSING"
+    ACCEPTANCES_TOO_FEW = "ACCEPTANCES_TOO_FEW"
+    OPRF_KEY_REPEATED = "OPRF_KEY_REPEATED"
+    OPRF_KEY_REUSED = "OPRF_KEY_REUSED"
+    OPRF_KEY_MISSING = "OPRF_KEY_MISSING"
+    CONSENT_EPOCH_MISSING = "CONSENT_EPOCH_MISSING"
+    TABLE_ID_REUSED = "TABLE_ID_REUSED"
+    TRAIN_TABLE_MISSING = "TRAIN_TABLE_MISSING"
+    # Rounds.
+    INTENT_OTHER_PLAN = "INTENT_OTHER_PLAN"
+    INTENT_ROUND_ORDER = "INTENT_ROUND_ORDER"
+    INTENT_BEYOND_PLAN = "INTENT_BEYOND_PLAN"
+    EVENT_NOT_THE_PLANS = "EVENT_NOT_THE_PLANS"
+    ODOMETER_REPEATED = "ODOMETER_REPEATED"
+    SETTLE_BEYOND_PLAN = "SETTLE_BEYOND_PLAN"
+    SETTLE_WITHOUT_INTENT = "SETTLE_WITHOUT_INTENT"
+    SETTLE_ORDER = "SETTLE_ORDER"
+    SURVIVORS_NOT_IN_COHORT = "SURVIVORS_NOT_IN_COHORT"
+    SURVIVORS_TOO_FEW = "SURVIVORS_TOO_FEW"
+    SURVIVORS_DIFFER = "SURVIVORS_DIFFER"
+    UPDATE_REPEATED = "UPDATE_REPEATED"
+    MODELS_DIFFER = "MODELS_DIFFER"
+    MODEL_CHAIN_BROKEN = "MODEL_CHAIN_BROKEN"
+    ROUND_FAILED_CONFLICT = "ROUND_FAILED_CONFLICT"
+    # After the last round.
+    HEAD_REPEATED = "HEAD_REPEATED"
+    HEAD_EARLY = "HEAD_EARLY"
+    HEAD_NOT_THE_PLANS = "HEAD_NOT_THE_PLANS"
+    SCORE_TABLE_EARLY = "SCORE_TABLE_EARLY"
+    # Privacy budget.
+    EPSILON_EXCEEDED = "EPSILON_EXCEEDED"
+    ROW_EPSILON_EXCEEDED = "ROW_EPSILON_EXCEEDED"
+    EPSILON_NOT_COMPUTABLE = "EPSILON_NOT_COMPUTABLE"
+    ACCOUNTANTS_DISAGREE = "ACCOUNTANTS_DISAGREE"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect.
+
+    Attributes:
+        code: what kind of defect.
+        message: one sentence: what was expected and what stands in the bundle.
+        index: the entry (counted from 0) that shows it; None if it belongs to no single entry.
+        evidence: what to compare, by name.
+    """
+
+    code: Code
+    message: str
+    index: int | None
+    evidence: dict[str, Evidence]
+
+
+class Findings:
+    """Collects every defect; nothing that is found ends the search."""
+
+    def __init__(self) -> None:
+        self._items: list[Finding] = []
+
+    def add(self, code: Code, message: str, *, index: int | None = None, **evidence: Evidence) -> None:
+        """Record one defect."""
+        self._items.append(Finding(code, message, index, evidence))
+
+    def in_order(self) -> tuple[Finding, ...]:
+        """The findings by entry; those about the whole bundle first."""
+        return tuple(sorted(self._items, key=lambda item: -1 if item.index is None else item.index))

@@ -1,0 +1,121 @@
+"""A verdict in words: tables on a terminal, plain lines in a pipe, JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from noren_audit.budget import RoundSpending, rounded_up
+from noren_audit.findings import Finding
+from noren_audit.verify import NOT_CHECKED, Verdict, worst_round_spending
+from noren_core.season.plan import UNIT
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ASSUMPTIONS = (
+    f"record: {UNIT}; neighbours: add or remove one record",
+    "rounds: discrete Gaussian, full batch, spent when reserved; epsilon by privacy loss distributions",
+    "row release: towards the company, replacing one student's row; never added to the rounds' epsilon",
+)
+
+
+def print_report(verdict: Verdict, console: Console) -> None:
+    """The verdict for a person; plain lines without boxes or colours when the console is no terminal."""
+    _line(console, verdict.word, style="bold green" if verdict.is_verified else "bold red")
+    if verdict.checkpoint is not None:
+        origin, size, root = verdict.checkpoint.origin, verdict.checkpoint.size, verdict.checkpoint.root.hex()
+        _line(console, f"ledger {origin}, {size} entries, root {root}")
+    _table(console, "Findings", ("code", "entry", "what", "evidence"), [_row(f) for f in verdict.findings])
+    _table(
+        console,
+        "Rounds: epsilon of a record, by company and campaign",
+        ("campaign", "company", "rounds", "epsilon", "limit", "delta", "ceiling (RDP)"),
+        [_spending_row(s) for s in verdict.rounds],
+    )
+    worst = worst_round_spending(verdict)
+    if worst is not None:
+        _line(console, f"worst case: epsilon {rounded_up(worst.epsilon)} ({worst.company}, {worst.campaign})")
+    _table(
+        console,
+        "Row release: epsilon of a student's row towards the company (separate, never added)",
+        ("campaign", "epsilon", "limit", "delta"),
+        [(s.campaign, rounded_up(s.epsilon), s.limit, s.delta) for s in verdict.rows],
+    )
+    _table(console, "Assumptions", ("",), [(text,) for text in ASSUMPTIONS])
+    _table(console, "Not checked", ("",), [(text,) for text in NOT_CHECKED])
+
+
+def to_fields(verdict: Verdict) -> dict[str, Any]:
+    """The whole verdict for JSON; epsilons are decimal strings, rounded up."""
+    worst = worst_round_spending(verdict)
+    checkpoint = verdict.checkpoint
+    return {
+        "verdict": verdict.word,
+        "checkpoint": None
+        if checkpoint is None
+        else {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()},
+        "entries": verdict.entries,
+        "findings": [
+            {"code": f.code.value, "entry": f.index, "message": f.message, "evidence": f.evidence}
+            for f in verdict.findings
+        ],
+        "rounds": [
+            {
+                "campaign": s.campaign,
+                "company": s.company,
+                "releases": s.releases,
+                "epsilon": rounded_up(s.epsilon),
+                "epsilon_rdp": rounded_up(s.epsilon_rdp),
+                "delta": s.delta,
+                "limit": s.limit,
+            }
+            for s in verdict.rounds
+        ],
+        "worst_rounds_epsilon": None if worst is None else rounded_up(worst.epsilon),
+        "rows": [
+            {"campaign": s.campaign, "epsilon": rounded_up(s.epsilon), "delta": s.delta, "limit": s.limit}
+            for s in verdict.rows
+        ],
+        "assumptions": list(ASSUMPTIONS),
+        "not_checked": list(NOT_CHECKED),
+    }
+
+
+def _spending_row(spending: RoundSpending) -> tuple[str, ...]:
+    epsilon, ceiling = rounded_up(spending.epsilon), rounded_up(spending.epsilon_rdp)
+    where = (spending.campaign, spending.company, str(spending.releases))
+    return (*where, epsilon, spending.limit, spending.delta, ceiling)
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str]:
+    evidence = ", ".join(
+        f"{name}={' '.join(value) if isinstance(value, list) else value}"
+        for name, value in finding.evidence.items()
+    )
+    index = "-" if finding.index is None else str(finding.index)
+    return finding.code.value, index, finding.message, evidence
+
+
+def _table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One section; nothing if it is empty."""
+    if not rows:
+        return
+    _line(console, f"\n{title}")
+    if not console.is_terminal:
+        for row in [columns, *rows] if any(columns) else rows:
+            _line(console, "  " + "  ".join(cell for cell in row if cell))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _line(console: Console, text: str, *, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

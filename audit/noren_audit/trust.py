@@ -1,0 +1,101 @@
+"""The trust file: the only thing the auditor believes before looking at the bundle.
+
+It names the log, its key and the platform's key, received by a way the platform does not control, and
+may set upper limits for epsilon and delta that no plan in the ledger can raise.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from noren_core.errors import ConfigurationError, DataError
+from noren_core.ledger.note import VerifierKey
+
+_KEY_HEX = re.compile(r"[0-9a-f]{64}\Z")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
+_REQUIRED = frozenset({"origin", "log_key", "platform_key"})
+_FIX = "Fix: get the trust file anew from somebody you believe; docs/auditing.md shows its format"
+_LIMITS = ("max_epsilon", "max_row_epsilon", "max_delta")
+
+
+class BadTrustFileError(ConfigurationError):
+    """The trust file cannot be used; nothing can be said about any bundle."""
+
+    code = "BAD_TRUST_FILE"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"trust file: {cause}. {_FIX}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom to believe, and the auditor's own limits (None: the plans' limits alone apply).
+
+    Attributes:
+        log_key: the log's verifier key; its name is the origin.
+        platform_key: the platform's Ed25519 public key.
+        max_epsilon: most that a campaign may plan to spend on a record.
+        max_row_epsilon: most that a campaign's row release may spend on a row.
+        max_delta: largest delta of either.
+    """
+
+    log_key: VerifierKey
+    platform_key: bytes
+    max_epsilon: Fraction | None = None
+    max_row_epsilon: Fraction | None = None
+    max_delta: Fraction | None = None
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self.log_key.name
+
+
+def load_trust(path: Path) -> Trust:
+    """Read a trust file; BadTrustFileError says which field is missing, unknown or malformed."""
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=str)
+    except OSError as error:
+        raise BadTrustFileError(f"expected a readable file, got {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadTrustFileError("expected TOML, got another format") from error
+    missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - set(_LIMITS)
+    if missing or unknown:
+        raise BadTrustFileError(
+            f"expected the fields {', '.join(sorted(_REQUIRED))} and optional limits; "
+            f"{len(missing)} missing, {len(unknown)} unknown"
+        )
+    return Trust(
+        log_key=_log_key(fields["log_key"], fields["origin"]),
+        platform_key=_platform_key(fields["platform_key"]),
+        **{name: _limit(fields[name], name) for name in _LIMITS if name in fields},
+    )
+
+
+def _log_key(text: Any, origin: Any) -> VerifierKey:
+    try:
+        key = VerifierKey.from_text(text if isinstance(text, str) else "")
+    except DataError as error:
+        raise BadTrustFileError(f"log_key: {error.message}") from error
+    if key.name != origin:
+        raise BadTrustFileError("origin: expected the name in log_key, got another")
+    return key
+
+
+def _platform_key(text: Any) -> bytes:
+    if not isinstance(text, str) or not _KEY_HEX.match(text):
+        raise BadTrustFileError("platform_key: expected 64 lower-case hex digits")
+    return bytes.fromhex(text)
+
+
+def _limit(value: Any, name: str) -> Fraction:
+    """A positive decimal, written as a TOML number or text; parsed exactly, never through a float."""
+    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not _DECIMAL.match(text) or Fraction(text) <= 0:
+        raise BadTrustFileError(f"{name}: expected a positive decimal such as 1 or 0.000001")
+    return Fraction(text)

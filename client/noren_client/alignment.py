@@ -1,0 +1,209 @@
+"""Accepting a campaign's plan, and making the company's training set (docs/protocol.md §1 to §4).
+
+Promises: a plan beyond this company's own limits is refused and nothing is signed; what the plan costs is
+recomputed here, from what it releases; the training set is what the ledger's table holds for our own
+applicants, joined with outcomes that never leave this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from noren_client import campaign_files, config, keystore
+from noren_client.applicants import (
+    Applicant,
+    check_training_set,
+    read_applicants,
+    training_applicants,
+)
+from noren_client.config import CompanyConfig
+from noren_client.ledger_watch import LedgerWatch
+from noren_client.table_reading import Aligner
+from noren_client.transport import PlatformClient
+from noren_core.errors import (
+    BudgetExceededError,
+    RemoteProtocolError,
+    VerificationError,
+)
+from noren_core.ids import TableKind
+from noren_core.ledger.entries import EntryKind, SignedEntry, sign_entry
+from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import round_event
+from noren_core.wire.refusal import Refusal
+
+APPLICANTS_FILE = "applicants.csv"
+
+Sleep = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedPlan:
+    """An accepted plan and what it can cost one person, recomputed here from what is released."""
+
+    plan: CampaignPlan
+    epsilon: float
+    row_epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTraining:
+    """What came of the alignment; these numbers are for the company's own eyes."""
+
+    applicants: int
+    rows: int
+    positive: int = field(repr=False)
+
+
+def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> AcceptedPlan:
+    """Check a campaign's plan against our own limits, then sign it into the ledger.
+
+    1. The plan, the cohort's enrolments and their keys are proven by the ledger.
+    2. Within our limits: bundle, cohort, rounds, deltas.
+    3. Epsilons recomputed from the events, not read from the plan, are within the limits.
+    4. Sign the hash of the plan; the ledger proves that our acceptance is in it.
+    5. Keep plan and cohort keys: from now on the training session acts on them.
+
+    Raises:
+        BudgetExceededError: if the plan would cost more than we allow; nothing was sent.
+        VerificationError, RemoteProtocolError: with code PLAN_MISMATCH, if it is not what we agreed to take
+            part in; nothing was sent.
+    """
+    settings, keys, watch = config.load(company_dir), keystore.load(company_dir), LedgerWatch(company_dir)
+    with PlatformClient(company_dir, sleep=sleep) as platform:
+        proof = platform.get_proof(campaign, known_tree_size=watch.known_tree_size)
+        entries = watch.verify(proof)  # 1
+        plan = _only_plan(entries, campaign)
+        enrolments = _enrolments(entries, plan, keys)
+        _check_limits(plan, settings)  # 2
+        accepted = _check_budget(plan, settings)  # 3
+        body = {"campaign": campaign, "company": keys.company, "plan_sha256": plan.digest().hex()}
+        entry = sign_entry(EntryKind.PLAN_ACCEPTANCE, keys.company, body, keys.signing)  # 4
+        shown = watch.verify(platform.append(entry, known_tree_size=watch.known_tree_size))
+    if not any(item.kind is EntryKind.PLAN_ACCEPTANCE and item.body == body for item in shown):
+        raise VerificationError("acceptance: expected a proof that it is in the ledger, got none")
+    campaign_files.save_plan(company_dir, plan)  # 5
+    campaign_files.save_roster(
+        company_dir,
+        campaign,
+        signing={c: bytes.fromhex(e.body["signing_key"]) for c, e in enrolments.items()},
+        sealing={c: bytes.fromhex(e.body["sealing_key"]) for c, e in enrolments.items()},
+    )
+    return accepted
+
+
+def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> PreparedTraining:
+    """Open our training rows and join them with our outcomes: `training.npz` of the campaign.
+
+    1. Our applicants of the training seasons with an offer and an outcome that counts.
+    2. Align them.
+    3. Read the sealed table to its end and open our rows.
+    4. Join, check that there is something to learn, keep.
+
+    Raises:
+        TrainingSetError: with a `TrainingSetCode`, if there is nothing to learn from: this company then takes
+            no part and the season goes on. A training set of an earlier call is removed first.
+        DataError: if our own file is malformed.
+    """
+    plan = campaign_files.load_plan(company_dir, campaign)
+    (campaign_files.directory(company_dir, campaign) / "training.npz").unlink(missing_ok=True)
+    labels = _training_labels(company_dir, plan)  # 1
+    with PlatformClient(company_dir, sleep=sleep) as platform:
+        aligner = Aligner(company_dir, plan, platform, sleep=sleep)
+        payloads = aligner.open_rows(
+            TableKind.TRAIN, list(labels), payload_bytes=2 * plan.rows.dimensions
+        )  # 2, 3
+    opened = sorted(payloads)
+    found = [labels[identifier] for identifier in opened]  # 4
+    check_training_set(found)
+    rows = np.frombuffer(b"".join(payloads[identifier] for identifier in opened), dtype="<i2")
+    campaign_files.save_training_set(
+        company_dir,
+        campaign,
+        rows.reshape(len(opened), plan.rows.dimensions).astype(np.int16),
+        np.array(found, dtype=np.int8),
+    )
+    return PreparedTraining(applicants=len(labels), rows=len(opened), positive=sum(found))
+
+
+def applicants(company_dir: Path, plan: CampaignPlan) -> tuple[Applicant, ...]:
+    """The company's own file, checked against the plan's outcome words."""
+    return read_applicants(company_dir / APPLICANTS_FILE, vocabulary=plan.task.vocabulary)
+
+
+def _training_labels(company_dir: Path, plan: CampaignPlan) -> dict[bytes, bool]:
+    """Label by normalised identifier; of a person in several seasons the last one counts."""
+    chosen = training_applicants(applicants(company_dir, plan), plan.train_seasons, plan.task)
+    order = {season: place for place, season in enumerate(plan.train_seasons)}
+    by_season = sorted(chosen, key=lambda row: order[row.applicant.season])
+    return {row.applicant.key: row.is_positive for row in by_season}
+
+
+def _only_plan(entries: Sequence[SignedEntry], campaign: str) -> CampaignPlan:
+    plans = [entry for entry in entries if entry.kind is EntryKind.PLAN and entry.campaign == campaign]
+    if len(plans) != 1:
+        raise _mismatch(f"plan: expected one in the ledger for this campaign, got {len(plans)}")
+    return CampaignPlan.from_body(plans[0].body)
+
+
+def _enrolments(
+    entries: Sequence[SignedEntry], plan: CampaignPlan, keys: keystore.CompanyKeys
+) -> dict[str, SignedEntry]:
+    """The enrolment entry of every company of the cohort; ours is the one we made."""
+    found = {entry.author: entry for entry in entries if entry.kind is EntryKind.ENROLMENT}
+    if keys.company not in plan.companies:
+        raise _mismatch("plan: expected a cohort that we are in, got another")
+    if not set(plan.companies) <= set(found):
+        raise _mismatch("plan: expected the enrolment of every company of the cohort, got fewer")
+    if found[keys.company].body["sealing_key"] != keys.sealing.public_key.hex():
+        raise _mismatch("plan: expected our own enrolment, got another")
+    return {company: found[company] for company in plan.companies}
+
+
+def _check_limits(plan: CampaignPlan, settings: CompanyConfig) -> None:
+    limits = settings.limits
+    if plan.bundle_sha256 != settings.pins.bundle_sha256:
+        raise _mismatch("plan: expected the bundle that we pinned, got another")
+    if plan.training.rounds > limits.max_rounds:
+        raise _mismatch(f"plan: expected at most {limits.max_rounds} rounds, got {plan.training.rounds}")
+    if plan.minimum_cohort < limits.minimum_cohort:
+        raise _mismatch(
+            f"plan: expected a minimum cohort of {limits.minimum_cohort} or more, got {plan.minimum_cohort}"
+        )
+
+
+def _check_budget(plan: CampaignPlan, settings: CompanyConfig) -> AcceptedPlan:
+    """What the plan costs one person at most, if that is within our limits and what the plan itself says."""
+    from noren_core.privacy import accounting
+
+    limits, training, rows = settings.limits, plan.training, plan.rows
+    for delta in (Fraction(training.delta), Fraction(rows.delta)):
+        if delta > limits.max_delta:
+            raise BudgetExceededError(
+                f"plan: expected delta of at most {float(limits.max_delta):g}, got more"
+            )
+    epsilon = accounting.epsilon_pld([round_event(plan)] * training.rounds, Fraction(training.delta))
+    row_epsilon = accounting.epsilon_rows(
+        coordinates=rows.dimensions,
+        variance=rows.variance,
+        sensitivity=2 * Fraction(rows.clip) * rows.scale,
+        delta=Fraction(rows.delta),
+    )
+    for name, value, said, limit in (
+        ("epsilon", epsilon, training.epsilon, limits.max_epsilon),
+        ("row epsilon", row_epsilon, rows.epsilon, limits.max_row_epsilon),
+    ):
+        if value > limit:
+            raise BudgetExceededError(f"plan: expected {name} of at most {float(limit):g}, got {value:.4f}")
+        if value > Fraction(said):
+            raise _mismatch(f"plan: expected {name} of at most its own {said}, got {value:.4f}")
+    return AcceptedPlan(plan, epsilon, row_epsilon)
+
+
+def _mismatch(sentence: str) -> RemoteProtocolError:
+    return RemoteProtocolError(sentence, code=Refusal.PLAN_MISMATCH)

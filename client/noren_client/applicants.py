@@ -1,0 +1,270 @@
+"""The company's own file: who applied, who was offered a place, and what became of it.
+
+It is read on the company's machine and its content stays there. A file is used only as a whole: every problem
+found is listed by row and column (up to twenty), none by content, and nothing is returned. What comes back is
+redacted in every repr.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from noren_core.errors import DataError
+from noren_core.ids import IdentifierKind, normalise_identifier, parse_name
+from noren_core.season.plan import Task
+
+COLUMNS = ("season", "identifier_kind", "identifier", "decision", "outcome")
+MAX_FILE_BYTES = 256 * 2**20
+MAX_ROWS = 1_000_000
+MAX_FIELD_CHARACTERS = 1024
+MAX_PROBLEMS_LISTED = 20
+
+
+class Decision(StrEnum):
+    """What the company decided about an applicant."""
+
+    OFFER = "offer"
+    NO_OFFER = "no-offer"
+
+
+class TrainingSetCode(StrEnum):
+    """Why a company cannot take part in training; the season goes on without it."""
+
+    NO_ROWS = "TRAINING_SET_EMPTY"
+    ONE_ROW = "TRAINING_SET_ONE_ROW"
+    ONE_CLASS = "TRAINING_SET_ONE_CLASS"
+
+
+class TrainingSetError(DataError):
+    """A well-formed file whose known outcomes cannot be learned from; `code` is a `TrainingSetCode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """One row of the company's file; who it is about is not shown."""
+
+    season: str
+    identifier_kind: IdentifierKind
+    identifier: str = field(repr=False)
+    decision: Decision = field(repr=False)
+    outcome: str = field(repr=False)
+
+    @property
+    def key(self) -> bytes:
+        """The normalised identifier, as it is aligned."""
+        return normalise_identifier(self.identifier_kind, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingApplicant:
+    """An applicant of a past season whose outcome counts for a task."""
+
+    applicant: Applicant
+    is_positive: bool = field(repr=False)
+
+
+def read_applicants(
+    path: Path,
+    *,
+    seasons: Collection[str] | None = None,
+    vocabulary: Collection[str] | None = None,
+) -> tuple[Applicant, ...]:
+    """The applicants in the UTF-8 CSV at `path`, in file order.
+
+    Args:
+        path: with exactly the columns `COLUMNS`, in any order; a byte order mark is allowed.
+        seasons: the seasons of the campaign; None accepts any well-formed name.
+        vocabulary: the outcome words of the campaign; None accepts any. Empty is always allowed.
+
+    Raises:
+        DataError: listing up to twenty problems as "row 12, column outcome: expected one of …". The first
+            row after the header is row 2, as a spreadsheet shows it.
+    """
+    problems = _Problems(path.name)
+    applicants: list[Applicant] = []
+    seen: set[tuple[str, bytes]] = set()
+    for row, fields in _rows(path):
+        applicant = _parse_row(row, fields, problems, seasons, vocabulary)
+        if applicant is None:
+            continue
+        if (applicant.season, applicant.key) in seen:
+            problems.add(row, "identifier", "expected each applicant once per season, got one again")
+        seen.add((applicant.season, applicant.key))
+        applicants.append(applicant)
+    problems.raise_if_any()
+    if not applicants:
+        raise DataError(f"{path.name}: expected at least one applicant, got none")
+    return tuple(applicants)
+
+
+def training_applicants(
+    applicants: Sequence[Applicant], train_seasons: Collection[str], task: Task
+) -> tuple[TrainingApplicant, ...]:
+    """Those of past seasons with an offer and a known outcome that counts for the task.
+
+    Raises:
+        DataError: if an outcome word is not in the task's vocabulary.
+        TrainingSetError: with a `TrainingSetCode`, if there are no rows, one row, or one class only.
+    """
+    chosen = []
+    for applicant in applicants:
+        if applicant.season in train_seasons and applicant.decision is Decision.OFFER and applicant.outcome:
+            label = task.label(applicant.outcome)
+            if label is not None:
+                chosen.append(TrainingApplicant(applicant, label == 1))
+    check_training_set([row.is_positive for row in chosen])
+    return tuple(chosen)
+
+
+def check_training_set(labels: Sequence[bool]) -> None:
+    """Raise TrainingSetError unless there are two rows or more and both classes.
+
+    Also for the labels that are left after alignment, when some applicants turn out to have no row.
+    """
+    if not labels:
+        raise TrainingSetError(
+            "training set: expected known outcomes, got none", code=TrainingSetCode.NO_ROWS
+        )
+    if len(labels) == 1:
+        raise TrainingSetError(
+            "training set: expected at least two known outcomes, got one", code=TrainingSetCode.ONE_ROW
+        )
+    if len(set(labels)) == 1:
+        raise TrainingSetError(
+            "training set: expected both classes of outcome, got one", code=TrainingSetCode.ONE_CLASS
+        )
+
+
+def offerees(applicants: Sequence[Applicant], score_season: str) -> tuple[Applicant, ...]:
+    """Those of the season to be scored with an offer and no outcome yet; may be empty."""
+    return tuple(
+        a for a in applicants if a.season == score_season and a.decision is Decision.OFFER and not a.outcome
+    )
+
+
+class _Problems:
+    """What is wrong with a file, by place; content is never kept."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._listed: list[str] = []
+        self._count = 0
+
+    def add(self, row: int, column: str, sentence: str) -> None:
+        self._count += 1
+        if len(self._listed) < MAX_PROBLEMS_LISTED:
+            self._listed.append(f"row {row}, column {column}: {sentence}")
+
+    def raise_if_any(self) -> None:
+        if not self._count:
+            return
+        more = self._count - len(self._listed)
+        tail = f"; and {more} more" if more else ""
+        raise DataError(f"{self._file}: {'; '.join(self._listed)}{tail}")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Row number and fields of every row; checks size, encoding, header and field counts."""
+    text = _read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        _check_header(path, header)
+        for row, values in enumerate(reader, start=2):
+            if row > MAX_ROWS + 1:
+                raise DataError(f"{path.name}: expected at most {MAX_ROWS} rows, got more")
+            if len(values) != len(header):
+                raise DataError(f"{path.name}: row {row}: expected {len(header)} fields, got {len(values)}")
+            yield row, dict(zip(header, values, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path.name}, line {reader.line_num}: expected CSV, got something else") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path.name}: expected a readable file, got none") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes, got more")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The original error would carry the undecodable bytes.
+        raise DataError(f"{path.name}: expected UTF-8, got other bytes at {error.start}") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if not header:
+        raise DataError(f"{path.name}: expected the header {','.join(COLUMNS)}, got an empty file")
+    counts = Counter(header)
+    wrong = [f"column {name}: expected once, got {counts[name]}" for name in COLUMNS if counts[name] != 1]
+    extra = len(header) - sum(counts[name] for name in COLUMNS)
+    if extra:
+        wrong.append(f"expected only {', '.join(COLUMNS)}, got {extra} more")
+    if wrong:
+        raise DataError(f"{path.name}: row 1: {'; '.join(wrong)}")
+
+
+def _parse_row(
+    row: int,
+    fields: Mapping[str, str],
+    problems: _Problems,
+    seasons: Collection[str] | None,
+    vocabulary: Collection[str] | None,
+) -> Applicant | None:
+    """The row's applicant, or None after adding each of its problems."""
+    found: list[tuple[str, str]] = [
+        (name, f"expected at most {MAX_FIELD_CHARACTERS} characters, got more")
+        for name, value in fields.items()
+        if len(value) > MAX_FIELD_CHARACTERS
+    ]
+    found += _season_problems(fields["season"], seasons)
+    found += _word_problems("identifier_kind", fields["identifier_kind"], tuple(IdentifierKind))
+    found += _word_problems("decision", fields["decision"], tuple(Decision))
+    if vocabulary is not None and fields["outcome"]:
+        found += _word_problems("outcome", fields["outcome"], sorted(vocabulary))
+    if not any(column == "identifier_kind" for column, _ in found):
+        found += _identifier_problems(IdentifierKind(fields["identifier_kind"]), fields["identifier"])
+    for column, sentence in found:
+        problems.add(row, column, sentence)
+    return None if found else _applicant(fields)
+
+
+def _applicant(fields: Mapping[str, str]) -> Applicant:
+    return Applicant(
+        season=fields["season"],
+        identifier_kind=IdentifierKind(fields["identifier_kind"]),
+        identifier=fields["identifier"],
+        decision=Decision(fields["decision"]),
+        outcome=fields["outcome"],
+    )
+
+
+def _season_problems(text: str, seasons: Collection[str] | None) -> list[tuple[str, str]]:
+    if seasons is not None:
+        return _word_problems("season", text, sorted(seasons))
+    try:
+        parse_name(text, "season")
+    except DataError:
+        return [("season", "expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")]
+    return []
+
+
+def _word_problems(column: str, text: str, words: Sequence[str]) -> list[tuple[str, str]]:
+    return [] if text in words else [(column, f"expected one of {', '.join(words)}; got another word")]
+
+
+def _identifier_problems(kind: IdentifierKind, text: str) -> list[tuple[str, str]]:
+    try:
+        normalise_identifier(kind, text)
+    except DataError as error:
+        return [("identifier", error.message.removeprefix("identifier: "))]
+    return []

@@ -1,0 +1,133 @@
+"""`noren-company`: what a hiring company runs.
+
+Every command prints its result on stdout (with --json as one JSON object) and progress on stderr. No
+command prints or logs an applicant's identifier, outcome or score.
+Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 6 input file, 8 budget, 9 not
+verified, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noren_core import __version__
+from noren_core.console import run_command
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Take part in a Noren federation as a hiring company.",
+)
+
+Result = dict[str, Any]
+Context = typer.Context
+
+
+@app.callback()
+def _options(
+    context: Context,
+    directory: Annotated[Path, typer.Option(help="This company's directory.")] = Path("noren-company"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")] = False,
+) -> None:
+    del as_json  # read by run_command before the command is parsed, so that usage errors are JSON too
+    context.obj = directory
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def enrol(
+    context: Context,
+    invitation: Annotated[Path, typer.Argument(help="The file that the platform handed over.")],
+    declared_size: Annotated[int, typer.Option(help="Public upper bound of your applicants per season.")],
+) -> Result:
+    """Make all keys here, sign the agreement and ask to enrol; read the fingerprint out by phone."""
+    from noren_client import enrolment
+
+    said = enrolment.enrol(invitation, context.obj, declared_size=declared_size)
+    return {"fingerprint": said}
+
+
+@app.command()
+def collect(
+    context: Context,
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for the approval.")] = 600,
+) -> Result:
+    """Fetch the certificate once the platform has approved."""
+    from noren_client import enrolment
+
+    enrolment.collect(context.obj, wait_seconds=wait_seconds)
+    return {"state": "enrolled"}
+
+
+@app.command("import")
+def import_applicants(context: Context, file: Annotated[Path, typer.Argument(help="Company CSV.")]) -> Result:
+    """Check a file of applicants, decisions and outcomes, and take it over; it stays on this machine."""
+    from noren_client import applicants, campaign_files
+
+    rows = applicants.read_applicants(file)
+    campaign_files.write_private(context.obj / "applicants.csv", file.read_bytes())
+    return {"rows": len(rows)}
+
+
+@app.command()
+def accept(context: Context, campaign: str) -> Result:
+    """Check a campaign's plan against this company's own limits and sign it."""
+    from noren_client import alignment
+
+    accepted = alignment.accept_plan(context.obj, campaign)
+    return {
+        "campaign": campaign,
+        "plan_sha256": accepted.plan.digest().hex(),
+        "epsilon": f"{accepted.epsilon:.4f}",
+        "row_epsilon": f"{accepted.row_epsilon:.4f}",
+    }
+
+
+@app.command()
+def prepare(context: Context, campaign: str) -> Result:
+    """Align applicants with the sealed training table and join the opened rows with outcomes."""
+    from noren_client import alignment
+
+    alignment.prepare(context.obj, campaign)
+    return {"campaign": campaign, "state": "prepared"}
+
+
+@app.command()
+def run(context: Context) -> Result:
+    """Keep SuperNode and worker running until interrupted; answers the training rounds."""
+    from noren_client import worker_service
+
+    worker_service.run(context.obj)
+    return {"state": "stopped"}
+
+
+@app.command()
+def score(context: Context, campaign: str) -> Result:
+    """Send the encrypted head, open the sealed scores of the offerees, calibrate, sort into bands."""
+    from noren_client import follow_up
+
+    follow_up.score(context.obj, campaign)
+    return {"campaign": campaign, "state": "scored"}
+
+
+@app.command()
+def version() -> Result:
+    """Print the version."""
+    return {"version": __version__}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    return run_command(app, arguments, program="noren-company")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

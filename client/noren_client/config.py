@@ -1,0 +1,159 @@
+"""config.toml: whom this company trusts and how far (written by enrolment, edited by hand afterwards).
+
+The pins come from the invitation, out of band, and never from a message. The limits are the company's own:
+a plan beyond them is refused whatever the platform says.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from noren_core.errors import ConfigurationError, NorenError
+from noren_core.ids import parse_name
+from noren_core.ledger.note import VerifierKey
+from noren_core.privacy.events import format_decimal
+from noren_core.season.plan import MAX_COMPANIES, MAX_ROUNDS
+
+FILE_NAME = "config.toml"
+MAX_FILE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the platform is reached, as host:port."""
+
+    enrolment: str
+    service: str
+    fleet: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What this company believes for the invitation's sake, and nothing else."""
+
+    bundle_sha256: str
+    log_key: VerifierKey
+    platform_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a campaign plan may ask of this company, each number for one campaign."""
+
+    max_epsilon: Fraction = Fraction(1)
+    max_row_epsilon: Fraction = Fraction(8)
+    max_delta: Fraction = Fraction(1, 10**6)
+    max_rounds: int = MAX_ROUNDS
+    minimum_cohort: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyConfig:
+    """The company's whole configuration."""
+
+    company: str
+    platform: str
+    addresses: Addresses
+    pins: Pins
+    limits: Limits
+
+
+def load(company_dir: Path) -> CompanyConfig:
+    """The configuration in the company's directory.
+
+    Raises:
+        ConfigurationError: if there is none, or naming the field that is missing, unknown or out of bounds.
+    """
+    path = company_dir / FILE_NAME
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_FILE_BYTES:
+            raise ConfigurationError(f"{FILE_NAME}: expected at most {MAX_FILE_BYTES} bytes, got more")
+        tables = tomllib.loads(data.decode())
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"expected {FILE_NAME} in the company's directory: enrol first") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{FILE_NAME}: expected TOML, got something else") from error
+    try:
+        return _parse(tables)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{FILE_NAME}: expected the fields that enrolment wrote: {error}") from error
+    except NorenError as error:
+        raise ConfigurationError(f"{FILE_NAME}: {error.message}") from error
+
+
+def to_toml(config: CompanyConfig) -> bytes:
+    """The file's content; the inverse of `load`."""
+    limits = config.limits
+    tables: dict[str, dict[str, str | int]] = {
+        "addresses": {
+            "enrolment": config.addresses.enrolment,
+            "service": config.addresses.service,
+            "fleet": config.addresses.fleet,
+        },
+        "pins": {
+            "bundle_sha256": config.pins.bundle_sha256,
+            "log_key": config.pins.log_key.to_text(),
+            "platform_key": config.pins.platform_key.hex(),
+        },
+        "limits": {
+            "max_epsilon": format_decimal(limits.max_epsilon),
+            "max_row_epsilon": format_decimal(limits.max_row_epsilon),
+            "max_delta": format_decimal(limits.max_delta),
+            "max_rounds": limits.max_rounds,
+            "minimum_cohort": limits.minimum_cohort,
+        },
+    }
+    lines = [f"company = {json.dumps(config.company)}", f"platform = {json.dumps(config.platform)}"]
+    for name, fields in tables.items():
+        # A JSON string or integer is the same thing in TOML.
+        lines += ["", f"[{name}]", *(f"{field} = {json.dumps(value)}" for field, value in fields.items())]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _parse(tables: dict[str, Any]) -> CompanyConfig:
+    pins, limits = tables.pop("pins"), tables.pop("limits")
+    config = CompanyConfig(
+        company=parse_name(tables.pop("company"), "company"),
+        platform=parse_name(tables.pop("platform"), "platform"),
+        addresses=Addresses(**tables.pop("addresses")),
+        pins=parse_pins(pins.pop("bundle_sha256"), pins.pop("log_key"), pins.pop("platform_key")),
+        limits=Limits(
+            max_epsilon=_decimal(limits.pop("max_epsilon"), "max_epsilon", 16),
+            max_row_epsilon=_decimal(limits.pop("max_row_epsilon"), "max_row_epsilon", 16),
+            max_delta=_decimal(limits.pop("max_delta"), "max_delta", Fraction(1, 10**4)),
+            max_rounds=_integer(limits.pop("max_rounds"), "max_rounds", MAX_ROUNDS),
+            minimum_cohort=_integer(limits.pop("minimum_cohort"), "minimum_cohort", MAX_COMPANIES),
+        ),
+    )
+    for name, table in (("top level", tables), ("pins", pins), ("limits", limits)):
+        if table:
+            raise ConfigurationError(f"{name}: expected no further fields, got {len(table)} more")
+    return config
+
+
+def parse_pins(bundle_sha256: str, log_key: str, platform_key: str) -> Pins:
+    """The three pins from their texts; ConfigurationError or DataError for malformed ones."""
+    for name, value in (("bundle_sha256", bundle_sha256), ("platform_key", platform_key)):
+        if len(value) != 64 or set(value) - set("0123456789abcdef"):
+            raise ConfigurationError(f"{name}: expected 64 lower-case hex digits, got another text")
+    return Pins(bundle_sha256, VerifierKey.from_text(log_key), bytes.fromhex(platform_key))
+
+
+def _decimal(text: Any, name: str, high: Fraction | int) -> Fraction:
+    """A limit as people write it: 1, 1.0 or "1"."""
+    value = Fraction(str(text))
+    if not 0 < value <= high:
+        raise ConfigurationError(f"limits.{name}: expected more than 0 and at most {float(high):g}")
+    return value
+
+
+def _integer(value: Any, name: str, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+        raise ConfigurationError(f"limits.{name}: expected an integer from 1 to {high}")
+    return value

@@ -1,0 +1,35 @@
+"""`noren-company run`: SuperNode and worker of an enrolled company, from its own configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noren_client import config, keystore
+from noren_client.campaign_files import write_private
+from noren_client.supernode import SupernodeSettings, run_company
+
+
+def run(company_dir: Path) -> None:
+    """Run until SIGTERM or SIGINT; `run/ready` exists while the worker can answer.
+
+    Raises:
+        ConfigurationError: if the company has not enrolled.
+        LocalProtocolError: `CHILD_FAILED` if the SuperNode does not start.
+    """
+    settings = config.load(company_dir)
+    keystore.load(company_dir)
+    ready = company_dir / "run" / "ready"
+    ready.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        run_company(
+            SupernodeSettings(
+                company_dir=company_dir.resolve(),
+                fleet_address=settings.addresses.fleet,
+                root_certificates=keystore.authority_path(company_dir),
+                node_key=keystore.node_key_path(company_dir),
+                bundle_sha256=settings.pins.bundle_sha256,
+            ),
+            on_ready=lambda: write_private(ready, b"ready\n"),
+        )
+    finally:
+        ready.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The transparency ledger: typed entries, checkpoints, proofs."""

@@ -1,0 +1,1 @@
+"""Differential privacy: exact integer noise, events, accounting."""

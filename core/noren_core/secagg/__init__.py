@@ -1,0 +1,1 @@
+"""Secure aggregation: double masking with drop-out recovery, sans I/O."""

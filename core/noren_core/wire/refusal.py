@@ -1,0 +1,63 @@
+"""The codes with which the platform refuses a call, and the one sentence that goes with each.
+
+A refusal says nothing that depends on a person or on another company: the sentence is constant, and
+whatever a company may not tell apart (never asked, withdrawn, no data, another's campaign) has one code
+(docs/protocol.md §7). The code travels in trailing metadata; the caller takes the sentence from here and
+never shows text that came over the wire.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+METADATA_KEY = "noren-code"
+
+
+class Refusal(StrEnum):
+    """Every code that crosses the wire."""
+
+    INVITATION_UNKNOWN = "INVITATION_UNKNOWN"
+    INVITATION_USED = "INVITATION_USED"
+    INVITATION_EXPIRED = "INVITATION_EXPIRED"
+    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
+    ALREADY_ENROLLED = "ALREADY_ENROLLED"
+    CERTIFICATE_REFUSED = "CERTIFICATE_REFUSED"
+    NOT_AVAILABLE = "NOT_AVAILABLE"
+    NOT_ACCEPTED = "NOT_ACCEPTED"
+    NOT_READY = "NOT_READY"
+    BATCH_SIZE = "BATCH_SIZE"
+    EVALUATION_LIMIT = "EVALUATION_LIMIT"
+    HEAD_LIMIT = "HEAD_LIMIT"
+    BAD_DATA = "BAD_DATA"
+    PROTOCOL_VIOLATION = "PROTOCOL_VIOLATION"
+    NOT_VERIFIED = "NOT_VERIFIED"
+    PLAN_MISMATCH = "PLAN_MISMATCH"
+    UNKNOWN_TREE_SIZE = "UNKNOWN_TREE_SIZE"
+    INTERNAL = "INTERNAL"
+
+    @property
+    def sentence(self) -> str:
+        """What it means, for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Refusal.INVITATION_UNKNOWN: "the invitation code is not one of ours",
+    Refusal.INVITATION_USED: "the invitation was used; ask the platform for another",
+    Refusal.INVITATION_EXPIRED: "the invitation has expired; ask the platform for another",
+    Refusal.TOO_MANY_ATTEMPTS: "too many wrong codes came from this address; try again later",
+    Refusal.ALREADY_ENROLLED: "a company of this name, or with this key, has enrolled before",
+    Refusal.CERTIFICATE_REFUSED: "expected the certificate of an enrolled company, got none or another",
+    Refusal.NOT_AVAILABLE: "there is nothing under this name for this company",
+    Refusal.NOT_ACCEPTED: "expected the company's acceptance of the campaign's plan first",
+    Refusal.NOT_READY: "not there yet; try again later",
+    Refusal.BATCH_SIZE: "expected exactly as many elements as the plan's padded batch",
+    Refusal.EVALUATION_LIMIT: "the plan's number of evaluations is used up; nothing was evaluated",
+    Refusal.HEAD_LIMIT: "expected one head per campaign, got a second",
+    Refusal.BAD_DATA: "a field of the request is not what the format asks for",
+    Refusal.PROTOCOL_VIOLATION: "the request is not what the protocol allows here",
+    Refusal.NOT_VERIFIED: "a signature or proof in the request does not verify",
+    Refusal.PLAN_MISMATCH: "the request is about another plan than the one in the ledger",
+    Refusal.UNKNOWN_TREE_SIZE: "expected a tree size that the ledger has had, got a larger one",
+    Refusal.INTERNAL: "the platform could not answer; it keeps the reason in its own log",
+}

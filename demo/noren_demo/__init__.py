@@ -1,0 +1,1 @@
+"""One whole season on one machine: data, parties, comparison with reference models."""

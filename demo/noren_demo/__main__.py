@@ -1,0 +1,141 @@
+"""`scripts/demo`: one whole season on this machine; see --help."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from noren_core.errors import ConfigurationError, NorenError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+GENERATED = "generated"
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        str, typer.Option(help="generated, or oulad:DIR for the OULAD tables as Parquet in DIR.")
+    ] = GENERATED,
+    companies: Annotated[
+        str, typer.Option(help="OULAD: module, module-region, or N companies of 100 rows.")
+    ] = "",
+    train_intakes: Annotated[str, typer.Option(help="OULAD intakes to train on.")] = "2013B,2013J",
+    score_intakes: Annotated[str, typer.Option(help="OULAD intakes to score.")] = "2014B",
+    tasks: Annotated[
+        str, typer.Option(help="OULAD tasks, each a campaign of its own: WF, W, DP.")
+    ] = "WF",
+    rounds: Annotated[int | None, typer.Option(help="Training rounds (default: the platform's).")] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Of the head, per campaign, as a decimal.")] = None,
+    seed: Annotated[int, typer.Option(help="Of generated data, samples and shuffles; never of noise.")] = 7,
+    permute_labels: Annotated[
+        bool, typer.Option("--permute-labels", help="Negative control: shuffle outcomes within each company.")
+    ] = False,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="The same apps, machines and bytes in one process.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary as JSON.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write the report page (default: in the kept directory).")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep every party's files in this new directory.")
+    ] = None,
+) -> None:
+    """Run one season: enrol companies, train under differential privacy, score sealed, audit the ledger."""
+    from noren_demo import report
+    from noren_demo.data_sources import DataChoice, prepare
+    from noren_demo.parties import Places
+    from noren_demo.resources import ResourceMonitor
+    from noren_demo.season import Options, Season
+
+    notes = Console(stderr=True, highlight=False)
+    monitor = ResourceMonitor()
+    root = _new_directory(keep)
+    try:
+        choice = DataChoice(
+            source=data,
+            companies=companies,
+            train_intakes=_words(train_intakes),
+            score_intakes=_words(score_intakes),
+            tasks=_words(tasks),
+            seed=seed,
+            permute_labels=permute_labels,
+        )
+        with monitor.phase("prepare data"):
+            notes.print("Data: preparing logs, consents and the companies' files")
+            description, files = prepare(choice, root / "data")
+        season = Season(
+            data=description,
+            files=files,
+            places=Places(root),
+            options=Options(rounds=rounds, epsilon=epsilon, in_process=in_process),
+            monitor=monitor,
+            say=notes.print,
+        )
+        summary = season.run()
+        report.print_summary(summary, Console(highlight=False))
+        page = html_file or (root / "report.html" if keep else Path("noren-season.html"))
+        report.write_html(summary, page)
+        notes.print(f"Report page: {page}")
+        if json_file is not None:
+            report.write_json(summary, json_file)
+    finally:
+        monitor.close()
+        if keep is None:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _new_directory(keep: Path | None) -> Path:
+    """Where the season lives: a directory of this run alone."""
+    if keep is None:
+        return Path(tempfile.mkdtemp(prefix="noren-demo-"))
+    if keep.exists() and any(keep.iterdir()):
+        raise ConfigurationError("--keep: expected a new or empty directory, got one with files in it")
+    keep.mkdir(parents=True, exist_ok=True)
+    return keep.resolve()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _interrupted(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the demo; the exit code."""
+    os.environ.update(FLWR_TELEMETRY_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1", OMP_NUM_THREADS="1")
+    signal.signal(signal.SIGTERM, _interrupted)  # so that the parties are ended as on Ctrl-C
+    try:
+        app(standalone_mode=False, prog_name="scripts/demo")
+    except NorenError as error:
+        print(f"error {error.code}: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; every process was ended", file=sys.stderr)
+        return 130
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.Abort):
+            print("interrupted; every process was ended", file=sys.stderr)
+            return 130
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""Comparing what the companies got with what others could have got, knowing everything.
+
+Only the evaluator can do this: it reads the bands of every company, the truth of the scored season, the
+clean embeddings and the outcomes. Everybody is compared on the same people, those with a score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from noren_client.applicants import Decision, read_applicants
+from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
+from noren_demo import evaluation, traffic
+from noren_demo.people import read_truth
+from noren_demo.reference_models import LabelledRows, reference_scores
+from noren_demo.season_data import OutcomeClass, Task
+from noren_demo.summary import Learnt, ModelResult, SeasonSummary, TaskResult, Verification
+from noren_server import behaviour_data, features
+from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings
+from noren_server.encoder import standardise
+from noren_server.event_log import event_table
+from noren_server.features import StudentSeason
+
+if TYPE_CHECKING:
+    from noren_demo.season import Season
+
+REFERENCE_DIMENSIONS = 32
+PROBABILITY_UNIT = 10_000
+_MODEL_NAMES = {
+    "index": "label-free engagement index",
+    "local": "best local-only, not private",
+    "pooled linear": "pooled linear, not private",
+    "pooled boosting": "pooled boosting, not private",
+}
+
+_Key = tuple[str, str, bytes]  # company, season, normalised identifier
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """Clean coordinates and standardised features of one cohort, with its people's keys."""
+
+    item: EmbeddedCohort
+    features: np.ndarray[Any, np.dtype[np.float64]]
+    keys: tuple[_Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One opened score of one company."""
+
+    probability: float
+    band: int
+
+
+def summarise(season: Season, verification: Verification, report: Mapping[str, Any]) -> SeasonSummary:
+    """The season's summary."""
+    embedded = _embed(season)
+    return SeasonSummary(
+        data=f"{season.data.source}, {len(season.data.companies)} companies",
+        mode="in process" if season.options.in_process else "separate processes",
+        tasks=tuple(_task_result(season, task, embedded, report) for task in season.data.tasks),
+        phases=season.monitor.phases,
+        processes=season.monitor.processes(),
+        traffic=traffic.read(season.places.platform),
+        learnt=LEARNT,
+        verification=verification,
+        notes=tuple(season.notes),
+    )
+
+
+def _embed(season: Season) -> list[_Embedded]:
+    """Clean 32-dimensional embeddings of every consented cohort, as no company ever gets them."""
+    data = behaviour_data.load(season.places.platform / "logs")
+    cohorts = {
+        is_past: [
+            Cohort(company.name, known, tuple(c.student for c in live))
+            for company in season.data.companies
+            for known in data.seasons
+            if known.is_past is is_past
+            and (live := data.consents.live(company.name, known.name, _purpose(is_past)))
+        ]
+        for is_past in (True, False)
+    }
+    items = build_embeddings(
+        data.events, cohorts[True], cohorts[False], dimensions=REFERENCE_DIMENSIONS, config=data.features
+    )
+    accounts = list(dict.fromkeys(StudentSeason(s, i.cohort.season) for i in items for s in i.cohort.students))
+    with event_table(data.events) as events:
+        matrix = features.build_features(events, accounts, data.features)
+    row = {account: number for number, account in enumerate(accounts)}
+    result = []
+    for item in items:
+        known, company = item.cohort.season, item.cohort.company
+        live = data.consents.live(company, known.name, _purpose(known.is_past))
+        keys = tuple(
+            (company, known.name, normalise_identifier(c.identifier_kind, c.identifier)) for c in live
+        )
+        rows = [row[StudentSeason(student, known)] for student in item.cohort.students]
+        result.append(_Embedded(item, standardise(matrix[rows]), keys))
+    return result
+
+
+def _purpose(is_past: bool) -> Purpose:
+    return Purpose.TRAIN if is_past else Purpose.SCORE
+
+
+def _task_result(
+    season: Season, task: Task, embedded: Sequence[_Embedded], report: Mapping[str, Any]
+) -> TaskResult:
+    from noren_demo.season import campaign_name
+
+    campaign = campaign_name(task)
+    scored = _scores(season, campaign)
+    train = _labelled([e for e in embedded if e.item.cohort.season.is_past], _known_outcomes(season), task)
+    score_cohorts = [e for e in embedded if not e.item.cohort.season.is_past]
+    score = _labelled(score_cohorts, _true_outcomes(season), task, only=scored)
+    keys = _keys_of(score_cohorts, _true_outcomes(season), task, only=scored)
+    ours = [scored[key] for key in keys]
+    probabilities = np.array([item.probability for item in ours])
+    sizes = Counter(str(company) for company in train.companies)
+    models = {"federated, private, sealed": probabilities}
+    models |= {_MODEL_NAMES[name]: values for name, values in reference_scores(train, score).items()}
+    plan = _plan(season, campaign)
+    progress = season.progress[campaign]
+    return TaskResult(
+        task=task.name,
+        companies=len(season.data.companies),
+        trained_companies=len(season.joined[campaign]),
+        training_rows=len(train.labels),
+        scored=len(keys),
+        base_rate=float(score.labels.mean()),
+        models=tuple(_model_result(name, values, score, sizes) for name, values in models.items()),
+        calibration_gap=evaluation.calibration_gap(labels=score.labels, probabilities=probabilities),
+        bands=_bands(ours),
+        observed_by_band=_observed(ours, score.labels),
+        epsilon=_largest(report["rounds"], campaign),
+        delta=float(plan["training"]["delta"]),
+        row_epsilon=_largest(report["rows"], campaign),
+        row_delta=float(plan["rows"]["delta"]),
+        rounds=int(progress["rounds"]),
+        round_seconds=tuple(progress["round_seconds"]),
+    )
+
+
+def _model_result(
+    name: str, values: np.ndarray[Any, Any], score: LabelledRows, sizes: Mapping[str, int]
+) -> ModelResult:
+    found = evaluation.evaluate(
+        labels=score.labels,
+        scores=np.asarray(values, dtype=np.float64),
+        companies=score.companies,
+        training_rows=sizes,
+    )
+    return ModelResult(
+        name, found.overall.auc, {bucket: ranking.auc for bucket, ranking in found.by_size.items()}
+    )
+
+
+def _scores(season: Season, campaign: str) -> dict[_Key, _Scored]:
+    """Every score that a company opened, by person."""
+    result = {}
+    for company in season.joined[campaign]:
+        path = season.places.company(company) / "campaigns" / campaign / "scores.json"
+        for row in json.loads(path.read_bytes())["scores"]:
+            key = normalise_identifier(IdentifierKind(row["identifier_kind"]), row["identifier"])
+            scored = _Scored(row["probability"] / PROBABILITY_UNIT, row["band"])
+            result[company, season.data.score_seasons[0], key] = scored
+    return result
+
+
+def _known_outcomes(season: Season) -> dict[_Key, str]:
+    """Outcomes of past seasons, from every company's own file."""
+    return {
+        (company.name, row.season, row.key): row.outcome
+        for company in season.data.companies
+        for row in read_applicants(season.files.applicants(company.name))
+        if row.decision is Decision.OFFER and row.outcome
+    }
+
+
+def _true_outcomes(season: Season) -> dict[_Key, str]:
+    return {
+        (t.company, t.season, normalise_identifier(t.identifier_kind, t.identifier)): t.outcome
+        for t in read_truth(season.files.truth)
+    }
+
+
+def _positions(
+    embedded: _Embedded, outcomes: Mapping[_Key, str], task: Task, only: Mapping[_Key, Any] | None
+) -> list[int]:
+    return [
+        position
+        for position, key in enumerate(embedded.keys)
+        if key in outcomes
+        and task.outcomes[outcomes[key]] is not OutcomeClass.EXCLUDED
+        and (only is None or key in only)
+    ]
+
+
+def _keys_of(
+    embedded: Sequence[_Embedded], outcomes: Mapping[_Key, str], task: Task, *, only: Mapping[_Key, Any]
+) -> list[_Key]:
+    return [e.keys[p] for e in embedded for p in _positions(e, outcomes, task, only)]
+
+
+def _labelled(
+    embedded: Sequence[_Embedded],
+    outcomes: Mapping[_Key, str],
+    task: Task,
+    *,
+    only: Mapping[_Key, Any] | None = None,
+) -> LabelledRows:
+    """The people of these cohorts whose outcome counts for the task."""
+    chosen = [(e, _positions(e, outcomes, task, only)) for e in embedded]
+    return LabelledRows(
+        coordinates=np.vstack([e.item.values[p] for e, p in chosen]),
+        features=np.vstack([e.features[p] for e, p in chosen]),
+        index=np.concatenate([e.item.index[p] for e, p in chosen]),
+        companies=np.concatenate([[e.item.cohort.company] * len(p) for e, p in chosen]).astype(np.str_),
+        labels=np.array(
+            [task.outcomes[outcomes[e.keys[i]]] is OutcomeClass.POSITIVE for e, p in chosen for i in p]
+        ),
+    )
+
+
+def _bands(scored: Sequence[_Scored]) -> dict[str, int]:
+    return {str(band): count for band, count in sorted(Counter(item.band for item in scored).items())}
+
+
+def _observed(scored: Sequence[_Scored], labels: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float]:
+    bands = np.array([item.band for item in scored])
+    return {str(band): float(labels[bands == band].mean()) for band in np.unique(bands)}
+
+
+def _plan(season: Season, campaign: str) -> dict[str, Any]:
+    """The plan as the companies accepted it."""
+    company = season.joined[campaign][0]
+    path = season.places.company(company) / "campaigns" / campaign / "plan.json"
+    plan: dict[str, Any] = json.loads(path.read_bytes())
+    return plan
+
+
+def _largest(spent: Sequence[Mapping[str, Any]], campaign: str) -> float:
+    return max(float(item["epsilon"]) for item in spent if item["campaign"] == campaign)
+
+
+LEARNT = (
+    Learnt(
+        "platform",
+        "padded batch and table sizes, which companies took part, one blinded sum per round, sizes and times",
+        "outcomes, who applied, any model, any score or band",
+    ),
+    Learnt(
+        "each company",
+        "noised rows of its own consenting applicants of past seasons, the head, integer scores and bands of "
+        "its own consenting offerees",
+        "logs, clean embeddings, anything about anyone else, whether a person without a row never consented, "
+        "withdrew or has no data, other companies' updates",
+    ),
+    Learnt(
+        "auditor",
+        "that the ledger is consistent, what every round spent, which companies took part",
+        "rows, outcomes, models, scores; whether noise was really drawn (that takes a replay on site)",
+    ),
+)

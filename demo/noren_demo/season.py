@@ -1,0 +1,224 @@
+"""One season from raw logs to a verified ledger, and what came of it.
+
+The order is the one in ARCHITECTURE.md. Each step is a command that one party would give; the only
+thing done here that no party could do is the evaluation at the end, with the truth of both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noren_core.errors import NorenError
+from noren_demo.parties import (
+    COMMAND_SECONDS,
+    InOrder,
+    InProcess,
+    Parties,
+    Places,
+    SeparateProcesses,
+    stopping,
+)
+from noren_demo.resources import ResourceMonitor
+from noren_demo.season_data import OutcomeClass, SeasonData, SeasonFiles, Task
+from noren_demo.summary import SeasonSummary, Verification
+
+Say = Callable[[str], None]
+
+
+class SeasonFailedError(NorenError):
+    """The season could not go on; carries which step and why."""
+
+    code = "SEASON_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the season is run; data were prepared before."""
+
+    rounds: int | None = None
+    epsilon: str | None = None
+    in_process: bool = False
+
+
+@dataclass(slots=True)
+class Season:
+    """One season in progress."""
+
+    data: SeasonData
+    files: SeasonFiles
+    places: Places
+    options: Options
+    monitor: ResourceMonitor
+    say: Say
+    notes: list[str] = field(default_factory=list)
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    joined: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(self) -> SeasonSummary:
+        """Everything, in order; whatever was started is ended."""
+        from noren_demo import evaluation_of_season
+
+        parties: Parties = (
+            InProcess(self.places)
+            if self.options.in_process
+            else SeparateProcesses(self.places, self.monitor)
+        )
+        with stopping(parties):
+            with self.monitor.phase("start and enrol"):
+                self._start(parties)
+                companies = self._enrol(parties)
+            with self.monitor.phase("ingest logs and consents"):
+                self._ingest(parties)
+            for task in self.data.tasks:
+                self._campaign(parties, task, companies)
+            with self.monitor.phase("export and audit the ledger"):
+                verification, report = self._audit(parties)
+        self.monitor.close()
+        with self.monitor.phase("evaluate against reference models"):
+            return evaluation_of_season.summarise(self, verification, report)
+
+    def _start(self, parties: Parties) -> None:
+        self.say("Platform: making keys, ledger and certificates; starting its services")
+        parties.platform("init", "--name", "demo-platform")
+        parties.serve()
+
+    def _enrol(self, parties: Parties) -> list[str]:
+        names = [company.name for company in self.data.companies]
+        self.say(f"Companies: enrolling {len(names)} (own keys, one-time code, fingerprint, agreement)")
+        enrolled = self._each(parties, names, lambda name: self._enrol_one(parties, name), "enrol")
+        self.say(f"Companies: starting {len(enrolled)} SuperNodes and workers")
+        parties.start_companies(enrolled)
+        return enrolled
+
+    def _enrol_one(self, parties: Parties, name: str) -> None:
+        """Invitation, request, comparison of fingerprints, approval, certificate, applicant file."""
+        directory = self.places.company(name)
+        directory.mkdir(parents=True, mode=0o700)
+        invitation = directory / "invitation.json"
+        parties.platform("invite", name, "--output", str(invitation))
+        size = next(c.declared_size for c in self.data.companies if c.name == name)
+        asked = parties.company(name, "enrol", str(invitation), "--declared-size", str(size))
+        parties.platform("approve", name, "--fingerprint", asked["fingerprint"])
+        parties.company(name, "collect")
+        parties.company(name, "import", str(self.files.applicants(name)))
+
+    def _ingest(self, parties: Parties) -> None:
+        self.say("Platform: reading behaviour logs, consents and seasons")
+        parties.platform(
+            "ingest",
+            "--events", str(self.files.events),
+            "--consents", str(self.files.consents),
+            "--seasons", str(self.files.description),
+        )  # fmt: skip
+
+    def _campaign(self, parties: Parties, task: Task, companies: list[str]) -> None:
+        campaign = campaign_name(task)
+        with self.monitor.phase(f"{campaign}: features, encoder, training tables"):
+            self.say(f"Platform: plan of {campaign}; features, encoder and sealed training tables")
+            parties.platform(
+                "campaign", "create", str(self._campaign_file(task)), "--companies", ",".join(companies)
+            )
+            parties.platform("campaign", "publish", campaign)
+        with self.monitor.phase(f"{campaign}: alignment"):
+            self.say("Companies: accept the plan, align by VOPRF, open their own rows")
+            ready = self._each(
+                parties, companies, lambda name: self._prepare(parties, name, campaign), "prepare"
+            )
+        with self.monitor.phase(f"{campaign}: training rounds"):
+            self.say(f"Training: {len(ready)} companies, secure aggregation, differential privacy")
+            self.progress[campaign] = parties.train(campaign)
+        with self.monitor.phase(f"{campaign}: sealed scoring"):
+            self.say("Companies: encrypt the head; platform: one ciphertext per student; companies: bands")
+            self.joined[campaign] = self._each(
+                parties, ready, lambda name: parties.company(name, "score", campaign), "score"
+            )
+
+    def _prepare(self, parties: Parties, name: str, campaign: str) -> None:
+        parties.company(name, "accept", campaign)
+        parties.company(name, "prepare", campaign)
+
+    def _campaign_file(self, task: Task) -> Path:
+        """The operator's few choices, as a campaign file."""
+        path = self.places.root / f"{campaign_name(task)}.toml"
+        lines = [f'campaign = "{campaign_name(task)}"']
+        lines.append(f"train_seasons = {json.dumps(list(self.data.train_seasons))}")
+        lines.append(f'score_season = "{self.data.score_seasons[0]}"')
+        if self.options.rounds is not None:
+            lines.append(f"rounds = {self.options.rounds}")
+        if self.options.epsilon is not None:
+            lines.append(f'epsilon = "{self.options.epsilon}"')
+        lines += ["[task]", f'name = "{task.name}"']
+        for kind in OutcomeClass:
+            lines.append(f"{kind.value} = {json.dumps([w for w, k in task.outcomes.items() if k is kind])}")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def _each(self, parties: Parties, names: list[str], step: Callable[[str], Any], what: str) -> list[str]:
+        """The companies for which the step went well; the others are noted and the season goes on."""
+        # Output of a command is captured per process, so commands in this process run one by one.
+        in_order = InOrder(1 if isinstance(parties, InProcess) else 2)
+        results = in_order.each(names, step)
+        for name, result in results.items():
+            if isinstance(result, NorenError):
+                self.notes.append(f"{name} left at {what}: {result.code}: {result.message}")
+                self.say(f"  {name} goes no further: {result.code}")
+        kept = [name for name, result in results.items() if not isinstance(result, NorenError)]
+        if not kept:
+            raise SeasonFailedError(f"expected at least one company after {what}, got none: {self.notes[-1]}")
+        return kept
+
+    def _audit(self, parties: Parties) -> tuple[Verification, dict[str, Any]]:
+        """Export, verify from the ledger and public keys alone, then change one byte and verify again."""
+        self.say("Auditor: verifying the exported ledger, then a copy with one byte changed")
+        auditor = self.places.auditor
+        auditor.mkdir(mode=0o700, exist_ok=True)
+        bundle, trust = auditor / "ledger", auditor / "trust.toml"
+        parties.platform("ledger", "export", str(bundle))
+        parties.platform("ledger", "trust", str(trust))
+        report = _verify(bundle, trust)
+        changed = auditor / "ledger-changed"
+        shutil.copytree(bundle, changed)
+        _change_one_byte(changed / "entries.jsonl")
+        tampered = _verify(changed, trust)
+        return (
+            Verification(
+                verdict=str(report["verdict"]),
+                entries=int(report["entries"]),
+                tampered_verdict=str(tampered["verdict"]),
+                tampered_reason=_first_finding(tampered),
+            ),
+            report,
+        )
+
+
+def campaign_name(task: Task) -> str:
+    """A task's campaign."""
+    return task.name.lower()
+
+
+def _verify(bundle: Path, trust: Path) -> dict[str, Any]:
+    """The auditor's verdict as JSON, whichever way it went."""
+    command = [Path(sys.executable).with_name("noren-audit"), "verify", bundle, "--trust", trust, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        raise SeasonFailedError(f"noren-audit: exit code {done.returncode} and no report") from error
+    return report
+
+
+def _first_finding(report: Mapping[str, Any]) -> str:
+    return str(report["findings"][0]["code"]) if report["findings"] else ""
+
+
+def _change_one_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))

@@ -1,0 +1,84 @@
+"""The platform's side of alignment: one fresh key per company and campaign, and counted evaluations.
+
+docs/protocol.md §1. The platform sees blinded elements, a fixed number of them, and never an identifier. What
+it answers is counted in the database before it is answered, so that neither a crash nor a second process
+gives a company more evaluations than its plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from noren_core.crypto.oprf import OprfPrivateKey, blind_evaluate, evaluate, generate_key_pair
+from noren_core.errors import BudgetExceededError, LocalProtocolError, RemoteProtocolError
+from noren_core.ledger.entries import EntryKind
+from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
+
+from noren_server.ledger_service import LedgerService
+from noren_server.store import Store
+
+
+def publish_oprf_keys(store: Store, ledger: LedgerService, plan: CampaignPlan) -> None:
+    """Make a key for every company of the cohort and put its public half in the ledger; safe to repeat."""
+    for company in plan.companies:
+        with store.transaction() as transaction:
+            if transaction.oprf_key(plan.campaign, company) is None:
+                transaction.add_oprf_key(plan.campaign, company, generate_key_pair())
+        ledger.append_platform_entry(
+            EntryKind.OPRF_KEY,
+            {
+                "campaign": plan.campaign,
+                "company": company,
+                "public_key": oprf_key(store, plan.campaign, company).public_key.hex(),
+            },
+        )
+
+
+def oprf_key(store: Store, campaign: str, company: str) -> OprfPrivateKey:
+    """The company's key; LocalProtocolError with code NOT_AVAILABLE if none was published."""
+    with store.transaction() as transaction:
+        stored = transaction.oprf_key(campaign, company)
+    if stored is None:
+        raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
+    return stored.key
+
+
+def evaluate_batch(
+    store: Store, plan: CampaignPlan, company: str, blinded: Sequence[bytes]
+) -> tuple[list[bytes], bytes]:
+    """Evaluate one batch of a company that accepted the plan: evaluated elements and one proof.
+
+    1. The batch is exactly the plan's padded batch, so that its size says nothing.
+    2. The company has that many evaluations left.
+    3. Every element is valid and fresh; evaluate, and keep the answer here.
+    4. Count, in one transaction that fails if another batch was faster; only then answer.
+
+    Raises:
+        RemoteProtocolError: in step 1 with code BATCH_SIZE, in step 3; nothing is counted.
+        BudgetExceededError: with code EVALUATION_LIMIT; nothing is evaluated.
+    """
+    member = plan.member(company)
+    if len(blinded) != member.padded_batch:  # 1
+        raise RemoteProtocolError(Refusal.BATCH_SIZE.sentence, code=Refusal.BATCH_SIZE)
+    with store.transaction() as transaction:  # 2
+        stored = transaction.oprf_key(plan.campaign, company)
+    if stored is None:
+        raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
+    if stored.evaluations + len(blinded) > member.evaluations:
+        raise BudgetExceededError(Refusal.EVALUATION_LIMIT.sentence, code=Refusal.EVALUATION_LIMIT)
+    answer = blind_evaluate(stored.key, blinded)  # 3
+    with store.transaction() as transaction:  # 4
+        transaction.count_evaluations(plan.campaign, company, len(blinded), limit=member.evaluations)
+    return answer
+
+
+def evaluate_identifiers(key: OprfPrivateKey, identifiers: Sequence[bytes]) -> list[bytes]:
+    """The outputs that the company would get for these normalised identifiers."""
+    return [evaluate(key, identifier) for identifier in identifiers]
+
+
+def row_key(oprf_output: bytes) -> bytes:
+    """Under what a released row is kept: it leads to nobody without the campaign's key."""
+    return hashlib.blake2b(oprf_output, digest_size=32, person=b"noren/v1/kept").digest()

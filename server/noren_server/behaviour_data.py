@@ -1,0 +1,114 @@
+"""Bringing behaviour logs, consents and seasons into the platform's directory, and reading them back.
+
+Nothing is taken over unless all of it is well formed; what was there before stays until then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from noren_core import ids
+from noren_core.errors import ConfigurationError, DataError
+from noren_server.consents import ConsentTable, read_consents
+from noren_server.event_log import EventLog, open_event_log
+from noren_server.features import FeatureConfig, Season
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourData:
+    """What features are made from: events, consents, and the public description of seasons and types."""
+
+    events: EventLog
+    consents: ConsentTable
+    seasons: tuple[Season, ...]
+    features: FeatureConfig
+
+    def season(self, name: str) -> Season:
+        """The season of that name; ConfigurationError if the platform has no logs of it."""
+        for season in self.seasons:
+            if season.name == name:
+                return season
+        raise ConfigurationError("season: expected one that the platform has logs of, got another")
+
+
+def ingest(directory: Path, *, events: Path, consents: Path, seasons: Path) -> BehaviourData:
+    """Check all three inputs, then take them over into `directory`; what they hold.
+
+    Args:
+        directory: the platform's `logs` directory.
+        events: a folder of Parquet files, or one file, in the generic event format.
+        consents: the consent table, CSV.
+        seasons: TOML with `[[seasons]]`, `activity_types` and `milestone_types`.
+
+    Raises:
+        DataError: naming file, row and column of what is not well formed; nothing was taken over.
+    """
+    log = open_event_log(events)
+    read_consents(consents)
+    _read_seasons(seasons)
+    fresh = directory.with_name(directory.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "events").mkdir(mode=0o700, parents=True)
+    for number, file in enumerate(log.files):
+        shutil.copy2(file, fresh / "events" / f"part-{number:05d}.parquet")
+    shutil.copy2(consents, fresh / "consents.csv")
+    shutil.copy2(seasons, fresh / "seasons.toml")
+    _swap(fresh, directory)
+    return load(directory)
+
+
+def load(directory: Path) -> BehaviourData:
+    """What was ingested last; ConfigurationError if nothing was."""
+    if not (directory / "seasons.toml").exists():
+        raise ConfigurationError("expected behaviour logs: run noren-platform ingest first")
+    seasons, features = _read_seasons(directory / "seasons.toml")
+    return BehaviourData(
+        events=open_event_log(directory / "events"),
+        consents=read_consents(directory / "consents.csv"),
+        seasons=seasons,
+        features=features,
+    )
+
+
+def load_consents(directory: Path) -> ConsentTable:
+    """The consents that were ingested last, without the logs."""
+    return read_consents(directory / "consents.csv")
+
+
+def _swap(fresh: Path, directory: Path) -> None:
+    """Put the new directory in the old one's place."""
+    old = directory.with_name(directory.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        directory.rename(old)
+    fresh.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_seasons(path: Path) -> tuple[tuple[Season, ...], FeatureConfig]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        seasons = tuple(
+            Season(
+                name=ids.parse_name(entry["name"], "season"),
+                start_us=int(entry["start_us"]),
+                cutoff_day=int(entry["cutoff_day"]),
+                is_past=bool(entry["is_past"]),
+            )
+            for entry in table["seasons"]
+        )
+        features = FeatureConfig(
+            activity_types=tuple(table["activity_types"]), milestone_types=tuple(table["milestone_types"])
+        )
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path.name}: expected a readable TOML file") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path.name}: expected [[seasons]] with name, start_us, cutoff_day, is_past, and event types"
+        ) from error
+    if not seasons or len({season.name for season in seasons}) != len(seasons):
+        raise DataError(f"{path.name}: expected at least one season and no name twice")
+    return seasons, features

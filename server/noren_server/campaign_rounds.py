@@ -1,0 +1,293 @@
+"""The platform's side of the training rounds: drives the machines, keeps the ledger, never holds a head.
+
+One run: set-up (advertise, share), then per round two exchanges (masked input, unmask), then finish.
+A company that misses an answer is left out of the rounds that follow; the run fails only when fewer
+than the plan's minimum remain. Nothing a company sends can end the run for the others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from noren_core.errors import NorenError, RemoteProtocolError
+from noren_core.ledger import entries
+from noren_core.ledger.proofs import LedgerProof
+from noren_core.season import messages as m
+from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import round_event
+from noren_core.secagg.server import RoundFailedError, SecAggServer
+from noren_server.ledger_service import LedgerService
+
+_LOG = logging.getLogger("noren.rounds")
+SETUP_DEADLINE_SECONDS = 120.0
+
+R = TypeVar("R", bound=m.Reply)
+
+
+class Exchange(Protocol):
+    """What the rounds need from a transport: opaque requests out, opaque replies in, within a deadline."""
+
+    def wait_for(self, companies: Collection[str], *, deadline_seconds: float) -> set[str]:
+        """The companies that are connected, waiting at most this long for all of them."""
+
+    def exchange(self, requests: Mapping[str, bytes], *, deadline_seconds: float) -> dict[str, bytes]:
+        """Replies by company; whoever is late, silent or malformed is not in it."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the operator sees of a run while it goes on; counts of companies, never of people."""
+
+    path: Path
+    rounds: int
+    state: str = "waiting"
+    round_number: int = 0
+    companies: int = 0
+    round_seconds: list[float] = field(default_factory=list)
+    reason: str = ""
+
+    def write(self) -> None:
+        """Replace the progress file."""
+        temporary = self.path.with_suffix(".part")
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "path"}
+        temporary.write_text(json.dumps(fields), encoding="utf-8")
+        temporary.replace(self.path)
+
+
+class CampaignRun:
+    """One attempt at the rounds of one campaign."""
+
+    def __init__(
+        self,
+        plan: CampaignPlan,
+        *,
+        signing_keys: Mapping[str, bytes],
+        ledger: LedgerService,
+        exchange: Exchange,
+        progress: Progress,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = plan
+        self._keys = dict(signing_keys)
+        self._ledger = ledger
+        self._exchange = exchange
+        self._progress = progress
+        self._clock = clock
+        self._known: dict[str, int] = {}
+        self._intents: dict[str, int] = {}
+        self._settled: dict[str, int] = {}
+        self._aggregates: list[m.Aggregate] = []
+        self._cohort_keys: dict[str, bytes] = {}
+        self._secagg = SecAggServer(
+            roster=self._keys,
+            threshold=plan.threshold,
+            minimum_cohort=plan.minimum_cohort,
+            session=plan.digest(),
+            rounds=plan.training.rounds,
+            vector_length=plan.rows.dimensions + 1,
+        )
+
+    def run(self) -> None:
+        """All rounds; raises RoundFailedError when too few companies remain."""
+        try:
+            active = self._set_up()
+            for round_number in range(1, self._plan.training.rounds + 1):
+                active = self._round(round_number, active)
+            self._finish()
+        except RoundFailedError as error:
+            self._fail(error)
+            raise
+        self._tell(state="finished")
+
+    def _set_up(self) -> set[str]:
+        """Connect, advertise, share; the companies that are ready for round 1."""
+        self._tell(state="set-up")
+        present = self._exchange.wait_for(self._plan.companies, deadline_seconds=SETUP_DEADLINE_SECONDS)
+        request = m.AdvertiseRequest(self._plan.campaign)
+        for company, reply in self._ask(dict.fromkeys(present, request), m.AdvertiseReply).items():
+            self._take(company, partial(self._secagg.add_advertisement, company, reply.advertisement))
+        advertised = self._secagg.advertisements
+        self._require(advertised)
+        share = m.ShareRequest(self._plan.campaign, advertised)
+        ready = {
+            company
+            for company, reply in self._ask(dict.fromkeys(advertised, share), m.ShareReply).items()
+            if self._take(company, partial(self._add_shares, company, reply))
+        }
+        self._require(ready)
+        return ready
+
+    def _add_shares(self, company: str, reply: m.ShareReply) -> None:
+        intent = self._verified_entry(company, reply.intent, "intent", {"round": 1})
+        self._secagg.add_sealed_shares(company, reply.sealed_shares)
+        self._cohort_keys.update(reply.sealed_cohort_keys)
+        self._intents[company] = self._ledger.append_company_entry(intent)
+
+    def _round(self, round_number: int, active: set[str]) -> set[str]:
+        """One round: masked inputs, unmasking, aggregate; who may take part in the next one."""
+        started = self._clock()
+        self._tell(state="training", round_number=round_number, companies=len(active))
+        requests = {c: self._masked_input_request(round_number, c) for c in sorted(active)}
+        for company, reply in self._ask(requests, m.MaskedInputReply).items():
+            self._take(company, partial(self._add_masked, round_number, company, reply))
+        survivors = self._secagg.close_inputs(round_number)
+        unmask = m.UnmaskRequest(self._plan.campaign, round_number, survivors)
+        remaining = {
+            company
+            for company, reply in self._ask(dict.fromkeys(survivors, unmask), m.UnmaskReply).items()
+            if self._take(company, partial(self._add_unmasking, round_number, company, reply))
+        }
+        values = self._secagg.aggregate(round_number)
+        self._aggregates.append(m.Aggregate(round_number, survivors, values))
+        self._progress.round_seconds.append(round(self._clock() - started, 3))
+        if round_number < self._plan.training.rounds:
+            self._require(remaining)
+        return remaining
+
+    def _masked_input_request(self, round_number: int, company: str) -> m.MaskedInputRequest:
+        first = round_number == 1
+        return m.MaskedInputRequest(
+            campaign=self._plan.campaign,
+            round_number=round_number,
+            proof=self._prove(company, [self._intents[company]]),
+            sealed_shares=self._secagg.inbox(company) if first else {},
+            sealed_cohort_key=self._cohort_keys.get(company, b"") if first else b"",
+            finished=self._unsettled(company),
+        )
+
+    def _add_masked(self, round_number: int, company: str, reply: m.MaskedInputReply) -> None:
+        settles = self._verified_settles(company, reply.settles)
+        self._secagg.add_masked(round_number, company, reply.masked)
+        self._append_settles(company, settles)
+
+    def _add_unmasking(self, round_number: int, company: str, reply: m.UnmaskReply) -> None:
+        following = round_number + 1
+        last = round_number == self._plan.training.rounds
+        intent = (
+            None if last else self._verified_entry(company, reply.next_intent, "intent", {"round": following})
+        )
+        self._secagg.add_unmasking(round_number, company, reply.unmasking)
+        if intent is not None:
+            self._intents[company] = self._ledger.append_company_entry(intent)
+
+    def _finish(self) -> None:
+        """Hand out the last aggregates; a company that missed rounds still gets the head."""
+        self._tell(state="finishing")
+        requests = {
+            company: m.FinishRequest(self._plan.campaign, self._unsettled(company))
+            for company in self._secagg.cohort
+        }
+        for company, reply in self._ask(requests, m.FinishReply).items():
+            self._take(company, partial(self._add_settles, company, reply.settles))
+
+    def _add_settles(self, company: str, settles: tuple[bytes, ...]) -> None:
+        self._append_settles(company, self._verified_settles(company, settles))
+
+    def _unsettled(self, company: str) -> tuple[m.Aggregate, ...]:
+        return tuple(self._aggregates[self._settled.get(company, 0) :])
+
+    def _verified_settles(self, company: str, settles: tuple[bytes, ...]) -> list[entries.SignedEntry]:
+        """The settles of exactly the rounds we sent, checked before anything is kept."""
+        expected = self._unsettled(company)
+        if len(settles) != len(expected):
+            raise RemoteProtocolError(f"expected {len(expected)} settles, got {len(settles)}")
+        return [
+            self._verified_entry(
+                company, data, "settle", {"round": a.round_number, "survivors": list(a.survivors)}
+            )
+            for data, a in zip(settles, expected, strict=True)
+        ]
+
+    def _append_settles(self, company: str, settles: list[entries.SignedEntry]) -> None:
+        for settle in settles:
+            self._ledger.append_company_entry(settle)
+        self._settled[company] = self._settled.get(company, 0) + len(settles)
+
+    def _verified_entry(
+        self, company: str, data: bytes, kind: str, fields: Mapping[str, object]
+    ) -> entries.SignedEntry:
+        """An entry signed by this company, of this kind, saying what the protocol makes it say."""
+        entry = entries.parse_entry(data)
+        entries.verify_author(entry, self._keys[company])
+        expected = {"campaign": self._plan.campaign, "company": company, **fields}
+        if kind == "intent":
+            expected |= {
+                "event": round_event(self._plan).to_body(),
+                "plan_sha256": self._plan.digest().hex(),
+            }
+        said = {name: entry.body.get(name) for name in expected}
+        if entry.kind != kind or entry.author != company or said != expected:
+            raise RemoteProtocolError(f"expected a {kind} entry of this campaign and round, got another")
+        return entry
+
+    def _prove(self, company: str, indices: list[int]) -> LedgerProof:
+        return self._ledger.prove(known_tree_size=self._known[company], indices=indices)
+
+    def _ask(self, requests: Mapping[str, m.Request], kind: type[R]) -> dict[str, R]:
+        """Send requests and keep the answers of the expected kind; the rest is dropped, its text unread."""
+        replies = self._exchange.exchange(
+            {company: m.encode_request(request) for company, request in requests.items()},
+            deadline_seconds=self._plan.training.deadline_seconds,
+        )
+        kept: dict[str, R] = {}
+        for company, data in sorted(replies.items()):
+            try:
+                answer = m.parse_answer(data)
+            except NorenError as error:
+                _LOG.warning("reply refused: %s", error.code)
+                continue
+            if company in requests and isinstance(answer.reply, kind):
+                kept[company] = answer.reply
+                self._known[company] = answer.known_tree_size
+        return kept
+
+    def _take(self, company: str, step: Callable[[], object]) -> bool:
+        """Apply one company's contribution; a bad one drops that company, not the round."""
+        try:
+            step()
+        except NorenError as error:
+            _LOG.warning("contribution of %s refused: %s", company, error.code)
+            return False
+        return True
+
+    def _require(self, companies: Collection[str]) -> None:
+        if len(companies) < self._plan.minimum_cohort:
+            raise RoundFailedError(
+                f"expected at least {self._plan.minimum_cohort} companies, got {len(companies)}"
+            )
+
+    def _fail(self, error: RoundFailedError) -> None:
+        body = {
+            "campaign": self._plan.campaign,
+            "reason": error.code,
+            "round": max(1, self._progress.round_number),
+        }
+        self._ledger.append_platform_entry("round-failed", body)
+        self._tell(state="failed", reason=error.code)
+
+    def _tell(self, **fields: object) -> None:
+        for name, value in fields.items():
+            setattr(self._progress, name, value)
+        self._progress.write()
+
+
+def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
+    """Run the rounds of a published campaign; what Flower's ServerApp calls."""
+    from noren_server import platform_files
+
+    platform = platform_files.Platform(platform_dir)
+    plan = platform.plan(campaign)
+    CampaignRun(
+        plan,
+        signing_keys=platform.signing_keys(plan.companies),
+        ledger=platform.ledger,
+        exchange=exchange,
+        progress=Progress(platform.progress_path(campaign), plan.training.rounds),
+    ).run()

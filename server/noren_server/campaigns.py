@@ -1,0 +1,219 @@
+"""Writing a campaign plan: from an operator's few choices to the complete, public, checked plan."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, log2
+from pathlib import Path
+from typing import Any
+
+from noren_core.errors import ConfigurationError, LocalProtocolError
+from noren_core.ledger.entries import EntryKind
+from noren_core.privacy import accounting
+from noren_core.privacy.events import format_decimal
+from noren_core.season.plan import UNIT, CampaignPlan
+from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS
+from noren_server.embeddings import TRAINING_ROW_SCALE
+from noren_server.platform_files import Platform
+from noren_server.store import CompanyState
+from noren_server.superlink import Fleet, RunOutcome
+
+GRID = 1 << 16
+MINIMUM_COHORT = 5
+EVALUATION_ROUNDS = 2  # one batch for the training table, one for the score table
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChoices:
+    """What the operator decides; everything else of a plan follows from public constants.
+
+    The defaults come from public and synthetic data (docs/privacy.md §4); none was tuned on outcomes.
+    """
+
+    campaign: str
+    task: Mapping[str, Any]  # name, positive, negative, excluded
+    train_seasons: tuple[str, ...]
+    score_season: str
+    rounds: int = 10
+    epsilon: str = "1"
+    delta: str = "0.000001"
+    learning_rate: str = "2"
+    weight_decay: str = "0.001"
+    clipping_norm: str = "2"
+    row_dimensions: int = 4
+    row_epsilon: str = "8"
+    row_delta: str = "0.000001"
+    weight_bits: int = 8
+    band_edges: tuple[str, ...] = ("0.2", "0.4")
+    minimum_cohort: int = MINIMUM_COHORT
+    deadline_seconds: int = 60
+
+    @classmethod
+    def from_toml(cls, path: Path) -> PlanChoices:
+        """Read a campaign file; ConfigurationError names what is missing or unknown."""
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+            for name in ("train_seasons", "band_edges"):
+                if name in fields:
+                    fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+            raise ConfigurationError(
+                f"campaign file: expected the fields of docs/deploying.md: {error}"
+            ) from error
+
+
+def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_sha256: str) -> CampaignPlan:
+    """The complete plan for the companies of `declared_sizes` (name → declared applicants, public).
+
+    Raises:
+        ConfigurationError: if there are too few companies for secure aggregation.
+        DataError: if a choice is out of its bounds (see CampaignPlan.from_body).
+    """
+    companies = sorted(declared_sizes)
+    if len(companies) < 3:
+        raise ConfigurationError(f"a cohort needs at least 3 companies, got {len(companies)}")
+    return CampaignPlan.from_body(
+        {
+            "campaign": choices.campaign,
+            "task": {name: _listed(value) for name, value in choices.task.items()},
+            "train_seasons": list(choices.train_seasons),
+            "score_season": choices.score_season,
+            "cohort": [_member(company, declared_sizes[company]) for company in companies],
+            "unit": UNIT,
+            "adjacency": "add_remove",
+            **_cohort_sizes(len(companies), choices.minimum_cohort),
+            "training": _training(choices, declared_sizes),
+            "rows": _rows(choices),
+            "scoring": {"weight_bits": choices.weight_bits, "band_edges": list(choices.band_edges)},
+            "bundle_sha256": bundle_sha256,
+        }
+    )
+
+
+def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[str]) -> CampaignPlan:
+    """Write the plan for these companies (all approved ones if empty), put it in the ledger and open it.
+
+    Raises:
+        ConfigurationError: if a company is not approved, or there are too few.
+        LocalProtocolError: if the campaign exists.
+    """
+    with platform.store.transaction() as transaction:
+        approved = {c.name: c for c in transaction.companies() if c.state is CompanyState.APPROVED}
+    missing = sorted(set(companies) - set(approved))
+    if missing:
+        raise ConfigurationError(f"campaign: expected approved companies, got {', '.join(missing)}")
+    sizes = {name: approved[name].declared_size for name in companies or approved}
+    plan = write_plan(choices, sizes, platform.facts.bundle_sha256)
+    with platform.store.transaction() as transaction:
+        transaction.add_campaign(plan)
+        platform.ledger.append_platform_entry(EntryKind.PLAN, plan.to_body())
+    return plan
+
+
+def train(platform: Platform, campaign: str) -> dict[str, Any]:
+    """Run the rounds through Flower and wait for their end; the final progress record.
+
+    Raises:
+        LocalProtocolError: if the run failed; the code says why.
+    """
+    plan = platform.plan(campaign)
+    with Fleet(platform.directory) as fleet:
+        outcome = fleet.run_campaign(campaign, deadline_seconds=_run_deadline_seconds(plan))
+    record = progress(platform, campaign)
+    if outcome is not RunOutcome.COMPLETED or record["state"] != "finished":
+        raise LocalProtocolError(
+            f"training: expected the run to finish, it is {outcome.value} in state {record['state']}",
+            code=record["reason"] or "RUN_FAILED",
+        )
+    return record
+
+
+def progress(platform: Platform, campaign: str) -> dict[str, Any]:
+    """What the last run of a campaign said of itself."""
+    path = platform.progress_path(platform.plan(campaign).campaign)
+    if not path.exists():
+        return {"state": "not begun", "reason": ""}
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def _run_deadline_seconds(plan: CampaignPlan) -> float:
+    """Every exchange may take its deadline; set-up waits for companies to connect first."""
+    exchanges = 2 * plan.training.rounds + 3
+    return SETUP_DEADLINE_SECONDS + exchanges * plan.training.deadline_seconds + 60
+
+
+def padded_batch(declared_size: int) -> int:
+    """The public size of a company's evaluation batches: the next power of two, at least 64."""
+    return max(64, 1 << ceil(log2(max(declared_size, 1))))
+
+
+def _member(company: str, declared_size: int) -> dict[str, Any]:
+    batch = padded_batch(declared_size)
+    return {"company": company, "padded_batch": batch, "evaluations": EVALUATION_ROUNDS * batch}
+
+
+def _cohort_sizes(n: int, minimum: int) -> dict[str, int]:
+    """Threshold three quarters of n; the minimum cohort is at least that and at most n.
+
+    More than two thirds would do against recovering one company's vector; three quarters also keeps a
+    platform that names different survivors to different companies from opening a smaller sum.
+    """
+    threshold = max(2 * n // 3 + 1, -(-3 * n // 4))
+    return {"threshold": threshold, "minimum_cohort": min(n, max(threshold, minimum))}
+
+
+def _training(choices: PlanChoices, declared_sizes: Mapping[str, int]) -> dict[str, Any]:
+    n = len(declared_sizes)
+    return {
+        "rounds": choices.rounds,
+        "learning_rate": choices.learning_rate,
+        "weight_decay": choices.weight_decay,
+        "average_from": choices.rounds // 2 + 1,
+        "clipping_norm": choices.clipping_norm,
+        "grid": GRID,
+        "noise_multiplier": accounting.noise_multiplier_for(
+            epsilon=choices.epsilon,
+            delta=choices.delta,
+            rounds=choices.rounds,
+            clipping_norm=choices.clipping_norm,
+            grid=GRID,
+        ),
+        # Below three companies, or without a third to spare, distributed noise protects nobody.
+        "placement": "distributed" if n >= 3 else "local",
+        "tolerated": n // 3,
+        "sampling": {"num": 1, "den": 1},
+        "normaliser": sum(declared_sizes.values()),
+        "epsilon": choices.epsilon,
+        "delta": choices.delta,
+        "deadline_seconds": choices.deadline_seconds,
+    }
+
+
+def _rows(choices: PlanChoices) -> dict[str, Any]:
+    """Clip R = 1.25·√d rounded to a hundredth; noise for replacing a row by any other within it."""
+    clip = Fraction(round(125 * choices.row_dimensions**0.5), 100)
+    sensitivity = 2 * clip * TRAINING_ROW_SCALE
+    sigma = accounting.gaussian_row_sigma(
+        epsilon=choices.row_epsilon,
+        delta=choices.row_delta,
+        sensitivity=sensitivity,
+        coordinates=choices.row_dimensions,
+    )
+    return {
+        "dimensions": choices.row_dimensions,
+        "clip": format_decimal(clip),
+        "scale": TRAINING_ROW_SCALE,
+        "variance": ceil(sigma**2),
+        "epsilon": choices.row_epsilon,
+        "delta": choices.row_delta,
+    }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,226 @@
+"""`noren-platform`: what the operator of the job site runs.
+
+Every command prints its result on stdout (with --json as one JSON object) and progress on stderr.
+Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 6 input file, 8 budget, 9 not
+verified, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noren_core import __version__
+from noren_core.console import run_command
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Run the platform of a Noren federation."
+)
+campaign_app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Plan, publish and train campaigns."
+)
+ledger_app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Export the ledger and its public keys."
+)
+app.add_typer(campaign_app, name="campaign")
+app.add_typer(ledger_app, name="ledger")
+
+Result = dict[str, Any]
+Context = typer.Context
+
+
+@app.callback()
+def _options(
+    context: Context,
+    directory: Annotated[Path, typer.Option(help="The platform's directory.")] = Path("noren-platform"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")] = False,
+) -> None:
+    del as_json  # read by run_command before the command is parsed, so that usage errors are JSON too
+    context.obj = directory
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def init(
+    context: Context,
+    name: Annotated[str, typer.Option(help="What the platform calls itself (a-z, 0-9, hyphens).")],
+    host: Annotated[str, typer.Option(help="Host name or address that companies reach.")] = "127.0.0.1",
+    enrolment_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    service_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    fleet_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+) -> Result:
+    """Make keys, certificates and an empty ledger in a new directory."""
+    from noren_server import platform_files
+
+    ports = (enrolment_port, service_port, fleet_port)
+    platform = platform_files.initialise(context.obj, name=name, host=host, ports=ports)
+    return {"origin": platform.config.origin, "platform_key": platform.signing_key.public_key.hex()}
+
+
+@app.command()
+def serve(context: Context) -> Result:
+    """Run SuperLink, fleet proxy, enrolment and company service until interrupted."""
+    from noren_server import services
+
+    services.serve(context.obj)
+    return {"state": "stopped"}
+
+
+@app.command()
+def invite(
+    context: Context,
+    company: Annotated[str, typer.Argument(help="The company's name (a-z, 0-9, hyphens).")],
+    output: Annotated[Path, typer.Option(help="Where to write the invitation file.")],
+    valid_days: Annotated[int, typer.Option(help="After how many days the code expires.")] = 14,
+) -> Result:
+    """Write an invitation with a one-time code, to be handed over out of band."""
+    from noren_server.private_file import write_private
+
+    invitation = _platform(context).enrolment.invite(company, valid_days=valid_days)
+    write_private(output, invitation.content)
+    return {"company": company, "invitation": str(output), "expires_at": invitation.expires_at}
+
+
+@app.command()
+def approve(
+    context: Context,
+    company: str,
+    fingerprint: Annotated[str, typer.Option(help="What the company read out by phone.")],
+) -> Result:
+    """Let a company in whose fingerprint you compared by phone."""
+    from noren_server.superlink import Fleet, SuperlinkFiles
+
+    platform = _platform(context)
+    approved = platform.enrolment.approve(company, fingerprint)
+    if SuperlinkFiles(platform.directory).address.exists():
+        with Fleet(platform.directory) as fleet:
+            fleet.register(company, approved.node_key)
+    return {"company": company, "state": approved.state.value}
+
+
+@app.command()
+def reject(context: Context, company: str) -> Result:
+    """Forget a request whose fingerprint was wrong; the company can be invited again."""
+    _platform(context).enrolment.reject(company)
+    return {"company": company, "state": "rejected"}
+
+
+@app.command()
+def revoke(context: Context, company: str) -> Result:
+    """End a company's access from its next call on; what is in the ledger stays."""
+    from noren_server.superlink import Fleet, SuperlinkFiles
+
+    platform = _platform(context)
+    platform.enrolment.revoke(company)
+    if SuperlinkFiles(platform.directory).address.exists():
+        with Fleet(platform.directory) as fleet:
+            fleet.unregister(company)
+    return {"company": company, "state": "revoked"}
+
+
+@app.command()
+def ingest(
+    context: Context,
+    events: Annotated[Path, typer.Option(help="Folder of Parquet files in the generic event format.")],
+    consents: Annotated[Path, typer.Option(help="Consent table, CSV.")],
+    seasons: Annotated[Path, typer.Option(help="Seasons and event types, TOML.")],
+) -> Result:
+    """Check behaviour logs, consents and seasons, and take them over."""
+    from noren_server import behaviour_data
+
+    data = behaviour_data.ingest(context.obj / "logs", events=events, consents=consents, seasons=seasons)
+    return {"events": data.events.rows, "seasons": [season.name for season in data.seasons]}
+
+
+@campaign_app.command("create")
+def campaign_create(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="Campaign file, TOML (docs/deploying.md).")],
+    companies: Annotated[str, typer.Option(help="Comma-separated; all approved ones if left out.")] = "",
+) -> Result:
+    """Write the complete plan and put it in the ledger."""
+    from noren_server import campaigns
+
+    choices = campaigns.PlanChoices.from_toml(file)
+    plan = campaigns.publish_plan(_platform(context), choices, [c for c in companies.split(",") if c])
+    return {"campaign": plan.campaign, "plan_sha256": plan.digest().hex(), "companies": list(plan.companies)}
+
+
+@campaign_app.command("publish")
+def campaign_publish(context: Context, campaign: str) -> Result:
+    """Compute features and embeddings of consented students; seal and publish the training tables."""
+    from noren_server import behaviour_data, publication
+    from noren_server.tables import TablePublisher
+
+    platform = _platform(context)
+    plan = platform.plan(campaign)
+    rows = publication.prepare(
+        behaviour_data.load(platform.directory / "logs"),
+        plan,
+        assignment_key=platform.assignment_key,
+        embeddings_dir=platform.directory / "embeddings",
+    )
+    publisher = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
+    publisher.publish_training_tables(plan, rows)
+    return {"campaign": campaign, "tables": len(plan.companies)}
+
+
+@campaign_app.command("train")
+def campaign_train(context: Context, campaign: str) -> Result:
+    """Run the rounds with every company that is connected; ends when the last one is settled."""
+    from noren_server import campaigns
+
+    return campaigns.train(_platform(context), campaign)
+
+
+@campaign_app.command("status")
+def campaign_status(context: Context, campaign: str) -> Result:
+    """How far a campaign's rounds are."""
+    from noren_server import campaigns
+
+    return campaigns.progress(_platform(context), campaign)
+
+
+@ledger_app.command("export")
+def ledger_export(context: Context, output: Path) -> Result:
+    """Write the bundle that an auditor verifies offline."""
+    store = _platform(context).ledger_store
+    store.export(output)
+    return {"bundle": str(output), "entries": store.size}
+
+
+@ledger_app.command("trust")
+def ledger_trust(context: Context, output: Path) -> Result:
+    """Write the trust file, to be handed to auditors out of band."""
+    from noren_server import platform_files
+
+    output.write_text(platform_files.trust_file(_platform(context)), encoding="utf-8")
+    return {"trust": str(output)}
+
+
+@app.command()
+def version() -> Result:
+    """Print the version."""
+    return {"version": __version__}
+
+
+def _platform(context: Context) -> Any:
+    from noren_server.platform_files import Platform
+
+    return Platform(context.obj)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    return run_command(app, arguments, program="noren-platform")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The label-free encoder: features of a cohort in, a few ordered, whitened coordinates out.
+
+It learns from past cohorts what of today's behaviour foretells tomorrow's, never from an outcome, so it can
+be published and says nothing about any company's decisions. Fitting is linear algebra without randomness.
+
+The coordinates are ordered and the whitening is sequential: coordinate j depends on directions 1 to j only.
+A plan that uses the first few coordinates therefore uses the same numbers as one that uses all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from noren_core.errors import ConfigurationError, DataError
+
+FloatArray = npt.NDArray[np.float64]
+
+FORESIGHT_DIRECTIONS = 8
+CLIP_PER_ROOT_DIMENSION = 1.25
+_SCALE_FLOOR = 0.1
+_OUTLIER = 4.0
+_RIDGE_PER_ROW = 0.03
+_EIGENVALUE_FLOOR = 1e-2
+INT8_LIMIT = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoder:
+    """A fitted encoder.
+
+    Attributes:
+        projection: features × coordinates; standardised features times this are the whitened coordinates.
+        index_direction: features; standardised features times this are the engagement index.
+    """
+
+    projection: FloatArray
+    index_direction: FloatArray
+
+    @classmethod
+    def fit(
+        cls,
+        features: Sequence[FloatArray],
+        targets: Sequence[FloatArray],
+        *,
+        dimensions: int,
+        target_weights: FloatArray,
+    ) -> Encoder:
+        """The encoder of past cohorts, one array of features and one of later behaviour per cohort.
+
+        1. Standardise features and targets within each cohort; weight the targets.
+        2. Up to eight directions by reduced-rank ridge regression of targets on features.
+        3. Principal components of what the directions leave, up to `dimensions` columns.
+        4. Whiten in that order, with a floor, so a coordinate never depends on a later one.
+
+        Raises:
+            DataError: if there are fewer past students than dimensions.
+            ConfigurationError: if there are fewer features than dimensions.
+        """
+        x = np.vstack([standardise(block) for block in features])
+        y = np.vstack([standardise(block) for block in targets]) * target_weights
+        if len(x) <= dimensions:
+            raise DataError(f"encoder: expected more than {dimensions} past students, got {len(x)}")
+        if not 1 <= dimensions <= x.shape[1]:
+            raise ConfigurationError(f"encoder: expected 1 to {x.shape[1]} dimensions, got {dimensions}")
+        foresight = _foresight_directions(x, y)[:, :dimensions]
+        rest = _principal_directions(x, foresight, dimensions - foresight.shape[1])
+        directions = np.hstack([foresight, rest])
+        sign = np.sign((x @ foresight[:, 0]) @ y.sum(axis=1)) or 1.0
+        return cls(projection=_whiten(x, directions), index_direction=sign * foresight[:, 0])
+
+    @property
+    def dimensions(self) -> int:
+        """How many coordinates `transform` returns."""
+        return int(self.projection.shape[1])
+
+    def transform(self, features: FloatArray) -> FloatArray:
+        """The coordinates of one cohort, each row clipped to an L2 norm of `clip_norm(dimensions)`."""
+        return clip_rows(standardise(features) @ self.projection, clip=clip_norm(self.dimensions))
+
+    def index(self, features: FloatArray) -> FloatArray:
+        """The engagement index of one cohort: higher means more activity is foreseen. Needs no label."""
+        index: FloatArray = standardise(features) @ self.index_direction
+        return index
+
+
+def clip_norm(dimensions: int) -> float:
+    """R, the L2 norm that rows of this many coordinates are clipped to."""
+    return CLIP_PER_ROOT_DIMENSION * math.sqrt(dimensions)
+
+
+def clip_rows(values: FloatArray, *, clip: float) -> FloatArray:
+    """Each row, shortened to an L2 norm of at most `clip`."""
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    clipped: FloatArray = values * np.minimum(1.0, clip / np.maximum(norms, np.finfo(np.float64).tiny))
+    return clipped
+
+
+def quantise_int8(values: FloatArray, *, clip: float) -> npt.NDArray[np.int8]:
+    """Coordinates as round(value · 127 / clip); a row within `clip` fits without saturation.
+
+    Raises:
+        DataError: if a value is not finite.
+    """
+    if not np.isfinite(values).all():
+        raise DataError("embeddings: expected finite coordinates, got another")
+    scaled = np.rint(values * (INT8_LIMIT / clip))
+    return np.clip(scaled, -INT8_LIMIT, INT8_LIMIT).astype(np.int8)
+
+
+def standardise(block: FloatArray) -> FloatArray:
+    """A cohort's features with mean 0 and about unit scale, outliers limited; NaN becomes the mean.
+
+    A company's applicants differ from another's as a group (another deadline, another site section); within
+    the cohort they are comparable. The floor keeps a nearly constant column from blowing up.
+    """
+    known = np.isfinite(block)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, block, 0.0).sum(axis=0) / count
+    centred = np.where(known, block - mean, 0.0)
+    scale = np.sqrt((centred**2).sum(axis=0) / count) + _SCALE_FLOOR
+    standardised: FloatArray = np.clip(centred / scale, -_OUTLIER, _OUTLIER)
+    return standardised
+
+
+def _foresight_directions(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Reduced-rank ridge regression: the directions of x that foretell most of y, best first."""
+    gram = x.T @ x + _RIDGE_PER_ROW * len(x) * np.eye(x.shape[1])
+    weights = np.linalg.solve(gram, x.T @ y)
+    fitted = x @ weights
+    _, axes = np.linalg.eigh(fitted.T @ fitted)
+    directions = weights @ axes[:, ::-1][:, :FORESIGHT_DIRECTIONS]
+    return _with_fixed_signs(directions)
+
+
+def _principal_directions(x: FloatArray, known: FloatArray, count: int) -> FloatArray:
+    """The `count` leading principal directions of what the `known` directions do not explain of x."""
+    scores = x @ known
+    loadings = np.linalg.lstsq(scores, x, rcond=None)[0]
+    residual = x - scores @ loadings
+    _, axes = np.linalg.eigh(residual.T @ residual)
+    leading = axes[:, ::-1][:, :count]
+    return _with_fixed_signs(leading - known @ (loadings @ leading))
+
+
+def _with_fixed_signs(directions: FloatArray) -> FloatArray:
+    """An eigenvector's sign is arbitrary: make its largest entry positive."""
+    largest = np.abs(directions).argmax(axis=0)
+    signs = np.sign(directions[largest, np.arange(directions.shape[1])])
+    return directions * np.where(signs == 0, 1.0, signs)
+
+
+def _whiten(x: FloatArray, directions: FloatArray) -> FloatArray:
+    """Gram-Schmidt in order: each column less what the earlier explain, scaled to unit variance.
+
+    A column whose remaining variance is below the floor (a share of its own) is not blown up to unit
+    variance: it would be mostly rounding, and clipping would then pay for noise.
+    """
+    result = np.zeros_like(directions)
+    done = np.zeros((len(x), 0))
+    for j in range(directions.shape[1]):
+        column = x @ directions[:, j]
+        scale = max(float(column.std()), np.finfo(np.float64).eps)
+        overlap = np.linalg.lstsq(done, column, rcond=None)[0] if j else np.zeros(0)
+        rest = column - done @ overlap
+        deviation = max(float(rest.std()), math.sqrt(_EIGENVALUE_FLOOR) * scale)
+        result[:, j] = (directions[:, j] - result[:, :j] @ overlap) / deviation
+        done = np.column_stack([done, rest / deviation])
+    return result

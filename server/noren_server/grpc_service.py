@@ -1,0 +1,407 @@
+"""The two gRPC services that companies reach: enrolment over TLS, everything else over mutual TLS.
+
+The caller of the second is the company whose certificate the connection presents, and no field of a request
+can say otherwise. Every refusal is a stable code and a constant sentence (noren_core.wire.refusal); what a
+company may not tell apart has one code. Requests are bounded in size, calls in number. gRPC's vocabulary
+stays in this file.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn, TypeVar, cast
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from noren_core.errors import (
+    BudgetExceededError,
+    DataError,
+    NorenError,
+    RemoteProtocolError,
+    VerificationError,
+)
+from noren_core.ids import TableKind
+from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, verify_author
+from noren_core.season import messages
+from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import METADATA_KEY, Refusal
+from noren_core.wire.v1 import platform_pb2 as wire
+from noren_core.wire.v1 import platform_pb2_grpc as services
+from noren_core.wire.v1 import training_pb2
+from noren_server.alignment import evaluate_batch
+from noren_server.enrolment import CompanyRequest, EnrolmentDesk
+from noren_server.ledger_service import LedgerService
+from noren_server.sealed_scoring import SealedScoring
+from noren_server.store import CampaignState, Company, Store
+from noren_server.tables import TablePublisher
+
+_LOG = logging.getLogger(__name__)
+
+MAX_ENROLMENT_BYTES = 64 << 10
+MAX_REQUEST_BYTES = 4 << 20
+MAX_ANSWER_BYTES = 4 << 20
+WORKERS = 8
+MAX_CALLS = 64
+MAX_CODE_LENGTH = 200
+
+T = TypeVar("T")
+
+_STATUS = {
+    Refusal.CERTIFICATE_REFUSED: grpc.StatusCode.UNAUTHENTICATED,
+    Refusal.NOT_AVAILABLE: grpc.StatusCode.NOT_FOUND,
+    Refusal.EVALUATION_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Refusal.TOO_MANY_ATTEMPTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Refusal.HEAD_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
+    Refusal.ALREADY_ENROLLED: grpc.StatusCode.ALREADY_EXISTS,
+    Refusal.NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
+    Refusal.NOT_ACCEPTED: grpc.StatusCode.FAILED_PRECONDITION,
+    Refusal.INTERNAL: grpc.StatusCode.INTERNAL,
+}  # INVALID_ARGUMENT for the rest
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFiles:
+    """The server's key and certificate chain, and the authority whose client certificates are let in."""
+
+    key: Path
+    certificate: Path
+    authority: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformParts:
+    """What the company service works with."""
+
+    store: Store
+    ledger: LedgerService
+    publisher: TablePublisher
+    scoring: SealedScoring
+
+
+class RunningService:
+    """Both servers, started; `stop` ends them and the score table that is being built."""
+
+    def __init__(
+        self,
+        servers: Sequence[grpc.Server],
+        scoring: SealedScoring,
+        *,
+        enrolment_port: int,
+        service_port: int,
+    ) -> None:
+        self._servers = servers
+        self._scoring = scoring
+        self.enrolment_port = enrolment_port
+        self.service_port = service_port
+
+    def wait(self) -> None:
+        """Return when the servers were stopped."""
+        for server in self._servers:
+            server.wait_for_termination()
+
+    def stop(self, *, grace_seconds: float = 2.0) -> None:
+        """Refuse new calls, give running ones some time, then end."""
+        for stopping in [server.stop(grace_seconds) for server in self._servers]:
+            stopping.wait()
+        self._scoring.close()
+
+
+def serve(
+    desk: EnrolmentDesk,
+    parts: PlatformParts,
+    files: ServerFiles,
+    *,
+    enrolment_address: str,
+    service_address: str,
+    clock: Callable[[], datetime],
+) -> RunningService:
+    """Start both services; port 0 takes a free one. Score tables that are missing are begun.
+
+    Raises:
+        OSError, RuntimeError: if a file is missing or an address is taken.
+    """
+    enrolment_server = _new_server("enrolment", MAX_ENROLMENT_BYTES)
+    services.add_EnrolmentServicer_to_server(EnrolmentServicer(desk), enrolment_server)
+    company_server = _new_server("company", MAX_REQUEST_BYTES)
+    services.add_PlatformServicer_to_server(PlatformServicer(parts, clock), company_server)
+    key, chain, authority = (p.read_bytes() for p in (files.key, files.certificate, files.authority))
+    open_credentials = grpc.ssl_server_credentials([(key, chain)])
+    mutual_credentials = grpc.ssl_server_credentials(
+        [(key, chain)], root_certificates=authority, require_client_auth=True
+    )
+    enrolment_port = enrolment_server.add_secure_port(enrolment_address, open_credentials)
+    service_port = company_server.add_secure_port(service_address, mutual_credentials)
+    parts.scoring.resume()
+    enrolment_server.start()
+    company_server.start()
+    return RunningService(
+        [enrolment_server, company_server],
+        parts.scoring,
+        enrolment_port=enrolment_port,
+        service_port=service_port,
+    )
+
+
+class EnrolmentServicer(services.EnrolmentServicer):
+    """Enrolment: the one-time code, later the applicant's own key, is the credential."""
+
+    def __init__(self, desk: EnrolmentDesk) -> None:
+        self._desk = desk
+
+    def Request(  # noqa: N802 (the name in the .proto)
+        self, request: wire.EnrolmentRequest, context: grpc.ServicerContext
+    ) -> wire.EnrolmentReply:
+        """Take a request to enrol."""
+        return _answered(context, lambda: self._request(request, context.peer()))
+
+    def Collect(  # noqa: N802
+        self, request: wire.CollectRequest, context: grpc.ServicerContext
+    ) -> wire.CollectReply:
+        """Hand out the certificate once the operator approved."""
+        return _answered(context, lambda: self._collect(request))
+
+    def _request(self, request: wire.EnrolmentRequest, peer: str) -> wire.EnrolmentReply:
+        if len(request.code) > MAX_CODE_LENGTH:
+            raise RemoteProtocolError(Refusal.INVITATION_UNKNOWN.sentence, code=Refusal.INVITATION_UNKNOWN)
+        said = self._desk.request(
+            request.code,
+            CompanyRequest(
+                enrolment_entry=request.enrolment_entry,
+                agreement_entry=request.agreement_entry,
+                tls_request=request.tls_request,
+                node_key=request.node_key,
+            ),
+            address=peer.rpartition(":")[0],
+        )
+        return wire.EnrolmentReply(fingerprint=said)
+
+    def _collect(self, request: wire.CollectRequest) -> wire.CollectReply:
+        certified = self._desk.collect(request.signing_key, request.signature)
+        if certified is None:
+            return wire.CollectReply(approved=False)
+        return wire.CollectReply(
+            approved=True,
+            certificate=certified.certificate,
+            proof=messages.proof_to_wire(certified.proof),
+        )
+
+
+class PlatformServicer(services.PlatformServicer):
+    """What an enrolled company asks, once for each method of the .proto."""
+
+    def __init__(self, parts: PlatformParts, clock: Callable[[], datetime]) -> None:
+        self._store = parts.store
+        self._ledger = parts.ledger
+        self._publisher = parts.publisher
+        self._scoring = parts.scoring
+        self._clock = clock
+
+    def GetProof(  # noqa: N802
+        self, request: wire.GetProofRequest, context: grpc.ServicerContext
+    ) -> training_pb2.LedgerProof:
+        """Prove the entries of a campaign that concern the caller."""
+        return _answered(context, lambda: self._get_proof(request, self._caller(context)))
+
+    def Append(  # noqa: N802
+        self, request: wire.AppendRequest, context: grpc.ServicerContext
+    ) -> training_pb2.LedgerProof:
+        """Append the caller's own entry."""
+        return _answered(context, lambda: self._append(request, self._caller(context)))
+
+    def Evaluate(  # noqa: N802
+        self, request: wire.EvaluateRequest, context: grpc.ServicerContext
+    ) -> wire.EvaluateReply:
+        """Evaluate one batch of blinded elements."""
+        return _answered(context, lambda: self._evaluate(request, self._caller(context)))
+
+    def FetchTable(  # noqa: N802
+        self, request: wire.FetchTableRequest, context: grpc.ServicerContext
+    ) -> Iterator[wire.TablePart]:
+        """Stream a sealed table from any chunk on."""
+        parts = _answered(context, lambda: self._table_parts(request, self._caller(context)))
+        while (part := _answered(context, lambda: next(parts, None))) is not None:
+            yield part
+
+    def SubmitHead(  # noqa: N802
+        self, request: wire.SubmitHeadRequest, context: grpc.ServicerContext
+    ) -> training_pb2.LedgerProof:
+        """Take the caller's encrypted head."""
+        return _answered(context, lambda: self._submit_head(request, self._caller(context)))
+
+    def _caller(self, context: grpc.ServicerContext) -> Company:
+        """The company of this connection's certificate.
+
+        1. TLS has checked that our authority signed the certificate and that the peer holds its key.
+        2. It has not expired since the connection was made.
+        3. It is the very certificate of an approved company; a revoked one is found here.
+        """
+        presented = cast("list[bytes]", context.auth_context().get("x509_pem_cert", []))
+        if not presented:  # 1
+            raise _refused(Refusal.CERTIFICATE_REFUSED)
+        certificate = x509.load_pem_x509_certificate(presented[0])
+        if not certificate.not_valid_before_utc <= self._clock() <= certificate.not_valid_after_utc:  # 2
+            raise _refused(Refusal.CERTIFICATE_REFUSED)
+        with self._store.transaction() as transaction:  # 3
+            company = transaction.company_with_certificate(certificate.fingerprint(hashes.SHA256()))
+        if company is None:
+            raise _refused(Refusal.CERTIFICATE_REFUSED)
+        return company
+
+    def _plan(self, campaign: str, caller: Company) -> CampaignPlan:
+        """The open campaign's plan, if the caller is of its cohort; otherwise as if there were none."""
+        with self._store.transaction() as transaction:
+            known = transaction.campaign(campaign)
+        if known is None or known.state is not CampaignState.OPEN or caller.name not in known.plan.companies:
+            raise _refused(Refusal.NOT_AVAILABLE)
+        return known.plan
+
+    def _accepted_plan(self, campaign: str, caller: Company) -> CampaignPlan:
+        plan = self._plan(campaign, caller)
+        if not self._entries(EntryKind.PLAN_ACCEPTANCE, campaign, caller.name):
+            raise _refused(Refusal.NOT_ACCEPTED)
+        return plan
+
+    def _get_proof(self, request: wire.GetProofRequest, caller: Company) -> training_pb2.LedgerProof:
+        plan = self._plan(request.campaign, caller)
+        of_cohort = [
+            *self._entries(EntryKind.PLAN, plan.campaign),
+            *self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign),
+            *(i for member in plan.companies for i in self._entries(EntryKind.ENROLMENT, company=member)),
+        ]
+        own_kinds = (
+            EntryKind.OPRF_KEY,
+            EntryKind.CONSENT_EPOCH,
+            EntryKind.TABLE,
+            EntryKind.HEAD_COMMITMENT,
+        )
+        own = [i for kind in own_kinds for i in self._entries(kind, plan.campaign, caller.name)]
+        return self._prove(request.known_tree_size, sorted({*of_cohort, *own}))
+
+    def _append(self, request: wire.AppendRequest, caller: Company) -> training_pb2.LedgerProof:
+        """Append a plan acceptance, once per company and campaign."""
+        entry = self._own_entry(request.entry, caller)
+        if entry.kind is not EntryKind.PLAN_ACCEPTANCE:
+            raise _refused(Refusal.PROTOCOL_VIOLATION)
+        plan = self._plan(entry.body["campaign"], caller)
+        if entry.body["plan_sha256"] != plan.digest().hex():
+            raise _refused(Refusal.PLAN_MISMATCH)
+        self._check_tree_size(request.known_tree_size)
+        with self._store.transaction():  # no two acceptances at once
+            known = self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign, caller.name)
+            indices = known or [self._ledger.append_company_entry(entry)]
+        return self._prove(request.known_tree_size, indices)
+
+    def _evaluate(self, request: wire.EvaluateRequest, caller: Company) -> wire.EvaluateReply:
+        plan = self._accepted_plan(request.campaign, caller)
+        evaluated, proof = evaluate_batch(self._store, plan, caller.name, request.blinded)
+        return wire.EvaluateReply(evaluated=evaluated, proof=proof)
+
+    def _table_parts(self, request: wire.FetchTableRequest, caller: Company) -> Iterator[wire.TablePart]:
+        if request.kind not in set(TableKind):
+            raise _refused(Refusal.NOT_AVAILABLE)
+        plan, kind = self._accepted_plan(request.campaign, caller), TableKind(request.kind)
+        table = self._publisher.table(plan.campaign, caller.name, kind)
+        if table is None:
+            raise _refused(self._why_no_table(plan, caller, kind))
+        if request.first_chunk >= table.manifest.chunk_count:
+            raise _refused(Refusal.PROTOCOL_VIOLATION)
+        chunks = self._publisher.chunks(table, request.first_chunk)
+        return (
+            wire.TablePart(
+                chunk_hashes=table.chunk_hashes if index == request.first_chunk else (),
+                index=index,
+                chunk=chunk,
+            )
+            for index, chunk in chunks
+        )
+
+    def _why_no_table(self, plan: CampaignPlan, caller: Company, kind: TableKind) -> Refusal:
+        """A score table is on its way once there is a head; any other is not available."""
+        with self._store.transaction() as transaction:
+            head = transaction.head(plan.campaign, caller.name)
+        return Refusal.NOT_READY if kind is TableKind.SCORE and head else Refusal.NOT_AVAILABLE
+
+    def _submit_head(self, request: wire.SubmitHeadRequest, caller: Company) -> training_pb2.LedgerProof:
+        plan = self._accepted_plan(request.campaign, caller)
+        commitment = self._own_entry(request.commitment_entry, caller)
+        self._check_tree_size(request.known_tree_size)
+        index = self._scoring.accept_head(plan, caller.name, request.head, commitment)
+        return self._prove(request.known_tree_size, [index])
+
+    def _own_entry(self, data: bytes, caller: Company) -> SignedEntry:
+        """An entry that the caller wrote and signed about itself, not countersigned yet."""
+        entry = parse_entry(data)
+        if entry.author != caller.name or entry.company != caller.name or entry.countersignature is not None:
+            raise _refused(Refusal.PROTOCOL_VIOLATION)
+        verify_author(entry, caller.signing_key)
+        return entry
+
+    def _entries(self, kind: EntryKind, campaign: str | None = None, company: str | None = None) -> list[int]:
+        found = self._ledger.store.entries(kind=kind, campaign=campaign, company=company)
+        return [stored.index for stored in found]
+
+    def _check_tree_size(self, known: int) -> None:
+        """Refuse a size beyond the ledger before anything is appended."""
+        if known > self._ledger.store.size:
+            raise _refused(Refusal.UNKNOWN_TREE_SIZE)
+
+    def _prove(self, known: int, indices: Sequence[int]) -> training_pb2.LedgerProof:
+        proof = self._ledger.prove(known_tree_size=known, indices=indices)
+        return messages.proof_to_wire(proof)
+
+
+def _new_server(name: str, max_request_bytes: int) -> grpc.Server:
+    return grpc.server(
+        ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix=name),
+        maximum_concurrent_rpcs=MAX_CALLS,
+        options=[
+            ("grpc.max_receive_message_length", max_request_bytes),
+            ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+            ("grpc.so_reuseport", 0),  # a second platform on the same port must fail, not share
+        ],
+    )
+
+
+def _answered(context: grpc.ServicerContext, answer: Callable[[], T]) -> T:
+    """The answer, or the call's end with a refusal; whatever went wrong inside stays inside."""
+    try:
+        return answer()
+    except NorenError as error:
+        refusal = _refusal(error)
+        _LOG.info("call refused: %s", refusal)
+    except Exception as error:  # noqa: BLE001 (its text must not leave, and may name people: not logged either)
+        refusal = Refusal.INTERNAL
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _LOG.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
+    return _abort(context, refusal)
+
+
+def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
+    context.set_trailing_metadata(((METADATA_KEY, refusal.value),))
+    context.abort(_STATUS.get(refusal, grpc.StatusCode.INVALID_ARGUMENT), refusal.sentence)
+    raise RuntimeError("abort returned")  # it raises; this is for the type checker
+
+
+def _refusal(error: NorenError) -> Refusal:
+    """The code that crosses the wire: the error's own if it is one of them, else its family's."""
+    if error.code in set(Refusal):
+        return Refusal(error.code)
+    families = (
+        (VerificationError, Refusal.NOT_VERIFIED),
+        (DataError, Refusal.BAD_DATA),
+        (RemoteProtocolError, Refusal.PROTOCOL_VIOLATION),
+        (BudgetExceededError, Refusal.EVALUATION_LIMIT),
+    )
+    return next((refusal for family, refusal in families if isinstance(error, family)), Refusal.INTERNAL)
+
+
+def _refused(refusal: Refusal) -> RemoteProtocolError:
+    return RemoteProtocolError(refusal.sentence, code=refusal)

@@ -1,0 +1,172 @@
+"""Scoring under encryption: one proven head per company and campaign, one ciphertext per consenting student.
+
+docs/protocol.md §5. Promises: a head is used only after its range proof verified and its commitment is in
+the ledger; a company has one head per campaign, whatever restarts in between (q heads would read q linear
+functions of a student's features); the platform computes with what it cannot decrypt. Score tables are built
+in the background, one at a time; a build that a crash interrupted is begun again at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from noren_core.crypto.head_encryption import CIPHERTEXT_BYTES, EncryptedHead, head_commitment, verify_head
+from noren_core.crypto.scorer import Scorer
+from noren_core.errors import DataError, LocalProtocolError, NorenError, RemoteProtocolError
+from noren_core.ids import TableKind
+from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.season.participation import head_binding
+from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
+from noren_server import alignment
+from noren_server.ledger_service import LedgerService
+from noren_server.store import Store, StoredHead
+from noren_server.tables import TablePublisher
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRows:
+    """The students to be scored for one company: normalised identifiers and int8 features, row by row."""
+
+    identifiers: Sequence[bytes] = field(repr=False)
+    features: npt.NDArray[np.int8] = field(repr=False)
+
+
+ScoreRowsSource = Callable[[CampaignPlan, str], ScoreRows]
+"""Gives the rows of the plan's score season for one company: live consents at the time of the call."""
+
+
+class SealedScoring:
+    """Accepts heads and builds score tables for one platform."""
+
+    def __init__(
+        self, store: Store, ledger: LedgerService, publisher: TablePublisher, rows: ScoreRowsSource
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._publisher = publisher
+        self._rows = rows
+        self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score-table")
+
+    def accept_head(self, plan: CampaignPlan, company: str, head: bytes, commitment: SignedEntry) -> int:
+        """Take a company's head for scoring; the ledger index of its commitment.
+
+        1. The commitment, whose signature the caller verified, is to exactly this head and layout.
+        2. Every weight is proved to be in range, under this plan and company.
+        3. In one transaction: the head is the company's first in this campaign, and its commitment
+           enters the ledger. The very same head again is answered again.
+        4. The score table is begun.
+
+        Raises:
+            RemoteProtocolError, VerificationError: if step 1 or 2 fails; nothing is kept.
+            LocalProtocolError: with code HEAD_LIMIT, if there is another head already.
+        """
+        _check_commitment(plan, company, head, commitment)  # 1
+        _verified_head(plan, company, head)  # 2
+        with self._store.transaction() as transaction:  # 3
+            index = self._committed(plan, company, commitment)
+            is_new = transaction.head(plan.campaign, company) is None
+            if is_new:
+                transaction.add_head(StoredHead(plan.campaign, company, head))
+        if is_new:
+            self._begin(plan, company)  # 4
+        return index
+
+    def resume(self) -> None:
+        """Begin the score tables that are missing for accepted heads; call once at start."""
+        with self._store.transaction() as transaction:
+            waiting = [
+                (transaction.campaign(head.campaign), head.company)
+                for head in transaction.heads()
+                if transaction.table(head.campaign, head.company, TableKind.SCORE) is None
+            ]
+        for campaign, company in waiting:
+            if campaign is not None:
+                self._begin(campaign.plan, company)
+
+    def publish_score_table(self, plan: CampaignPlan, company: str) -> None:
+        """Score every consenting student of the season under the company's head; skipped if it is done.
+
+        Raises:
+            LocalProtocolError: if there is no head.
+            DataError: if the features do not fit the plan.
+        """
+        if self._publisher.table(plan.campaign, company, TableKind.SCORE) is not None:
+            return
+        with self._store.transaction() as transaction:
+            stored = transaction.head(plan.campaign, company)
+        if stored is None:
+            raise LocalProtocolError("score table: expected an accepted head, got none")
+        rows = self._rows(plan, company)
+        _check_rows(plan, rows)
+        scorer = Scorer(_verified_head(plan, company, stored.head))
+        key = alignment.oprf_key(self._store, plan.campaign, company)
+        outputs = alignment.evaluate_identifiers(key, rows.identifiers)
+        scores = scorer.score(rows.features)
+        sealed_rows = list(zip(outputs, scores, strict=True))
+        self._publisher.publish(plan, company, TableKind.SCORE, sealed_rows, payload_bytes=CIPHERTEXT_BYTES)
+
+    def close(self) -> None:
+        """Finish the table that is being built, drop those that wait (`resume` begins them again)."""
+        self._builder.shutdown(wait=True, cancel_futures=True)
+
+    def _committed(self, plan: CampaignPlan, company: str, commitment: SignedEntry) -> int:
+        """Where the commitment stands in the ledger, which holds one per company and campaign.
+
+        The ledger decides and not our table: it has what a crash kept from the table.
+        """
+        known = self._ledger.store.entries(
+            kind=EntryKind.HEAD_COMMITMENT, campaign=plan.campaign, company=company
+        )
+        if not known:
+            return self._ledger.append_company_entry(commitment)
+        if known[0].entry.body != commitment.body:
+            raise LocalProtocolError(Refusal.HEAD_LIMIT.sentence, code=Refusal.HEAD_LIMIT)
+        return known[0].index
+
+    def _begin(self, plan: CampaignPlan, company: str) -> None:
+        self._builder.submit(self.publish_score_table, plan, company).add_done_callback(_log_failure)
+
+
+def _check_commitment(plan: CampaignPlan, company: str, head: bytes, commitment: SignedEntry) -> None:
+    expected = {
+        "campaign": plan.campaign,
+        "company": company,
+        "commitment": head_commitment(head).hex(),
+        "dimensions": plan.rows.dimensions,
+        "weight_bits": plan.scoring.weight_bits,
+    }
+    if commitment.kind is not EntryKind.HEAD_COMMITMENT or commitment.body != expected:
+        raise RemoteProtocolError("head: expected the entry that commits to it, got another")
+
+
+def _verified_head(plan: CampaignPlan, company: str, head: bytes) -> EncryptedHead:
+    return verify_head(
+        head,
+        dimensions=plan.rows.dimensions,
+        weight_bits=plan.scoring.weight_bits,
+        binding=head_binding(plan, company),
+    )
+
+
+def _check_rows(plan: CampaignPlan, rows: ScoreRows) -> None:
+    expected = (len(rows.identifiers), plan.rows.dimensions)
+    if rows.features.dtype != np.int8 or rows.features.shape != expected:
+        raise DataError(f"score features: expected int8 of {plan.rows.dimensions} columns, got another array")
+    if len(set(rows.identifiers)) != len(rows.identifiers):
+        raise DataError("score features: expected each identifier once, got one twice")
+
+
+def _log_failure(build: Future[None]) -> None:
+    if build.cancelled() or (error := build.exception()) is None:
+        return
+    code = error.code if isinstance(error, NorenError) else type(error).__name__
+    _LOG.error("score table was not built: %s", code)

@@ -1,0 +1,123 @@
+"""Everything `noren-platform serve` keeps running: gRPC here, SuperLink, SuperExec and proxy as children.
+
+If one of them ends, all end: a platform that answers half of its questions is harder to notice than one
+that is down, and the operator's service manager starts it again.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from noren_core.errors import LocalProtocolError
+from noren_core.season.plan import CampaignPlan
+from noren_server import behaviour_data, publication
+from noren_server.enrolment import utc_now
+from noren_server.fleet_proxy import FleetProxySettings
+from noren_server.grpc_service import PlatformParts, RunningService, ServerFiles
+from noren_server.grpc_service import serve as serve_grpc
+from noren_server.platform_files import Platform
+from noren_server.private_file import write_private
+from noren_server.processes import Child, Supervisor, is_listening
+from noren_server.sealed_scoring import ScoreRows, SealedScoring
+from noren_server.store import CompanyState
+from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
+from noren_server.tables import TablePublisher
+
+
+@contextmanager
+def grpc_services(platform: Platform) -> Iterator[RunningService]:
+    """The enrolment and company services, on the platform's ports, until the end of the block."""
+    directory = platform.directory
+    publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
+
+    def rows(plan: CampaignPlan, company: str) -> ScoreRows:
+        consents = behaviour_data.load_consents(directory / "logs")
+        return publication.score_rows(consents, plan, company, embeddings_dir=directory / "embeddings")
+
+    parts = PlatformParts(
+        store=platform.store,
+        ledger=platform.ledger,
+        publisher=publisher,
+        scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
+    )
+    running = serve_grpc(
+        platform.enrolment,
+        parts,
+        ServerFiles(
+            key=directory / "tls" / "server.key",
+            certificate=directory / "tls" / "server.pem",
+            authority=directory / "ca" / "ca.pem",
+        ),
+        enrolment_address=platform.config.addresses.enrolment,
+        service_address=platform.config.addresses.service,
+        clock=utc_now,
+    )
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def serve(directory: Path) -> None:
+    """Run everything until SIGTERM or SIGINT.
+
+    Raises:
+        LocalProtocolError: `CHILD_FAILED` if a child does not start, or ends while we run.
+    """
+    platform = Platform(directory)
+    is_over = threading.Event()
+    crashed: list[str] = []
+
+    def on_crash(name: str, _status: int) -> None:
+        crashed.append(name)
+        is_over.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: is_over.set())
+    with Supervisor(directory / "run", on_crash=on_crash) as supervisor, grpc_services(platform):
+        for child in prepare_superlink(directory):
+            supervisor.start(child)
+        supervisor.start(_proxy(platform))
+        _register_companies(platform)
+        write_private(directory / "run" / "ready", b"ready\n")
+        is_over.wait()
+        (directory / "run" / "ready").unlink(missing_ok=True)
+    if crashed:
+        raise LocalProtocolError(f"expected all services to run, {crashed[0]} ended", code="CHILD_FAILED")
+
+
+def _proxy(platform: Platform) -> Child:
+    """The fleet proxy as a process of its own: it faces the network and holds no key but its TLS key."""
+    superlink = SuperlinkFiles(platform.directory)
+    config = platform.config
+    settings = FleetProxySettings(
+        host=config.host,
+        port=config.fleet_port,
+        certificate=platform.directory / "tls" / "server.pem",
+        private_key=platform.directory / "tls" / "server.key",
+        upstream_address=superlink.address.read_text(),
+        upstream_root_certificates=superlink.certificate,
+    )
+    options = ("host", "port", "certificate", "private_key", "upstream_address", "upstream_root_certificates")
+    arguments = [
+        text for name in options for text in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))
+    ]
+    return Child(
+        "fleet-proxy",
+        (sys.executable, "-m", "noren_server.fleet_proxy", *arguments),
+        is_ready=lambda: is_listening(config.host, config.fleet_port),
+    )
+
+
+def _register_companies(platform: Platform) -> None:
+    """Let every approved company's node in; those approved while we were down are not known to Flower."""
+    with platform.store.transaction() as transaction:
+        approved = [c for c in transaction.companies() if c.state is CompanyState.APPROVED]
+    with Fleet(platform.directory) as fleet:
+        for company in approved:
+            fleet.register(company.name, company.node_key)

@@ -1,0 +1,460 @@
+"""The platform's operational data: companies, campaigns, keys, counters, tables and heads, in SQLite.
+
+Promises: every change is one transaction that takes the write lock first, so two processes never act on the
+same old value; a counter is on disk before the caller goes on; what may exist once (a company, a head, a
+table, a released row) is unique in the database and not only in the code. The file has mode 0600 since it
+holds the OPRF keys. No student's name, identifier or feature is stored: released rows are kept under a keyed
+hash, and an encrypted head says nothing about anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from noren_core import canonical_json
+from noren_core.crypto.oprf import OprfPrivateKey
+from noren_core.crypto.sealed_table import TableManifest
+from noren_core.errors import BudgetExceededError, LocalProtocolError
+from noren_core.ids import TableKind
+from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
+
+_BUSY_SECONDS = 30
+_HASH_BYTES = 32
+
+_METADATA = sa.MetaData()
+_INVITATIONS = sa.Table(
+    "invitations",
+    _METADATA,
+    sa.Column("company", sa.String, primary_key=True),
+    sa.Column("code_sha256", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", sa.Integer, nullable=False),
+    sa.Column("used", sa.Boolean, nullable=False, default=False),
+)
+_COMPANIES = sa.Table(
+    "companies",
+    _METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("signing_key", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("sealing_key", sa.LargeBinary, nullable=False),
+    sa.Column("declared_size", sa.Integer, nullable=False),
+    sa.Column("tls_request", sa.LargeBinary, nullable=False),
+    sa.Column("node_key", sa.LargeBinary, nullable=False),
+    sa.Column("enrolment_entry", sa.LargeBinary, nullable=False),
+    sa.Column("agreement_entry", sa.LargeBinary, nullable=False),
+    sa.Column("certificate", sa.LargeBinary),
+    sa.Column("certificate_sha256", sa.LargeBinary, unique=True),
+)
+_CAMPAIGNS = sa.Table(
+    "campaigns",
+    _METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("plan", sa.LargeBinary, nullable=False),
+)
+_OPRF_KEYS = sa.Table(
+    "oprf_keys",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("evaluations", sa.Integer, sa.CheckConstraint("evaluations >= 0"), nullable=False, default=0),
+)
+_RELEASED_ROWS = sa.Table(
+    "released_rows",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("row_key", sa.LargeBinary, primary_key=True),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+_TABLES = sa.Table(
+    "tables",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("chunk_hashes", sa.LargeBinary, nullable=False),
+    sa.Column("epoch_salt", sa.LargeBinary, nullable=False),
+)
+_HEADS = sa.Table(
+    "heads",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("head", sa.LargeBinary, nullable=False),
+)
+
+
+class CompanyState(StrEnum):
+    """Where a company is between its request and the end of its participation."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REVOKED = "revoked"
+
+
+class CampaignState(StrEnum):
+    """Whether a campaign answers its companies."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInvitation:
+    """An invitation as the platform remembers it: the code itself is only in the company's hands."""
+
+    company: str
+    code_sha256: bytes
+    expires_at: int
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentRecord:
+    """What a company sent to enrol, verified: its public keys and its two signed entries."""
+
+    name: str
+    signing_key: bytes
+    sealing_key: bytes
+    declared_size: int
+    tls_request: bytes
+    node_key: bytes
+    enrolment_entry: bytes
+    agreement_entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A company and where it stands; the certificate exists once it is approved."""
+
+    name: str
+    state: CompanyState
+    signing_key: bytes
+    sealing_key: bytes
+    declared_size: int
+    tls_request: bytes
+    node_key: bytes
+    enrolment_entry: bytes
+    agreement_entry: bytes
+    certificate: bytes | None
+    certificate_sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A published plan and whether it is still answered."""
+
+    plan: CampaignPlan
+    state: CampaignState
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOprfKey:
+    """One company's key in one campaign and how much of it was used."""
+
+    key: OprfPrivateKey
+    evaluations: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A published table: what the ledger says of it, and the salt of its consent epoch's root."""
+
+    manifest: TableManifest
+    chunk_hashes: tuple[bytes, ...]
+    epoch_salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """The one encrypted head that a company may have in a campaign."""
+
+    campaign: str
+    company: str
+    head: bytes
+
+
+class Store:
+    """`platform.db`. Every method is one transaction unless it is called within `transaction()`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the database, making it on first use."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Only a new file is touched: closing any descriptor of an open database drops this process's locks on
+        # it, and another process would then delete the log that our connections still write to.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
+        sa.event.listen(engine, "connect", _prepare_connection)
+        sa.event.listen(engine, "begin", _begin_immediate)
+        _METADATA.create_all(engine)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Hold the write lock from the first look to the last change; an exception undoes all of it."""
+        with self._engine.begin() as connection:
+            yield Transaction(connection)
+
+
+class Transaction:
+    """What can be read and changed while the write lock is held."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    # Invitations and companies
+
+    def put_invitation(self, company: str, *, code_sha256: bytes, expires_at: int) -> None:
+        """Replace the company's invitation by a new, unused one."""
+        self._connection.execute(sa.delete(_INVITATIONS).where(_INVITATIONS.c.company == company))
+        self._insert(
+            _INVITATIONS, company=company, code_sha256=code_sha256, expires_at=expires_at, used=False
+        )
+
+    def invitations(self) -> list[StoredInvitation]:
+        """Every invitation, used and unused."""
+        return [StoredInvitation(**row) for row in self._rows(sa.select(_INVITATIONS))]
+
+    def use_invitation(self, company: str) -> None:
+        """Mark the company's invitation as used."""
+        self._connection.execute(
+            sa.update(_INVITATIONS).where(_INVITATIONS.c.company == company).values(used=True)
+        )
+
+    def add_company(self, record: EnrolmentRecord) -> None:
+        """Keep a request, pending.
+
+        Raises:
+            LocalProtocolError: if the company, or its signing key, is known already.
+        """
+        try:
+            self._insert(
+                _COMPANIES,
+                state=CompanyState.PENDING.value,
+                **{name: getattr(record, name) for name in record.__slots__},
+            )
+        except sa.exc.IntegrityError as error:
+            refusal = Refusal.ALREADY_ENROLLED
+            raise LocalProtocolError(refusal.sentence, code=refusal) from error
+
+    def remove_pending(self, company: str) -> bool:
+        """Forget a request that was not approved; whether there was one."""
+        pending = sa.and_(_COMPANIES.c.name == company, _COMPANIES.c.state == CompanyState.PENDING.value)
+        return self._connection.execute(sa.delete(_COMPANIES).where(pending)).rowcount == 1
+
+    def approve_company(self, company: str, *, certificate: bytes, sha256: bytes) -> None:
+        """Turn a pending company into an approved one with a certificate."""
+        self._update_company(
+            company,
+            CompanyState.PENDING,
+            state=CompanyState.APPROVED.value,
+            certificate=certificate,
+            certificate_sha256=sha256,
+        )
+
+    def revoke_company(self, company: str) -> None:
+        """End an approved company's access, for good."""
+        self._update_company(company, CompanyState.APPROVED, state=CompanyState.REVOKED.value)
+
+    def company(self, name: str) -> Company | None:
+        """The company of that name."""
+        return self._company(_COMPANIES.c.name == name)
+
+    def company_with_key(self, signing_key: bytes) -> Company | None:
+        """The company with that signing key."""
+        return self._company(_COMPANIES.c.signing_key == signing_key)
+
+    def company_with_certificate(self, sha256: bytes) -> Company | None:
+        """The approved company whose certificate this is."""
+        approved = _COMPANIES.c.state == CompanyState.APPROVED.value
+        return self._company(sa.and_(_COMPANIES.c.certificate_sha256 == sha256, approved))
+
+    def companies(self) -> list[Company]:
+        """Every company, by name."""
+        return [_company(row) for row in self._rows(sa.select(_COMPANIES).order_by(_COMPANIES.c.name))]
+
+    # Campaigns
+
+    def add_campaign(self, plan: CampaignPlan) -> None:
+        """Keep a published plan; LocalProtocolError if the campaign exists."""
+        try:
+            self._insert(
+                _CAMPAIGNS,
+                name=plan.campaign,
+                state=CampaignState.OPEN.value,
+                plan=canonical_json.encode(plan.to_body()),
+            )
+        except sa.exc.IntegrityError as error:
+            raise LocalProtocolError("campaign: expected a new name, got one that was published") from error
+
+    def campaign(self, name: str) -> Campaign | None:
+        """The campaign of that name."""
+        row = self._one(sa.select(_CAMPAIGNS).where(_CAMPAIGNS.c.name == name))
+        return None if row is None else _campaign(row)
+
+    def campaigns(self) -> list[Campaign]:
+        """Every campaign, by name."""
+        return [_campaign(row) for row in self._rows(sa.select(_CAMPAIGNS).order_by(_CAMPAIGNS.c.name))]
+
+    def close_campaign(self, name: str) -> None:
+        """Stop answering for a campaign."""
+        self._connection.execute(
+            sa.update(_CAMPAIGNS).where(_CAMPAIGNS.c.name == name).values(state=CampaignState.CLOSED.value)
+        )
+
+    # OPRF keys, counters and released rows
+
+    def add_oprf_key(self, campaign: str, company: str, key: OprfPrivateKey) -> None:
+        """Keep a fresh key, with nothing evaluated."""
+        self._insert(_OPRF_KEYS, campaign=campaign, company=company, key=key.to_bytes(), evaluations=0)
+
+    def oprf_key(self, campaign: str, company: str) -> StoredOprfKey | None:
+        """The company's key in the campaign."""
+        row = self._one(sa.select(_OPRF_KEYS).where(_of(_OPRF_KEYS, campaign, company)))
+        if row is None:
+            return None
+        return StoredOprfKey(OprfPrivateKey.from_bytes(row["key"]), row["evaluations"])
+
+    def count_evaluations(self, campaign: str, company: str, count: int, *, limit: int) -> None:
+        """Add `count` to what was evaluated, or change nothing.
+
+        Raises:
+            BudgetExceededError: with code EVALUATION_LIMIT, if more than `limit` would have been evaluated.
+        """
+        used = _OPRF_KEYS.c.evaluations
+        fits = sa.and_(_of(_OPRF_KEYS, campaign, company), used + count <= limit)
+        update = sa.update(_OPRF_KEYS).where(fits).values(evaluations=used + count)
+        if self._connection.execute(update).rowcount != 1:
+            raise BudgetExceededError(Refusal.EVALUATION_LIMIT.sentence, code=Refusal.EVALUATION_LIMIT)
+
+    def keep_released_rows(
+        self, campaign: str, company: str, rows: Mapping[bytes, bytes]
+    ) -> dict[bytes, bytes]:
+        """The payloads that stand for these rows: the first ever given for each, kept for good."""
+        kept = self.released_rows(campaign, company)
+        fresh = [
+            {"campaign": campaign, "company": company, "row_key": row_key, "payload": payload}
+            for row_key, payload in rows.items()
+            if row_key not in kept
+        ]
+        if fresh:
+            self._connection.execute(sa.insert(_RELEASED_ROWS), fresh)
+        return {row_key: kept.get(row_key, payload) for row_key, payload in rows.items()}
+
+    def released_rows(self, campaign: str, company: str) -> dict[bytes, bytes]:
+        """Every payload that was ever released to a company in a campaign, by row key."""
+        rows = self._rows(sa.select(_RELEASED_ROWS).where(_of(_RELEASED_ROWS, campaign, company)))
+        return {row["row_key"]: row["payload"] for row in rows}
+
+    # Tables and heads
+
+    def add_table(self, table: StoredTable) -> None:
+        """Keep a published table; LocalProtocolError if the campaign has one of that kind for the company."""
+        context = table.manifest.context
+        try:
+            self._insert(
+                _TABLES,
+                campaign=context.campaign,
+                company=context.company,
+                kind=context.kind.value,
+                manifest=canonical_json.encode(table.manifest.to_body()),
+                chunk_hashes=b"".join(table.chunk_hashes),
+                epoch_salt=table.epoch_salt,
+            )
+        except sa.exc.IntegrityError as error:
+            raise LocalProtocolError("table: expected none of this kind yet, got one") from error
+
+    def table(self, campaign: str, company: str, kind: TableKind) -> StoredTable | None:
+        """The company's table of that kind."""
+        wanted = sa.and_(_of(_TABLES, campaign, company), _TABLES.c.kind == kind.value)
+        row = self._one(sa.select(_TABLES).where(wanted))
+        return None if row is None else _table(row)
+
+    def add_head(self, head: StoredHead) -> None:
+        """Keep a company's head; LocalProtocolError with code HEAD_LIMIT if it has one in the campaign."""
+        try:
+            self._insert(_HEADS, **{name: getattr(head, name) for name in head.__slots__})
+        except sa.exc.IntegrityError as error:
+            raise LocalProtocolError(Refusal.HEAD_LIMIT.sentence, code=Refusal.HEAD_LIMIT) from error
+
+    def head(self, campaign: str, company: str) -> StoredHead | None:
+        """The company's head in the campaign."""
+        row = self._one(sa.select(_HEADS).where(_of(_HEADS, campaign, company)))
+        return None if row is None else StoredHead(**row)
+
+    def heads(self) -> list[StoredHead]:
+        """Every head."""
+        return [StoredHead(**row) for row in self._rows(sa.select(_HEADS))]
+
+    def _company(self, condition: sa.ColumnElement[bool]) -> Company | None:
+        row = self._one(sa.select(_COMPANIES).where(condition))
+        return None if row is None else _company(row)
+
+    def _update_company(self, company: str, expected: CompanyState, **values: object) -> None:
+        condition = sa.and_(_COMPANIES.c.name == company, _COMPANIES.c.state == expected.value)
+        if self._connection.execute(sa.update(_COMPANIES).where(condition).values(values)).rowcount != 1:
+            raise LocalProtocolError(f"company: expected one that is {expected.value}, got none")
+
+    def _insert(self, table: sa.Table, **values: object) -> None:
+        self._connection.execute(sa.insert(table).values(values))
+
+    def _one(self, query: sa.Select[Any]) -> dict[str, Any] | None:
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row)
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[dict[str, Any]]:
+        return [dict(row) for row in self._connection.execute(query).mappings()]
+
+
+def _prepare_connection(connection: Any, _: object) -> None:
+    """Let us, not the driver, begin transactions; log ahead; sync before a commit returns."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock before the first look: what was read still holds when we write."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _of(table: sa.Table, campaign: str, company: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.campaign == campaign, table.c.company == company)
+
+
+def _company(row: dict[str, Any]) -> Company:
+    return Company(**{**row, "state": CompanyState(row["state"])})
+
+
+def _campaign(row: dict[str, Any]) -> Campaign:
+    plan = CampaignPlan.from_body(canonical_json.parse_object(row["plan"]))
+    return Campaign(plan, CampaignState(row["state"]))
+
+
+def _table(row: dict[str, Any]) -> StoredTable:
+    hashes = row["chunk_hashes"]
+    return StoredTable(
+        manifest=TableManifest.from_body(canonical_json.parse_object(row["manifest"])),
+        chunk_hashes=tuple(hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)),
+        epoch_salt=row["epoch_salt"],
+    )

@@ -1,0 +1,278 @@
+"""An honest ledger of two campaigns, as a list of statements that a test can falsify before it is signed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.merkle import leaf_hash, root_hash
+from noren_core.crypto.sealed_table import TableContext, TableManifest
+from noren_core.ids import TableKind
+from noren_core.ledger.checkpoint import sign_checkpoint
+from noren_core.ledger.entries import PLATFORM, countersign, sign_entry
+from noren_core.ledger.note import VerifierKey
+from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import round_event
+
+ORIGIN = "noren.example/ledger"
+COMPANIES = ("alpha", "beta", "delta", "gamma")
+ROUNDS = 3
+
+
+def _digest(*words: object) -> str:
+    """A distinct hash for every list of words."""
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+def _key(name: str) -> SigningKey:
+    return SigningKey.from_bytes(hashlib.sha256(name.encode()).digest())
+
+
+@dataclass(eq=False)
+class Statement:
+    """An entry before it is signed; `epoch` is the statement that a table's consent_epoch points to."""
+
+    kind: str
+    author: str
+    body: dict[str, Any]
+    epoch: Statement | None = None
+    signer: SigningKey | None = None
+    countersigner: SigningKey | None = None
+
+
+@dataclass
+class SeasonLedger:
+    """Statements in ledger order; whoever falsifies them here can still sign with everybody's keys."""
+
+    plan_body: dict[str, Any]
+    statements: list[Statement] = field(default_factory=list)
+    log_key: SigningKey = field(default_factory=lambda: _key("log"))
+    platform_key: SigningKey = field(default_factory=lambda: _key("platform"))
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        return VerifierKey(ORIGIN, self.log_key.public_key)
+
+    def say(self, kind: str, author: str, body: dict[str, Any], epoch: Statement | None = None) -> Statement:
+        self.statements.append(Statement(kind, author, body, epoch))
+        return self.statements[-1]
+
+    def find(self, kind: str, /, **fields: Any) -> Statement:
+        """The first statement of this kind whose body has these values."""
+        for statement in self.statements:
+            if statement.kind == kind and fields.items() <= statement.body.items():
+                return statement
+        raise LookupError(f"{kind} {fields}")
+
+    def drop(self, statement: Statement) -> None:
+        self.statements.remove(statement)
+
+    def repeat(self, statement: Statement, **changes: Any) -> Statement:
+        """The same statement once more, changed in these fields, at the end."""
+        body = {**copy.deepcopy(statement.body), **changes}
+        return self.say(statement.kind, statement.author, body, statement.epoch)
+
+    def move(self, statement: Statement, *, before: Statement) -> None:
+        self.statements.remove(statement)
+        self.statements.insert(self.statements.index(before), statement)
+
+    def entries(self) -> list[bytes]:
+        """Everything signed and countersigned."""
+        return [self._sign(statement) for statement in self.statements]
+
+    def write(self, directory: Path, entries: list[bytes] | None = None) -> Path:
+        """The bundle that the platform would export."""
+        entries = self.entries() if entries is None else entries
+        root = root_hash([leaf_hash(entry) for entry in entries])
+        directory.mkdir()
+        (directory / "checkpoint").write_bytes(sign_checkpoint(ORIGIN, len(entries), root, self.log_key))
+        (directory / "entries.jsonl").write_bytes(b"".join(entry + b"\n" for entry in entries))
+        return directory
+
+    def trust_text(self, *more: str) -> str:
+        lines = (
+            f'origin = "{ORIGIN}"',
+            f'log_key = "{self.verifier_key.to_text()}"',
+            f'platform_key = "{self.platform_key.public_key.hex()}"',
+            *more,
+        )
+        return "".join(line + "\n" for line in lines)
+
+    def _sign(self, statement: Statement) -> bytes:
+        body = statement.body
+        if statement.epoch is not None:
+            body = {**body, "consent_epoch": self.statements.index(statement.epoch)}
+        author_key = self.platform_key if statement.author == PLATFORM else _key(statement.author)
+        signed = sign_entry(statement.kind, statement.author, body, statement.signer or author_key)
+        return countersign(signed, statement.countersigner or self.platform_key)
+
+    # The honest story.
+
+    def start(self) -> None:
+        self.say(
+            "log-start",
+            PLATFORM,
+            {
+                "origin": ORIGIN,
+                "platform_key": self.platform_key.public_key.hex(),
+                "log_key": self.verifier_key.to_text(),
+            },
+        )
+
+    def enrol(self, company: str) -> None:
+        self.say(
+            "enrolment",
+            company,
+            {
+                "company": company,
+                "signing_key": _key(company).public_key.hex(),
+                "sealing_key": _digest("sealing", company),
+                "tls_key_sha256": _digest("tls", company),
+                "node_key_sha256": _digest("node", company),
+            },
+        )
+        body = {"company": company, "agreement_sha256": _digest("agreement"), "declared_size": 50}
+        self.say("agreement", company, body)
+
+    def plan(self, campaign: str) -> CampaignPlan:
+        body = {**copy.deepcopy(self.plan_body), "campaign": campaign, "minimum_cohort": 3, "threshold": 3}
+        body["cohort"] = [{"company": c, "padded_batch": 64, "evaluations": 128} for c in COMPANIES]
+        body["training"]["noise_multiplier"] = "7.319"
+        body["rows"]["variance"] = 2_794_515
+        self.say("plan", PLATFORM, body)
+        return CampaignPlan.from_body(body)
+
+    def prepare(self, plan: CampaignPlan) -> None:
+        """Acceptances, keys, consent epochs and training tables."""
+        for company in COMPANIES:
+            where = {"campaign": plan.campaign, "company": company}
+            self.say("plan-acceptance", company, {**where, "plan_sha256": plan.digest().hex()})
+        for company in COMPANIES:
+            where = {"campaign": plan.campaign, "company": company}
+            self.say("oprf-key", PLATFORM, {**where, "public_key": _digest("oprf", *where.values())})
+            self.table(plan, company, TableKind.TRAIN)
+
+    def table(self, plan: CampaignPlan, company: str, kind: TableKind) -> None:
+        where = {"campaign": plan.campaign, "company": company}
+        epoch = {**where, "kind": kind.value, "root": _digest("epoch", *where.values(), kind)}
+        table_id = bytes.fromhex(_digest("table", *where.values(), kind))[:16]
+        manifest = TableManifest(
+            context=TableContext(company=company, campaign=plan.campaign, kind=kind, table_id=table_id),
+            padded_rows=64,
+            payload_bytes=8,
+            chunk_rows=64,
+            root=bytes(32),
+        )
+        stated = self.say("consent-epoch", PLATFORM, epoch)
+        self.say("table", PLATFORM, {**where, "consent_epoch": 0, "manifest": manifest.to_body()}, stated)
+
+    def intent(self, plan: CampaignPlan, company: str, number: int) -> None:
+        self.say(
+            "intent",
+            company,
+            {
+                "campaign": plan.campaign,
+                "company": company,
+                "round": number,
+                "plan_sha256": plan.digest().hex(),
+                "event": round_event(plan).to_body(),
+                "previous": _digest("odometer", company, plan.campaign, number),
+            },
+        )
+
+    def settle(self, plan: CampaignPlan, company: str, number: int, survivors: tuple[str, ...]) -> None:
+        contributed = company if company in survivors else "nobody"
+        self.say(
+            "settle",
+            company,
+            {
+                "campaign": plan.campaign,
+                "company": company,
+                "round": number,
+                "survivors": list(survivors),
+                "update_sha256": _digest(
+                    "update", contributed, plan.campaign, number * (contributed == company)
+                ),
+                "model_in": _digest("model", plan.campaign, number - 1),
+                "model_out": _digest("model", plan.campaign, number),
+            },
+        )
+
+    def finish(self, plan: CampaignPlan) -> None:
+        """Heads and score tables."""
+        for company in COMPANIES:
+            self.say(
+                "head-commitment",
+                company,
+                {
+                    "campaign": plan.campaign,
+                    "company": company,
+                    "commitment": _digest("head", company, plan.campaign),
+                    "dimensions": plan.rows.dimensions,
+                    "weight_bits": plan.scoring.weight_bits,
+                },
+            )
+            self.table(plan, company, TableKind.SCORE)
+
+
+def _autumn(ledger: SeasonLedger) -> None:
+    """Everybody takes part in every round; settles travel with the next round's replies."""
+    plan = ledger.plan("autumn")
+    ledger.prepare(plan)
+    for number in range(1, ROUNDS + 1):
+        for company in COMPANIES:
+            ledger.intent(plan, company, number)
+        if number > 1:
+            for company in COMPANIES:
+                ledger.settle(plan, company, number - 1, COMPANIES)
+    for company in COMPANIES:
+        ledger.settle(plan, company, ROUNDS, COMPANIES)
+    ledger.finish(plan)
+
+
+def _spring(ledger: SeasonLedger) -> None:
+    """The set-up fails once; then delta drops out in round 2 and settles what it missed at the end."""
+    plan = ledger.plan("spring")
+    ledger.prepare(plan)
+    ledger.say("round-failed", PLATFORM, {"campaign": "spring", "round": 1, "reason": "TOO_FEW_COMPANIES"})
+    remaining = tuple(company for company in COMPANIES if company != "delta")
+    for company in COMPANIES:
+        ledger.intent(plan, company, 1)
+    for company in COMPANIES:
+        ledger.intent(plan, company, 2)
+    for company in remaining:
+        ledger.settle(plan, company, 1, COMPANIES)
+    for company in remaining:
+        ledger.intent(plan, company, 3)
+    for company in remaining:
+        ledger.settle(plan, company, 2, remaining)
+    for company in remaining:
+        ledger.settle(plan, company, 3, remaining)
+    ledger.settle(plan, "delta", 1, COMPANIES)
+    ledger.settle(plan, "delta", 2, remaining)
+    ledger.settle(plan, "delta", 3, remaining)
+    ledger.finish(plan)
+
+
+@pytest.fixture
+def opening(plan_body: dict[str, Any]) -> SeasonLedger:
+    """A ledger in which the companies have enrolled and nothing else happened."""
+    ledger = SeasonLedger(plan_body)
+    ledger.start()
+    for company in COMPANIES:
+        ledger.enrol(company)
+    return ledger
+
+
+@pytest.fixture
+def honest(opening: SeasonLedger) -> SeasonLedger:
+    """Two complete campaigns."""
+    _autumn(opening)
+    _spring(opening)
+    return opening

@@ -1,0 +1,465 @@
+"""Every known way to falsify a season is found, and named, though whoever did it signed everything anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from noren_audit.findings import Code
+from noren_audit.trust import load_trust
+from noren_audit.verify import Verdict, verify_bundle
+from noren_core.crypto.identity import SigningKey
+from noren_core.season.plan import CampaignPlan
+
+if TYPE_CHECKING:
+    from conftest import SeasonLedger
+
+Mutation = Callable[["SeasonLedger"], object]
+
+STRANGER = SigningKey.from_bytes(bytes(range(32)))
+AUTUMN = {"campaign": "autumn"}
+ALPHA = {"campaign": "autumn", "company": "alpha"}
+
+
+def judge(ledger: SeasonLedger, tmp_path: Path, *limits: str) -> Verdict:
+    """The verdict over this ledger, by a trust file with its true keys."""
+    trust = tmp_path / "trust.toml"
+    trust.write_text(ledger.trust_text(*limits))
+    return verify_bundle(ledger.write(tmp_path / "bundle"), load_trust(trust))
+
+
+def change(kind: str, where: dict[str, Any], **changes: Any) -> Mutation:
+    """One statement says something else."""
+    return lambda ledger: ledger.find(kind, **where).body.update(changes)
+
+
+def drop(kind: str, where: dict[str, Any]) -> Mutation:
+    """The platform leaves one statement out."""
+    return lambda ledger: ledger.drop(ledger.find(kind, **where))
+
+
+def repeat(kind: str, where: dict[str, Any], **changes: Any) -> Mutation:
+    """One statement is made a second time, changed."""
+    return lambda ledger: ledger.repeat(ledger.find(kind, **where), **changes)
+
+
+def move(kind: str, where: dict[str, Any], before: str, other: dict[str, Any]) -> Mutation:
+    """One statement comes too early."""
+    return lambda ledger: ledger.move(ledger.find(kind, **where), before=ledger.find(before, **other))
+
+
+def in_event(**changes: Any) -> Mutation:
+    """Alpha's second intent of the autumn reserves another event."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        ledger.find("intent", **ALPHA, round=2).body["event"].update(changes)
+
+    return mutate
+
+
+def in_plan(section: str | None, **changes: Any) -> Mutation:
+    """The autumn's plan differs from the start; acceptances and intents follow it faithfully."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        body = ledger.find("plan", **AUTUMN).body
+        old = CampaignPlan.from_body(copy.deepcopy(body)).digest().hex()
+        (body[section] if section else body).update(changes)
+        new = CampaignPlan.from_body(copy.deepcopy(body)).digest().hex()
+        for statement in ledger.statements:
+            if statement.body.get("plan_sha256") == old:
+                statement.body["plan_sha256"] = new
+                if "event" in statement.body:
+                    follow = {k: v for k, v in changes.items() if k in statement.body["event"]}
+                    statement.body["event"].update(follow)
+
+    return mutate
+
+
+def in_manifest(**changes: Any) -> Mutation:
+    """Alpha's training table of the autumn has another manifest."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        ledger.find("table", **ALPHA).body["manifest"].update(changes)
+
+    return mutate
+
+
+def sign_as(kind: str, where: dict[str, Any], *, author: bool) -> Mutation:
+    """A stranger signs in the author's, or countersigns in the platform's place."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        statement = ledger.find(kind, **where)
+        if author:
+            statement.signer = STRANGER
+        else:
+            statement.countersigner = STRANGER
+
+    return mutate
+
+
+def settles(ledger: SeasonLedger, campaign: str, number: int) -> list[dict[str, Any]]:
+    """The bodies of all settles of one round."""
+    return [
+        statement.body
+        for statement in ledger.statements
+        if statement.kind == "settle"
+        and (statement.body["campaign"], statement.body["round"]) == (campaign, number)
+    ]
+
+
+def lonely_round(ledger: SeasonLedger) -> None:
+    """All companies of the autumn settle a last round of which only two survived."""
+    for body in settles(ledger, "autumn", 3):
+        body["survivors"] = ["alpha", "beta"]
+
+
+def noise_halved_everywhere(ledger: SeasonLedger) -> None:
+    """All of the autumn's parties agree on half the noise for the same epsilon."""
+    in_plan("training", noise_multiplier="3.659")(ledger)
+
+
+def log_start_moved(ledger: SeasonLedger) -> None:
+    """The first entry is an enrolment."""
+    ledger.move(ledger.find("enrolment", company="alpha"), before=ledger.find("log-start"))
+
+
+def second_key_for_a_company(ledger: SeasonLedger) -> None:
+    """Alpha is enrolled again with a key of the platform's making."""
+    second = ledger.repeat(ledger.find("enrolment", company="alpha"), signing_key=STRANGER.public_key.hex())
+    second.signer = STRANGER
+
+
+def one_body_in_two_companies(ledger: SeasonLedger) -> None:
+    """Beta's sealing key is alpha's."""
+    key = ledger.find("enrolment", company="alpha").body["sealing_key"]
+    ledger.find("enrolment", company="beta").body["sealing_key"] = key
+
+
+def reopened_round(ledger: SeasonLedger) -> None:
+    """The autumn's round 3 is declared failed after everybody reserved it, and settled all the same."""
+    ledger.say("round-failed", "platform", {"campaign": "autumn", "round": 3, "reason": "TOO_FEW_COMPANIES"})
+    ledger.move(ledger.statements[-1], before=ledger.find("settle", **ALPHA, round=2))
+
+
+def score_before_head(ledger: SeasonLedger) -> None:
+    """Alpha's scores are sealed before it committed to a head."""
+    score = next(
+        s
+        for s in ledger.statements
+        if s.kind == "table" and s.body["company"] == "alpha" and s.body["manifest"]["kind"] == "score"
+    )
+    assert score.epoch is not None
+    head = ledger.find("head-commitment", **ALPHA)
+    ledger.move(score.epoch, before=head)
+    ledger.move(score, before=head)
+
+
+def epoch_of_another_company(ledger: SeasonLedger) -> None:
+    """Alpha's table is said to come from beta's consents."""
+    ledger.find("table", **ALPHA).epoch = ledger.find("consent-epoch", campaign="autumn", company="beta")
+
+
+def epoch_of_scoring(ledger: SeasonLedger) -> None:
+    """A second training table of alpha's is made from consents to scoring."""
+    table = ledger.repeat(ledger.find("table", **ALPHA))
+    table.body["manifest"]["table_id"] = "5a" * 16
+    table.epoch = ledger.find("consent-epoch", **ALPHA, kind="score")
+
+
+def table_id_of_another_campaign(ledger: SeasonLedger) -> None:
+    """Alpha's training table of the spring has the id of the autumn's."""
+    table_id = ledger.find("table", **ALPHA).body["manifest"]["table_id"]
+    ledger.find("table", campaign="spring", company="alpha").body["manifest"]["table_id"] = table_id
+
+
+def oprf_key_of_another_campaign(ledger: SeasonLedger) -> None:
+    """Alpha's key of the spring is the autumn's."""
+    key = ledger.find("oprf-key", **ALPHA).body["public_key"]
+    ledger.find("oprf-key", campaign="spring", company="alpha").body["public_key"] = key
+
+
+def rolled_back_odometer(ledger: SeasonLedger) -> None:
+    """Alpha's chain has the same head before two reservations: it was restored from a copy."""
+    previous = ledger.find("intent", **ALPHA, round=1).body["previous"]
+    ledger.find("intent", **ALPHA, round=3).body["previous"] = previous
+
+
+def update_sent_again(ledger: SeasonLedger) -> None:
+    """Alpha settles in round 2 what it had settled in round 1."""
+    update = ledger.find("settle", **ALPHA, round=1).body["update_sha256"]
+    ledger.find("settle", **ALPHA, round=2).body["update_sha256"] = update
+
+
+def model_replaced_between_rounds(ledger: SeasonLedger) -> None:
+    """All companies start round 2 from a model that round 1 did not leave."""
+    for body in settles(ledger, "autumn", 2):
+        body["model_in"] = "00" * 32
+
+
+def everybody_skips_a_settle(ledger: SeasonLedger) -> None:
+    """The platform leaves out all settles of the autumn's round 2."""
+    for company in ("alpha", "beta", "delta", "gamma"):
+        ledger.drop(ledger.find("settle", campaign="autumn", company=company, round=2))
+
+
+def unenrolled_author(ledger: SeasonLedger) -> None:
+    """A company that never enrolled accepts the plan."""
+    acceptance = ledger.repeat(ledger.find("plan-acceptance", **ALPHA), company="omega")
+    acceptance.author = "omega"
+
+
+def stranger_in_a_campaign(ledger: SeasonLedger) -> None:
+    """A company that enrolled, but is not of the cohort, accepts the plan."""
+    ledger.enrol("omega")
+    unenrolled_author(ledger)
+
+
+def only_two_accept(ledger: SeasonLedger) -> None:
+    """Two companies of the autumn start, the acceptances of the others are missing."""
+    for company in ("delta", "gamma"):
+        ledger.drop(ledger.find("plan-acceptance", campaign="autumn", company=company))
+
+
+def plan_of_strangers(ledger: SeasonLedger) -> None:
+    """Gamma enrols only after the plan that names it."""
+    plan = ledger.find("plan", **AUTUMN)
+    for kind in ("agreement", "enrolment"):
+        statement = ledger.find(kind, company="gamma")
+        ledger.statements.remove(statement)
+        ledger.statements.insert(ledger.statements.index(plan) + 1, statement)
+
+
+def settle_of_an_absent_survivor(ledger: SeasonLedger) -> None:
+    """The spring's round 3 names delta, which had not reserved it, a survivor."""
+    for body in settles(ledger, "spring", 3):
+        body["survivors"] = ["alpha", "beta", "delta", "gamma"]
+
+
+def coarse_row_noise(ledger: SeasonLedger) -> None:
+    """The plan's row noise is too coarse for any bound."""
+    in_plan("rows", variance=10_000)(ledger)
+
+
+MUTANTS: dict[str, tuple[Code, Mutation]] = {
+    "log starts with another entry": (Code.LOG_START, log_start_moved),
+    "log starts without a first entry": (Code.LOG_START, drop("log-start", {})),
+    "log starts a second time": (Code.LOG_START, repeat("log-start", {})),
+    "log starts with another platform key": (
+        Code.LOG_START,
+        change("log-start", {}, platform_key=STRANGER.public_key.hex()),
+    ),
+    "platform drops an enrolment": (Code.NOT_ENROLLED, drop("enrolment", {"company": "gamma"})),
+    "platform drops an agreement": (Code.AGREEMENT_MISSING, drop("agreement", {"company": "gamma"})),
+    "platform forges a company's entry": (Code.AUTHOR_SIGNATURE, sign_as("intent", ALPHA, author=True)),
+    "stranger countersigns": (Code.COUNTERSIGNATURE, sign_as("intent", ALPHA, author=False)),
+    "stranger signs as the platform": (Code.AUTHOR_SIGNATURE, sign_as("plan", AUTUMN, author=True)),
+    "company enrolled twice": (Code.ENROLMENT_REPEATED, second_key_for_a_company),
+    "two companies with one key": (Code.KEY_SHARED, one_body_in_two_companies),
+    "company of the cohort enrols after the plan": (Code.NOT_ENROLLED, plan_of_strangers),
+    "author never enrolled": (Code.NOT_ENROLLED, unenrolled_author),
+    "company outside the cohort": (Code.NOT_IN_COHORT, stranger_in_a_campaign),
+    "platform drops the plan": (Code.PLAN_MISSING, drop("plan", AUTUMN)),
+    "second plan for a campaign": (Code.PLAN_REPEATED, repeat("plan", AUTUMN, score_season="2031")),
+    "plan with an additional field": (Code.PLAN_MALFORMED, change("plan", AUTUMN, remark="x")),
+    "plan with a truth value for a number": (
+        Code.PLAN_MALFORMED,
+        lambda ledger: (
+            ledger.find("plan", **AUTUMN).body["training"].update(sampling={"num": True, "den": 1})
+        ),
+    ),
+    "plan that needs the noise of companies that may drop out": (
+        Code.PLAN_MALFORMED,
+        lambda ledger: ledger.find("plan", **AUTUMN).body["training"].update(tolerated=0),
+    ),
+    "plan spends more than its epsilon": (Code.EPSILON_EXCEEDED, noise_halved_everywhere),
+    "plan's row noise gives less than its epsilon": (
+        Code.ROW_EPSILON_EXCEEDED,
+        in_plan("rows", variance=2_700_000),
+    ),
+    "plan's row noise too coarse": (Code.EPSILON_NOT_COMPUTABLE, coarse_row_noise),
+    "acceptance of another plan": (
+        Code.ACCEPTANCE_OTHER_PLAN,
+        change("plan-acceptance", ALPHA, plan_sha256="00" * 32),
+    ),
+    "platform drops an acceptance": (Code.ACCEPTANCE_MISSING, drop("plan-acceptance", ALPHA)),
+    "acceptance after the first intent": (
+        Code.ACCEPTANCE_MISSING,
+        move("intent", {**ALPHA, "round": 1}, "plan-acceptance", ALPHA),
+    ),
+    "too few acceptances": (Code.ACCEPTANCES_TOO_FEW, only_two_accept),
+    "second oprf key": (Code.OPRF_KEY_REPEATED, repeat("oprf-key", ALPHA, public_key="77" * 32)),
+    "reused oprf key": (Code.OPRF_KEY_REUSED, oprf_key_of_another_campaign),
+    "table without an oprf key": (Code.OPRF_KEY_MISSING, drop("oprf-key", ALPHA)),
+    "table before its consent epoch": (
+        Code.CONSENT_EPOCH_MISSING,
+        move("table", ALPHA, "consent-epoch", ALPHA),
+    ),
+    "table from another company's consents": (Code.CONSENT_EPOCH_MISSING, epoch_of_another_company),
+    "training table from consents to scoring": (Code.CONSENT_EPOCH_MISSING, epoch_of_scoring),
+    "reused table id": (Code.TABLE_ID_REUSED, table_id_of_another_campaign),
+    "training without a table": (Code.TRAIN_TABLE_MISSING, drop("table", ALPHA)),
+    "scores before the head": (Code.SCORE_TABLE_EARLY, score_before_head),
+    "intent under another plan": (Code.INTENT_OTHER_PLAN, change("intent", ALPHA, plan_sha256="00" * 32)),
+    "platform drops an intent": (Code.INTENT_ROUND_ORDER, drop("intent", {**ALPHA, "round": 2})),
+    "intents out of order": (
+        Code.INTENT_ROUND_ORDER,
+        move("intent", {**ALPHA, "round": 3}, "intent", {**ALPHA, "round": 2}),
+    ),
+    "replayed intent": (Code.ENTRY_REPLAYED, repeat("intent", {**ALPHA, "round": 2})),
+    "round reserved twice": (
+        Code.INTENT_ROUND_ORDER,
+        repeat("intent", {**ALPHA, "round": 2}, previous="66" * 32),
+    ),
+    "extra round": (
+        Code.INTENT_BEYOND_PLAN,
+        repeat("intent", {**ALPHA, "round": 3}, round=4, previous="66" * 32),
+    ),
+    "extra round is spent": (
+        Code.EPSILON_EXCEEDED,
+        repeat("intent", {**ALPHA, "round": 3}, round=4, previous="66" * 32),
+    ),
+    "lower noise": (Code.EVENT_NOT_THE_PLANS, in_event(noise_multiplier="3.5")),
+    "lower noise is spent": (Code.EPSILON_EXCEEDED, in_event(noise_multiplier="3.5")),
+    "two releases in one round": (Code.EPSILON_EXCEEDED, in_event(count=2)),
+    "another clipping norm": (Code.EVENT_NOT_THE_PLANS, in_event(clipping_norm="1.9")),
+    "another placement": (Code.EVENT_NOT_THE_PLANS, in_event(placement="local", tolerated=0)),
+    "rolled back odometer": (Code.ODOMETER_REPEATED, rolled_back_odometer),
+    "settle of a round beyond the plan": (
+        Code.SETTLE_BEYOND_PLAN,
+        repeat("settle", {**ALPHA, "round": 3}, round=4, update_sha256="66" * 32),
+    ),
+    "settle without intent": (Code.SETTLE_WITHOUT_INTENT, settle_of_an_absent_survivor),
+    "settle before a peer's intent": (
+        Code.SETTLE_WITHOUT_INTENT,
+        move("settle", {**ALPHA, "round": 1}, "intent", {**AUTUMN, "company": "gamma", "round": 1}),
+    ),
+    "round settled twice": (
+        Code.SETTLE_ORDER,
+        repeat("settle", {**ALPHA, "round": 3}, update_sha256="66" * 32),
+    ),
+    "platform drops a settle": (Code.SETTLE_ORDER, drop("settle", {**ALPHA, "round": 2})),
+    "platform drops a round's settles": (Code.MODEL_CHAIN_BROKEN, everybody_skips_a_settle),
+    "survivors outside the cohort": (
+        Code.SURVIVORS_NOT_IN_COHORT,
+        change("settle", ALPHA, survivors=["alpha", "beta", "delta", "omega"]),
+    ),
+    "survivors below the minimum": (Code.SURVIVORS_TOO_FEW, lonely_round),
+    "survivors differ between companies": (
+        Code.SURVIVORS_DIFFER,
+        change("settle", {**ALPHA, "round": 2}, survivors=["alpha", "beta", "gamma"]),
+    ),
+    "update sent again": (Code.UPDATE_REPEATED, update_sent_again),
+    "models differ between companies": (
+        Code.MODELS_DIFFER,
+        change("settle", {**ALPHA, "round": 2}, model_out="00" * 32),
+    ),
+    "model replaced between rounds": (Code.MODEL_CHAIN_BROKEN, model_replaced_between_rounds),
+    "failed round settled": (Code.ROUND_FAILED_CONFLICT, reopened_round),
+    "settled round declared failed": (
+        Code.ROUND_FAILED_CONFLICT,
+        repeat("round-failed", {"campaign": "spring"}, campaign="autumn", round=2),
+    ),
+    "failure of a round beyond the plan": (
+        Code.ROUND_FAILED_CONFLICT,
+        change("round-failed", {"campaign": "spring"}, round=4),
+    ),
+    "second head": (Code.HEAD_REPEATED, repeat("head-commitment", ALPHA, commitment="77" * 32)),
+    "head before the last round": (
+        Code.HEAD_EARLY,
+        move("head-commitment", ALPHA, "settle", {**ALPHA, "round": 2}),
+    ),
+    "head before the company's last settle": (
+        Code.HEAD_EARLY,
+        move(
+            "head-commitment",
+            {**AUTUMN, "company": "gamma"},
+            "settle",
+            {**AUTUMN, "company": "gamma", "round": 3},
+        ),
+    ),
+    "head with more dimensions": (Code.HEAD_NOT_THE_PLANS, change("head-commitment", ALPHA, dimensions=5)),
+    "head with wider weights": (Code.HEAD_NOT_THE_PLANS, change("head-commitment", ALPHA, weight_bits=12)),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_falsified_season_is_found_and_named(name: str, honest: SeasonLedger, tmp_path: Path) -> None:
+    """One falsehood, everything signed anew by whoever can: NOT VERIFIED with the defect's own code."""
+    code, mutate = MUTANTS[name]
+    mutate(honest)
+    verdict = judge(honest, tmp_path)
+    assert not verdict.is_verified
+    assert code in {finding.code for finding in verdict.findings}
+
+
+def test_the_honest_season_is_verified(honest: SeasonLedger, tmp_path: Path) -> None:
+    """Two campaigns with a failed set-up and a company that drops out have no finding, and these epsilons."""
+    verdict = judge(honest, tmp_path)
+    assert verdict.findings == ()
+    assert verdict.is_verified
+    spent = {(item.campaign, item.company): item for item in verdict.rounds}
+    assert len(spent) == 8
+    assert spent["spring", "delta"].releases == 2
+    assert 0.99 < spent["autumn", "alpha"].epsilon <= 1
+    assert spent["spring", "delta"].epsilon < spent["spring", "alpha"].epsilon
+    assert all(item.epsilon <= item.epsilon_rdp for item in verdict.rounds)
+    assert [(item.campaign, 7.9 < item.epsilon <= 8) for item in verdict.rows] == [
+        ("autumn", True),
+        ("spring", True),
+    ]
+
+
+def test_all_findings_are_collected(honest: SeasonLedger, tmp_path: Path) -> None:
+    """Several independent defects are all reported, each with its entry and evidence."""
+    names = ("second head", "platform drops an intent", "reused oprf key", "two companies with one key")
+    for name in names:
+        MUTANTS[name][1](honest)
+    head = next(i for i, s in reversed(list(enumerate(honest.statements))) if s.kind == "head-commitment")
+    verdict = judge(honest, tmp_path)
+    codes = {finding.code for finding in verdict.findings}
+    assert {MUTANTS[name][0] for name in names} <= codes
+    second = next(finding for finding in verdict.findings if finding.code is Code.HEAD_REPEATED)
+    assert second.index == head
+    assert second.evidence["company"] == "alpha"
+    assert honest.statements[int(str(second.evidence["first"]))].kind == "head-commitment"
+
+
+def test_defects_stay_where_they_are(honest: SeasonLedger, tmp_path: Path) -> None:
+    """A defect in the autumn is not reported of the spring."""
+    MUTANTS["lower noise"][1](honest)
+    verdict = judge(honest, tmp_path)
+    assert {finding.evidence["campaign"] for finding in verdict.findings} == {"autumn"}
+
+
+@pytest.mark.parametrize(
+    "limit", ['max_epsilon = "0.99"', "max_epsilon = 0.5", "max_row_epsilon = 7", "max_delta = 1e-7"]
+)
+def test_the_auditors_limits_bind_the_plans(limit: str, honest: SeasonLedger, tmp_path: Path) -> None:
+    """A plan that its own companies accepted is refused above the trust file's limit."""
+    verdict = judge(honest, tmp_path, limit)
+    assert {finding.code for finding in verdict.findings} == {Code.PLAN_ABOVE_TRUST}
+
+
+def test_limits_that_hold_change_nothing(honest: SeasonLedger, tmp_path: Path) -> None:
+    """Limits at exactly the plans' values are kept."""
+    limits = ("max_epsilon = 1", 'max_row_epsilon = "8"', "max_delta = 0.000001")
+    assert judge(honest, tmp_path, *limits).is_verified
+
+
+def test_every_code_has_a_test() -> None:
+    """No code exists that no test provokes."""
+    elsewhere = {
+        Code.BUNDLE_FILES,
+        Code.BUNDLE_FRAMING,
+        Code.CHECKPOINT_INVALID,
+        Code.CHECKPOINT_SIZE,
+        Code.CHECKPOINT_ROOT,
+        Code.ENTRY_MALFORMED,
+        Code.PLAN_ABOVE_TRUST,
+        Code.ACCOUNTANTS_DISAGREE,
+    }
+    assert {code for code, _ in MUTANTS.values()} | elsewhere == set(Code)

@@ -1,0 +1,64 @@
+"""The libsodium binding: group laws, the refusals that guard C, and a helpful error where it is missing."""
+
+import ctypes
+
+import pytest
+from noren_core.crypto import sodium
+from noren_core.errors import ConfigurationError, DataError
+
+ONE, TWO, THREE = (number.to_bytes(32, "little") for number in (1, 2, 3))
+
+
+def test_group_and_scalar_laws():
+    """Scalars and points obey the laws that the protocol relies on."""
+    k, m, point = sodium.random_scalar(), sodium.random_scalar(), sodium.hash_to_point(bytes(range(64)))
+    assert sodium.multiply(sodium.multiply_scalars(k, m), point) == sodium.multiply(
+        k, sodium.multiply(m, point)
+    )
+    assert sodium.multiply(sodium.invert_scalar(k), sodium.multiply(k, point)) == point
+    assert sodium.multiply_base(THREE) == sodium.add(sodium.multiply_base(TWO), sodium.multiply_base(ONE))
+    assert sodium.subtract_scalars(THREE, TWO) == ONE
+    assert sodium.reduce_scalar(k + bytes(32)) == k
+
+
+def test_generator_multiples():
+    """The first multiples of the generator are those of RFC 9496, appendix A.1."""
+    assert [sodium.multiply_base(scalar).hex() for scalar in (ONE, TWO)] == [
+        "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76",
+        "6a493210f7499cd17fecb510ae0cea23a110e8d5b901f8acadd3095c73a3b919",
+    ]
+
+
+@pytest.mark.parametrize("encoding", [bytes(32), b"", bytes(31), b"\xff" * 32, b"\x01" + bytes(31)])
+def test_invalid_points(encoding):
+    """The identity, other lengths, values beyond the field and negative ones are not valid points."""
+    assert not sodium.is_valid_point(encoding)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sodium.multiply(ONE[:31], sodium.multiply_base(ONE)),
+        lambda: sodium.multiply(ONE, bytes(31)),
+        lambda: sodium.hash_to_point(bytes(63)),
+        lambda: sodium.reduce_scalar(bytes(32)),
+        lambda: sodium.multiply_base(bytes(32)),
+        lambda: sodium.invert_scalar(bytes(32)),
+        lambda: sodium.multiply(ONE, bytes(32)),
+    ],
+)
+def test_refuses_before_or_instead_of_garbage(call):
+    """A length that C would read past, or a result that is the identity, is an error and not a value."""
+    with pytest.raises(DataError):
+        call()
+
+
+def test_missing_library_names_the_command(monkeypatch):
+    """Without libsodium the error says which one command installs it."""
+
+    def no_library(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    with pytest.raises(ConfigurationError, match="apt-get install libsodium23"):
+        sodium._open_library()

@@ -1,0 +1,1 @@
+"""Echo rounds over real processes."""
