@@ -22,11 +22,19 @@ from noren_client.ledger_watch import LedgerWatch
 from noren_client.transport import EnrolmentClient
 from noren_core import canonical_json
 from noren_core.crypto.identity import fingerprint
-from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError, VerificationError
+from noren_core.errors import (
+    ConfigurationError,
+    DataError,
+    LocalProtocolError,
+    NorenError,
+    RemoteProtocolError,
+    VerificationError,
+)
 from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season.participation import COLLECT_LABEL, agreement_sha256
+from noren_core.wire.refusal import Refusal
 
 INVITATION_FORMAT = "noren/v1/invitation"
 MAX_INVITATION_BYTES = 64 << 10
@@ -113,12 +121,15 @@ def collect(
     wait_seconds: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> bool:
-    """Fetch the certificate; False if nobody approved within `wait_seconds`.
+) -> None:
+    """Fetch the certificate, waiting up to `wait_seconds` for the operator's approval.
 
     1. Prove with our signing key that we are the applicant.
     2. The ledger holds exactly the two entries that we signed; keep its checkpoint.
     3. The certificate is for our key and name; keep it.
+
+    Raises:
+        RemoteProtocolError: with code NOT_READY, if nobody approved in time.
     """
     keys = keystore.load(company_dir)
     signature = keys.signing.sign(COLLECT_LABEL, keys.signing.public_key)  # 1
@@ -126,12 +137,11 @@ def collect(
     with EnrolmentClient(company_dir, sleep=sleep) as platform:
         while (collected := platform.collect(keys.signing.public_key, signature)) is None:
             if clock() >= deadline:
-                return False
+                raise RemoteProtocolError("collect: expected an approval by now", code=Refusal.NOT_READY)
             sleep(min(POLL_SECONDS, max(deadline - clock(), 0.0)))
     certificate, proof = collected
     _verify_enrolment(company_dir, proof)  # 2
     keystore.save_certificate(company_dir, certificate, company=keys.company)  # 3
-    return True
 
 
 def _verify_enrolment(company_dir: Path, proof: LedgerProof) -> None:

@@ -30,9 +30,7 @@ def demo(
     ] = "",
     train_intakes: Annotated[str, typer.Option(help="OULAD intakes to train on.")] = "2013B,2013J",
     score_intakes: Annotated[str, typer.Option(help="OULAD intakes to score.")] = "2014B",
-    tasks: Annotated[
-        str, typer.Option(help="OULAD tasks, each a campaign of its own: WF, W, DP.")
-    ] = "WF",
+    tasks: Annotated[str, typer.Option(help="OULAD tasks, each a campaign of its own: WF, W, DP.")] = "WF",
     rounds: Annotated[int | None, typer.Option(help="Training rounds (default: the platform's).")] = None,
     epsilon: Annotated[str | None, typer.Option(help="Of the head, per campaign, as a decimal.")] = None,
     seed: Annotated[int, typer.Option(help="Of generated data, samples and shuffles; never of noise.")] = 7,
@@ -46,9 +44,7 @@ def demo(
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write the report page (default: in the kept directory).")
     ] = None,
-    keep: Annotated[
-        Path | None, typer.Option(help="Keep every party's files in this new directory.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep every party's files in this new directory.")] = None,
 ) -> None:
     """Run one season: enrol companies, train under differential privacy, score sealed, audit the ledger."""
     from noren_demo import report

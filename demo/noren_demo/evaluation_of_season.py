@@ -16,7 +16,7 @@ import numpy as np
 
 from noren_client.applicants import Decision, read_applicants
 from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
-from noren_demo import evaluation, traffic
+from noren_demo import evaluation
 from noren_demo.people import read_truth
 from noren_demo.reference_models import LabelledRows, reference_scores
 from noren_demo.season_data import OutcomeClass, Task
@@ -68,7 +68,7 @@ def summarise(season: Season, verification: Verification, report: Mapping[str, A
         tasks=tuple(_task_result(season, task, embedded, report) for task in season.data.tasks),
         phases=season.monitor.phases,
         processes=season.monitor.processes(),
-        traffic=traffic.read(season.places.platform),
+        traffic=season.traffic,
         learnt=LEARNT,
         verification=verification,
         notes=tuple(season.notes),
@@ -91,7 +91,9 @@ def _embed(season: Season) -> list[_Embedded]:
     items = build_embeddings(
         data.events, cohorts[True], cohorts[False], dimensions=REFERENCE_DIMENSIONS, config=data.features
     )
-    accounts = list(dict.fromkeys(StudentSeason(s, i.cohort.season) for i in items for s in i.cohort.students))
+    accounts = list(
+        dict.fromkeys(StudentSeason(s, i.cohort.season) for i in items for s in i.cohort.students)
+    )
     with event_table(data.events) as events:
         matrix = features.build_features(events, accounts, data.features)
     row = {account: number for number, account in enumerate(accounts)}

@@ -51,7 +51,7 @@ COMPANIES = {
     "ginza-retail": 650,
     "hayate-motors": 900,
 }
-_OFFERS_PER_STUDENT = 1.25
+_OFFERS_PER_STUDENT = 0.8
 _NO_OFFER_SHARE = 0.15
 
 # Rows: event types. Columns: base log rate; what engagement, ambivalence, breadth and distance add to it.
@@ -202,7 +202,7 @@ def _sessions(
     days = np.arange(-config.lookback_days, last)
     engagement, _, breadth, _ = students.traits.T
     count = len(students.names)
-    level = np.exp(-1.3 + 0.55 * engagement + 0.45 * rng.standard_normal(count)) * (
+    level = np.exp(-1.55 + 0.55 * engagement + 0.45 * rng.standard_normal(count)) * (
         1 + 0.3 * rng.pareto(4, count)
     )
     course = 0.25 * breadth + 0.2 * engagement + 0.3 * rng.standard_normal(count)

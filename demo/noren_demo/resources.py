@@ -90,7 +90,7 @@ class ResourceMonitor:
             return  # it ended between the listing and the reading
         with self._lock:
             seen = self._seen.setdefault(process.pid, _Seen(party, name))
-            seen.name = name or seen.name
+            seen.party, seen.name = party, name or seen.name
             seen.rss, seen.pss = max(seen.rss, memory.rss), max(seen.pss, memory.pss)
             seen.cpu = times.user + times.system
 

@@ -27,7 +27,7 @@ from noren_demo.parties import (
 )
 from noren_demo.resources import ResourceMonitor
 from noren_demo.season_data import OutcomeClass, SeasonData, SeasonFiles, Task
-from noren_demo.summary import SeasonSummary, Verification
+from noren_demo.summary import SeasonSummary, Traffic, Verification
 
 Say = Callable[[str], None]
 
@@ -60,6 +60,7 @@ class Season:
     notes: list[str] = field(default_factory=list)
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     joined: dict[str, list[str]] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()
 
     def run(self) -> SeasonSummary:
         """Everything, in order; whatever was started is ended."""
@@ -78,6 +79,7 @@ class Season:
                 self._ingest(parties)
             for task in self.data.tasks:
                 self._campaign(parties, task, companies)
+            self.traffic = _traffic(parties)
             with self.monitor.phase("export and audit the ledger"):
                 verification, report = self._audit(parties)
         self.monitor.close()
@@ -203,9 +205,15 @@ def campaign_name(task: Task) -> str:
     return task.name.lower()
 
 
+def _traffic(parties: Parties) -> tuple[Traffic, ...]:
+    counted = parties.platform("traffic")["companies"]
+    return tuple(Traffic(company, item["sent"], item["received"]) for company, item in counted.items())
+
+
 def _verify(bundle: Path, trust: Path) -> dict[str, Any]:
     """The auditor's verdict as JSON, whichever way it went."""
-    command = [Path(sys.executable).with_name("noren-audit"), "verify", bundle, "--trust", trust, "--json"]
+    program = str(Path(sys.executable).with_name("noren-audit"))
+    command = [program, "verify", str(bundle), "--trust", str(trust), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
     try:
         report: dict[str, Any] = json.loads(done.stdout)

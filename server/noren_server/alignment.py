@@ -15,7 +15,6 @@ from noren_core.errors import BudgetExceededError, LocalProtocolError, RemotePro
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
-
 from noren_server.ledger_service import LedgerService
 from noren_server.store import Store
 

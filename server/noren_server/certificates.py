@@ -22,9 +22,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ids import parse_name
-
 from noren_server.private_file import write_private
 
 AUTHORITY_DAYS = 3650

@@ -206,6 +206,18 @@ def ledger_trust(context: Context, output: Path) -> Result:
 
 
 @app.command()
+def traffic(context: Context) -> Result:
+    """Application bytes that each company sent and received since the services were started."""
+    from noren_server.traffic_meter import company_traffic
+
+    platform = _platform(context)
+    with platform.store.transaction() as transaction:
+        node_keys = {company.name: company.node_key for company in transaction.companies()}
+    found = company_traffic(platform.directory / "run", node_keys)
+    return {"companies": {c: {"sent": t.sent, "received": t.received} for c, t in found.items()}}
+
+
+@app.command()
 def version() -> Result:
     """Print the version."""
     return {"version": __version__}

@@ -58,9 +58,11 @@ class Encoder:
         4. Whiten in that order, with a floor, so a coordinate never depends on a later one.
 
         Raises:
-            DataError: if there are fewer past students than dimensions.
+            DataError: if there is no past cohort, or no more past students than dimensions.
             ConfigurationError: if there are fewer features than dimensions.
         """
+        if not features:
+            raise DataError("encoder: expected at least one past cohort, got none")
         x = np.vstack([standardise(block) for block in features])
         y = np.vstack([standardise(block) for block in targets]) * target_weights
         if len(x) <= dimensions:
@@ -71,7 +73,9 @@ class Encoder:
         rest = _principal_directions(x, foresight, dimensions - foresight.shape[1])
         directions = np.hstack([foresight, rest])
         sign = np.sign((x @ foresight[:, 0]) @ y.sum(axis=1)) or 1.0
-        return cls(projection=_whiten(x, directions), index_direction=sign * foresight[:, 0])
+        return cls(
+            projection=_whiten(x, directions, foresight.shape[1]), index_direction=sign * foresight[:, 0]
+        )
 
     @property
     def dimensions(self) -> int:
@@ -154,20 +158,21 @@ def _with_fixed_signs(directions: FloatArray) -> FloatArray:
     return directions * np.where(signs == 0, 1.0, signs)
 
 
-def _whiten(x: FloatArray, directions: FloatArray) -> FloatArray:
+def _whiten(x: FloatArray, directions: FloatArray, foresight: int) -> FloatArray:
     """Gram-Schmidt in order: each column less what the earlier explain, scaled to unit variance.
 
-    A column whose remaining variance is below the floor (a share of its own) is not blown up to unit
-    variance: it would be mostly rounding, and clipping would then pay for noise.
+    A column with less variance left than the floor is not blown up to unit variance: it would be mostly
+    rounding, and clipping would then pay for noise. The floor is a share of the variance of the column itself
+    or, for principal directions, of the first of them.
     """
+    scores = x @ directions
+    scale = scores.std(axis=0)
+    scale[foresight:] = scale[foresight : foresight + 1]
+    floor = np.maximum(math.sqrt(_EIGENVALUE_FLOOR) * scale, np.finfo(np.float64).eps)
     result = np.zeros_like(directions)
-    done = np.zeros((len(x), 0))
     for j in range(directions.shape[1]):
-        column = x @ directions[:, j]
-        scale = max(float(column.std()), np.finfo(np.float64).eps)
-        overlap = np.linalg.lstsq(done, column, rcond=None)[0] if j else np.zeros(0)
-        rest = column - done @ overlap
-        deviation = max(float(rest.std()), math.sqrt(_EIGENVALUE_FLOOR) * scale)
+        done = x @ result[:, :j]
+        overlap = np.linalg.lstsq(done, scores[:, j], rcond=None)[0] if j else np.zeros(0)
+        deviation = max(float((scores[:, j] - done @ overlap).std()), float(floor[j]))
         result[:, j] = (directions[:, j] - result[:, :j] @ overlap) / deviation
-        done = np.column_stack([done, rest / deviation])
     return result

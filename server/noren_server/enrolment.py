@@ -24,11 +24,10 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import fingerprint, verify_signature
 from noren_core.errors import DataError, LocalProtocolError, RemoteProtocolError, VerificationError
 from noren_core.ids import parse_name
-from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, verify_author
+from noren_core.ledger.entries import PLATFORM, EntryKind, SignedEntry, parse_entry, verify_author
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season.participation import COLLECT_LABEL, agreement_sha256
 from noren_core.wire.refusal import Refusal
-
 from noren_server.certificates import (
     CertificateAuthority,
     certificate_sha256,
@@ -120,7 +119,8 @@ class EnrolmentDesk:
             DataError: if the name or the number of days is out of bounds.
             LocalProtocolError: if the company has asked to enrol, or has enrolled, before.
         """
-        parse_name(company, "company")
+        if parse_name(company, "company") == PLATFORM:
+            raise DataError("company: expected a name other than the platform's in the ledger")
         if not 1 <= valid_days <= MAX_VALID_DAYS:
             raise DataError(f"invitation: expected 1 to {MAX_VALID_DAYS} days, got {valid_days}")
         code = secrets.token_hex(CODE_BYTES)

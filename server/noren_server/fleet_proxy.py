@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import binascii
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -30,6 +32,8 @@ from typing import Any
 
 import httpx
 import uvicorn
+
+from noren_server.traffic_meter import TrafficMeter, node_name
 
 _PREFIX = "/v1/fleet/"
 _PULL_MESSAGES = f"{_PREFIX}pull-messages"
@@ -90,6 +94,7 @@ class FleetProxySettings:
     max_repeat_seconds: float = 1.0
     # Below the 30 s after which a SuperNode's own request times out.
     hold_seconds: float = 15.0
+    traffic_file: Path | None = None
 
 
 class _RefusedError(Exception):
@@ -133,6 +138,12 @@ class FleetProxy:
         self._settings = settings
         self._upstream = upstream
         self._waiting: dict[bytes, _Caller] = {}
+        self._meter = None if settings.traffic_file is None else TrafficMeter(settings.traffic_file)
+
+    def close(self) -> None:
+        """Keep what was counted."""
+        if self._meter is not None:
+            self._meter.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -160,12 +171,21 @@ class FleetProxy:
             raise _RefusedError(502) from error
         finally:
             watcher.cancel()
+        self._count(headers, len(body), response)
         kept = [(name.lower(), value) for name, value in response.headers.raw]
         return (
             response.status_code,
             [(name, value) for name, value in kept if name in _RESPONSE_HEADERS],
             response.content,
         )
+
+    def _count(self, headers: list[tuple[bytes, bytes]], sent: int, response: httpx.Response) -> None:
+        """Count an answered request under the node's key, which the SuperLink has checked."""
+        if self._meter is None or response.status_code != 200:
+            return
+        with contextlib.suppress(binascii.Error):
+            pem = base64.b64decode(dict(headers).get(_NODE_HEADER, b""), validate=True)
+            self._meter.add(node_name(pem), sent=sent, received=len(response.content))
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, refused with 413 as soon as it is known to be too large."""
@@ -266,9 +286,10 @@ def upstream_client(settings: FleetProxySettings) -> httpx.AsyncClient:
 async def serve(settings: FleetProxySettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with upstream_client(settings) as upstream:
+        proxy = FleetProxy(settings, upstream)
         server = uvicorn.Server(
             uvicorn.Config(
-                FleetProxy(settings, upstream),
+                proxy,
                 host=settings.host,
                 port=settings.port,
                 ssl_certfile=str(settings.certificate),
@@ -285,6 +306,7 @@ async def serve(settings: FleetProxySettings) -> None:
             )
         )
         await server.serve()
+        proxy.close()
 
 
 def main() -> None:
@@ -295,6 +317,7 @@ def main() -> None:
     for name in ("--certificate", "--private-key", "--upstream-root-certificates"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--upstream-address", required=True)
+    parser.add_argument("--traffic-file", type=Path)
     arguments = parser.parse_args()
     asyncio.run(serve(FleetProxySettings(**vars(arguments))))
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
 from cryptography import x509
@@ -42,6 +42,7 @@ from noren_server.ledger_service import LedgerService
 from noren_server.sealed_scoring import SealedScoring
 from noren_server.store import CampaignState, Company, Store
 from noren_server.tables import TablePublisher
+from noren_server.traffic_meter import TrafficMeter
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ def serve(
     enrolment_address: str,
     service_address: str,
     clock: Callable[[], datetime],
+    meter: TrafficMeter | None = None,
 ) -> RunningService:
     """Start both services; port 0 takes a free one. Score tables that are missing are begun.
 
@@ -130,7 +132,8 @@ def serve(
     """
     enrolment_server = _new_server("enrolment", MAX_ENROLMENT_BYTES)
     services.add_EnrolmentServicer_to_server(EnrolmentServicer(desk), enrolment_server)
-    company_server = _new_server("company", MAX_REQUEST_BYTES)
+    metering: list[grpc.ServerInterceptor] = [] if meter is None else [MeteringInterceptor(meter)]
+    company_server = _new_server("company", MAX_REQUEST_BYTES, metering)
     services.add_PlatformServicer_to_server(PlatformServicer(parts, clock), company_server)
     key, chain, authority = (p.read_bytes() for p in (files.key, files.certificate, files.authority))
     open_credentials = grpc.ssl_server_credentials([(key, chain)])
@@ -358,9 +361,62 @@ class PlatformServicer(services.PlatformServicer):
         return messages.proof_to_wire(proof)
 
 
-def _new_server(name: str, max_request_bytes: int) -> grpc.Server:
+class MeteringInterceptor(grpc.ServerInterceptor):
+    """Counts the messages of every call under the common name of the caller's certificate."""
+
+    def __init__(self, meter: TrafficMeter) -> None:
+        self._meter = meter
+
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The same handler, counted."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._counted_unary(handler.unary_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_stream_rpc_method_handler(
+            self._counted_stream(handler.unary_stream),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _counted_unary(self, answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def counted(request: Any, context: grpc.ServicerContext) -> Any:
+            response = answer(request, context)
+            self._count(context, sent=request.ByteSize(), received=response.ByteSize())
+            return response
+
+        return counted
+
+    def _counted_stream(
+        self, answer: Callable[[Any, Any], Iterator[Any]]
+    ) -> Callable[[Any, Any], Iterator[Any]]:
+        def counted(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            self._count(context, sent=request.ByteSize(), received=0)
+            for response in answer(request, context):
+                self._count(context, sent=0, received=response.ByteSize())
+                yield response
+
+        return counted
+
+    def _count(self, context: grpc.ServicerContext, *, sent: int, received: int) -> None:
+        names: Sequence[Any] = context.auth_context().get("x509_common_name", [])
+        if names:
+            self._meter.add(names[0].decode(), sent=sent, received=received)
+
+
+def _new_server(
+    name: str, max_request_bytes: int, interceptors: list[grpc.ServerInterceptor] | None = None
+) -> grpc.Server:
     return grpc.server(
         ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix=name),
+        interceptors=interceptors,
         maximum_concurrent_rpcs=MAX_CALLS,
         options=[
             ("grpc.max_receive_message_length", max_request_bytes),

@@ -27,6 +27,7 @@ from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.store import CompanyState
 from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
 from noren_server.tables import TablePublisher
+from noren_server.traffic_meter import FLEET_FILE, SERVICE_FILE, TrafficMeter
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def grpc_services(platform: Platform) -> Iterator[RunningService]:
         publisher=publisher,
         scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
     )
+    meter = TrafficMeter(directory / "run" / SERVICE_FILE)
     running = serve_grpc(
         platform.enrolment,
         parts,
@@ -56,11 +58,13 @@ def grpc_services(platform: Platform) -> Iterator[RunningService]:
         enrolment_address=platform.config.addresses.enrolment,
         service_address=platform.config.addresses.service,
         clock=utc_now,
+        meter=meter,
     )
     try:
         yield running
     finally:
         running.stop()
+        meter.close()
 
 
 def serve(directory: Path) -> None:
@@ -102,8 +106,17 @@ def _proxy(platform: Platform) -> Child:
         private_key=platform.directory / "tls" / "server.key",
         upstream_address=superlink.address.read_text(),
         upstream_root_certificates=superlink.certificate,
+        traffic_file=platform.directory / "run" / FLEET_FILE,
     )
-    options = ("host", "port", "certificate", "private_key", "upstream_address", "upstream_root_certificates")
+    options = (
+        "host",
+        "port",
+        "certificate",
+        "private_key",
+        "upstream_address",
+        "upstream_root_certificates",
+        "traffic_file",
+    )
     arguments = [
         text for name in options for text in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))
     ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+
 from noren_core import canonical_json
 from noren_core.crypto.oprf import OprfPrivateKey
 from noren_core.crypto.sealed_table import TableManifest
@@ -311,10 +312,6 @@ class Transaction:
         """The campaign of that name."""
         row = self._one(sa.select(_CAMPAIGNS).where(_CAMPAIGNS.c.name == name))
         return None if row is None else _campaign(row)
-
-    def campaigns(self) -> list[Campaign]:
-        """Every campaign, by name."""
-        return [_campaign(row) for row in self._rows(sa.select(_CAMPAIGNS).order_by(_CAMPAIGNS.c.name))]
 
     def close_campaign(self, name: str) -> None:
         """Stop answering for a campaign."""

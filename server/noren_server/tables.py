@@ -28,7 +28,6 @@ from noren_core.errors import DataError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
-
 from noren_server import alignment
 from noren_server.ledger_service import LedgerService
 from noren_server.private_file import write_private

@@ -6,8 +6,9 @@ import itertools
 import json
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,7 +108,7 @@ class Season:
         invitation.write_bytes(self.platform.enrolment.invite(name).content)
         fingerprint = enrolment.enrol(invitation, self.company(name), declared_size, sleep=no_pause)
         self.platform.enrolment.approve(name, fingerprint)
-        assert enrolment.collect(self.company(name), sleep=no_pause)
+        enrolment.collect(self.company(name), sleep=no_pause)
 
     def publish(self, plan: CampaignPlan) -> None:
         self.platform.ledger.append_platform_entry(EntryKind.PLAN, plan.to_body())
@@ -308,7 +309,9 @@ def test_a_wrong_fingerprint_certifies_nobody(empty_season: Season) -> None:
         empty_season.platform.enrolment.approve("alpha", wrong)
     assert caught.value.code == "FINGERPRINT_MISMATCH"
     assert empty_season.platform.ledger_store.size == size
-    assert not enrolment.collect(empty_season.company("alpha"), sleep=no_pause)
+    with pytest.raises(RemoteProtocolError) as waiting:
+        enrolment.collect(empty_season.company("alpha"), sleep=no_pause)
+    assert waiting.value.code == Refusal.NOT_READY
     empty_season.platform.enrolment.reject("alpha")
     empty_season.platform.enrolment.invite("alpha")
 
@@ -396,6 +399,15 @@ def test_another_companys_campaign_is_like_none(season: Season) -> None:
     assert answers == {
         (grpc.StatusCode.NOT_FOUND, Refusal.NOT_AVAILABLE.value, Refusal.NOT_AVAILABLE.sentence)
     }
+
+
+def test_a_closed_campaign_is_like_none(season: Season) -> None:
+    """After the operator closed a campaign its companies get what they would get for no campaign."""
+    with season.platform.store.transaction() as transaction:
+        transaction.close_campaign(CAMPAIGN)
+    with pytest.raises(RemoteProtocolError) as caught:
+        alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+    assert caught.value.code == Refusal.NOT_AVAILABLE
 
 
 def test_nothing_is_evaluated_or_served_before_the_plan_is_accepted(season: Season) -> None:
@@ -550,6 +562,18 @@ def test_nothing_to_learn_from_is_said_and_leaves_no_training_set(season: Season
             campaign_files.load_training_set(directory, CAMPAIGN)
 
 
+def test_new_training_applicants_do_not_use_up_the_batch_for_scoring(season: Season) -> None:
+    """After the one training batch, further applicants are refused here and scoring still works."""
+    directory = season.company("alpha")
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    write_applicants(directory, train=range(30), score=[0, 1, 2, 25])
+    with pytest.raises(BudgetExceededError) as caught:
+        alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    assert caught.value.code == Refusal.EVALUATION_LIMIT
+    assert evaluations(season, "alpha") == 64
+    assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
+
+
 def test_more_applicants_than_declared_are_refused_before_anything_is_sent(season: Season) -> None:
     """Sixty-five applicants do not fit in a batch of sixty-four."""
     write_applicants(season.company("alpha"), train=range(65))
@@ -664,6 +688,26 @@ def test_a_second_head_is_refused_also_after_a_restart(season: Season, plan: Cam
             scoring.submit_head(directory, CAMPAIGN, [1, 0, 0, 0], sleep=no_pause)
         assert refused_there.value.code == Refusal.HEAD_LIMIT
         season.restart()
+    assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
+
+
+def test_a_commitment_without_its_head_still_counts(season: Season) -> None:
+    """A crash between the ledger and our own table leaves no room for another head, only for the same."""
+    directory = season.company("alpha")
+    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+    season.running.stop(grace_seconds=0)
+    with closing(sqlite3.connect(season.root / "platform" / "platform.db")) as database, database:
+        database.execute("DELETE FROM heads")
+        database.execute("DELETE FROM tables WHERE kind = 'score'")
+    season.restart()
+    kept = directory / "campaigns" / CAMPAIGN / "encrypted-head.json"
+    first = kept.read_bytes()
+    kept.unlink()
+    with pytest.raises(RemoteProtocolError) as caught:
+        scoring.submit_head(directory, CAMPAIGN, [1, 0, 0, 0], sleep=no_pause)
+    assert caught.value.code == Refusal.HEAD_LIMIT
+    kept.write_bytes(first)
+    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
     assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
 
 

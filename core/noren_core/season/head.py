@@ -96,7 +96,7 @@ def _step(weight: int, total: int, decay: Fraction, training: Training) -> int:
 
 
 def row_scale(rows: RowRelease) -> float:
-    """What a received integer row is divided by: the public deviation of a noised coordinate in integer units.
+    """What a received integer row is divided by: a noised coordinate's deviation in integer units.
 
     Coordinates are whitened (variance 1 before noise), so that after division each has variance about 1.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from noren_core.crypto import head_encryption, secp256k1
 from noren_core.crypto.bit_proof import RESPONSE_BYTES, Ciphertext, EncryptedBit, prove_bits
 from noren_core.crypto.head_encryption import (

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voprf import ristretto as other
+
 from noren_core.crypto import oprf, sodium
 from noren_core.crypto.oprf import Mode, OprfPrivateKey
 from noren_core.errors import DataError, NorenError, RemoteProtocolError, VerificationError
-from voprf import ristretto as other
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "oprf_rfc9497.json").read_text())
 CASES = [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from noren_core.crypto import scorer as scorer_module
 from noren_core.crypto import secp256k1
 from noren_core.crypto.bit_proof import Ciphertext

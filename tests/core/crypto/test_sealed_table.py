@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voprf import ristretto as other
+
 from noren_core import canonical_json
 from noren_core.crypto import merkle, oprf
 from noren_core.crypto.sealed_table import (
@@ -26,7 +28,6 @@ from noren_core.crypto.sealed_table import (
 )
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind
-from voprf import ristretto as other
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "sealed_table_v1.json").read_text())
 CONTEXT = TableContext(

@@ -1,6 +1,7 @@
 """The contract with coincurve's libsecp256k1, and the small discrete logarithm on top of it."""
 
 import pytest
+
 from noren_core.crypto import secp256k1, small_discrete_log
 from noren_core.crypto.secp256k1 import GENERATOR, GROUP_ORDER, Point, public_scalar
 from noren_core.crypto.small_discrete_log import SmallDiscreteLog

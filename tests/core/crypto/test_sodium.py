@@ -3,6 +3,7 @@
 import ctypes
 
 import pytest
+
 from noren_core.crypto import sodium
 from noren_core.errors import ConfigurationError, DataError
 
