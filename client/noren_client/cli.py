@@ -46,13 +46,24 @@ def _options(
 def enrol(
     context: Context,
     invitation: Annotated[Path, typer.Argument(help="The file that the platform handed over.")],
-    declared_size: Annotated[int, typer.Option(help="Public upper bound of your applicants per season.")],
+    declared_size: Annotated[
+        int,
+        typer.Option(help="Public upper bound of your applicants with an offer, per alignment."),
+    ],
 ) -> Result:
     """Make all keys here, sign the agreement and ask to enrol; read the fingerprint out by phone."""
     from noren_client import enrolment
 
     said = enrolment.enrol(invitation, context.obj, declared_size=declared_size)
     return {"fingerprint": said}
+
+
+@app.command()
+def agreement() -> Result:
+    """Print the participation agreement that enrolling signs."""
+    from noren_core.season.participation import agreement_sha256, agreement_text
+
+    return {"agreement": agreement_text(), "sha256": agreement_sha256()}
 
 
 @app.command()

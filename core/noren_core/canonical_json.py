@@ -19,7 +19,10 @@ MAX_DEPTH = 8
 def encode(value: Any) -> bytes:
     """The canonical bytes of `value`; raises DataError for floats, None and foreign types."""
     _check(value, 0)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise DataError("expected text of whole characters, got half of a surrogate pair") from error
 
 
 def parse(data: bytes) -> Any:

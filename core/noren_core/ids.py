@@ -36,12 +36,12 @@ class Purpose(StrEnum):
 PURPOSE_OF_TABLE = {TableKind.TRAIN: Purpose.TRAIN, TableKind.SCORE: Purpose.SCORE}
 
 
-def parse_name(text: str, what: str) -> str:
+def parse_name(text: object, what: str) -> str:
     """`text` if it is a valid company, campaign or season name, else DataError naming `what`.
 
     A name is 1 to 40 characters of a-z, 0-9 and inner hyphens, so it is safe in paths, URLs and logs.
     """
-    if not _NAME.match(text):
+    if not isinstance(text, str) or not _NAME.match(text):
         raise DataError(f"{what}: expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")
     return text
 

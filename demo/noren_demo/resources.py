@@ -5,9 +5,10 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -85,12 +86,13 @@ class ResourceMonitor:
             with process.oneshot():
                 memory = process.memory_full_info()
                 times = process.cpu_times()
-                name = _label(process.cmdline())
+                command = process.cmdline()
         except psutil.Error:
             return  # it ended between the listing and the reading
+        name = _label(command)
         with self._lock:
             seen = self._seen.setdefault(process.pid, _Seen(party, name))
-            seen.party, seen.name = party, name or seen.name
+            seen.party, seen.name = _owner(command) or party, name or seen.name
             seen.rss, seen.pss = max(seen.rss, memory.rss), max(seen.pss, memory.pss)
             seen.cpu = times.user + times.system
 
@@ -126,8 +128,17 @@ def _family(pid: int, *, stop_at: set[int]) -> list[psutil.Process]:
     return kept
 
 
-def _label(command: list[str]) -> str:
-    """A short name of a process: the program and its first plain argument."""
-    words = [word.rsplit("/", 1)[-1] for word in command if not word.startswith("-")]
-    words = [word for word in words if not word.startswith("python")]
-    return " ".join(words[:2])
+def _owner(command: Sequence[str]) -> str | None:
+    """The party in whose directory one of our programs runs."""
+    if "--directory" not in command[:-1]:
+        return None
+    return Path(command[command.index("--directory") + 1]).name
+
+
+def _label(command: Sequence[str]) -> str:
+    """A short name of a process: the program, and the subcommand of one of ours."""
+    words = [word.rsplit("/", 1)[-1] for word in command]
+    programs = [word for word in words if not word.startswith(("-", "python"))]
+    if "--directory" in words[:-2]:
+        return f"{programs[0]} {words[words.index('--directory') + 2]}"
+    return programs[0] if programs else ""

@@ -188,6 +188,16 @@ def campaign_status(context: Context, campaign: str) -> Result:
     return campaigns.progress(_platform(context), campaign)
 
 
+@campaign_app.command("close")
+def campaign_close(context: Context, campaign: str) -> Result:
+    """Stop answering companies for a campaign; what is in the ledger stays."""
+    platform = _platform(context)
+    plan = platform.plan(campaign)
+    with platform.store.transaction() as transaction:
+        transaction.close_campaign(plan.campaign)
+    return {"campaign": campaign, "state": "closed"}
+
+
 @ledger_app.command("export")
 def ledger_export(context: Context, output: Path) -> Result:
     """Write the bundle that an auditor verifies offline."""

@@ -70,9 +70,11 @@ def prepare(
         if not item.cohort.season.is_past:
             _keep_score_embedding(embeddings_dir, plan, item)
     assigned = _assignments(past, plan, assignment_key)
-    # One record per person and company: who applied in two past seasons is there with the later one.
+    # One record per person and company: of several past seasons the plan's last one counts, as it does
+    # for the label on the company's side.
+    order = {season: place for place, season in enumerate(plan.train_seasons)}
     rows: dict[str, dict[bytes, bytes]] = {company: {} for company in plan.companies}
-    for item in sorted(embedded, key=lambda item: item.cohort.season.start_us):
+    for item in sorted(embedded, key=lambda item: order.get(item.cohort.season.name, -1)):
         if item.cohort.season.is_past:
             rows[item.cohort.company].update(_rows(data, plan, item, assigned, random_bytes))
     return {company: sorted(by_identifier.items()) for company, by_identifier in rows.items()}

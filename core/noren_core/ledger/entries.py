@@ -129,7 +129,7 @@ def parse_entry(data: bytes) -> SignedEntry:
         DataError: naming the first field that is wrong.
     """
     # 1
-    envelope = _parse_envelope(_bounded(data))
+    envelope = canonical_json.parse_object(_bounded(data))
     required = {"v", "kind", "author", "body", "signature"}
     if not required <= set(envelope) <= required | {"countersignature"}:
         raise DataError("entry: expected exactly the fields of an envelope, got others")
@@ -213,13 +213,6 @@ def _bounded(data: bytes) -> bytes:
     if len(data) > MAX_ENTRY_BYTES:
         raise DataError(f"entry: expected at most {MAX_ENTRY_BYTES} bytes, got {len(data)}")
     return data
-
-
-def _parse_envelope(data: bytes) -> dict[str, Any]:
-    try:
-        return canonical_json.parse_object(data)
-    except UnicodeEncodeError as error:  # an escaped lone surrogate is JSON, but no text
-        raise DataError("entry: expected Unicode text, got a lone surrogate") from error
 
 
 def _parse_kind(value: Any) -> EntryKind:

@@ -76,9 +76,10 @@ class Training:
 class RowRelease:
     """The sealed training rows: dimensions, clip, integer scale and the noise of each coordinate.
 
-    A coordinate v is released as round(v · scale) plus a discrete Gaussian of variance
-    `variance` (in squared integer units), which gives every student (`epsilon`, `delta`) against
-    replacing her row by any other of norm at most `clip`.
+    A coordinate v of a row clipped to L2 norm `clip` is released as v · scale truncated toward zero (so
+    that the integer row is no longer than clip · scale) plus a discrete Gaussian of variance `variance`,
+    in squared integer units. That gives every student (`epsilon`, `delta`) against replacing her row by
+    any other.
     """
 
     dimensions: int
@@ -285,7 +286,8 @@ class _Fields:
         return _Fields(self._take(name), f"{self._what}.{name}")
 
     def expect(self, name: str, value: object) -> None:
-        if self._take(name) != value:
+        # Compared as encoded: True equals 1 in Python, and would be a second spelling of the same plan.
+        if canonical_json.encode(self._take(name)) != canonical_json.encode(value):
             raise DataError(f"{self._what}.{name}: expected {value!r}, got another value")
 
     def finish(self) -> None:
