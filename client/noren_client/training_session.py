@@ -50,10 +50,11 @@ class TrainingSessions:
             self._sessions[key] = TrainingSession.begin(company_dir, request.campaign)
         if key not in self._sessions:
             raise RemoteProtocolError("expected the first message of a campaign, got a later one")
-        answer = self._sessions[key].answer(request)
+        session = self._sessions[key]
+        answer = session.signed_answer(request, payload)
         if isinstance(request, m.FinishRequest):
             del self._sessions[key]
-        return m.encode_answer(answer)
+        return answer
 
 
 class TrainingSession:
@@ -101,8 +102,11 @@ class TrainingSession:
             raise LocalProtocolError("this campaign was begun before and cannot be begun again")
         return session
 
-    def answer(self, request: m.Request) -> m.Answer:
-        """What to reply to one request of this campaign."""
+    def signed_answer(self, request: m.Request, payload: bytes) -> bytes:
+        """The answer to `request`, parsed from `payload`, signed for it."""
+        return m.sign_answer(self._answer(request), company=self._company, request=payload, key=self._signing)
+
+    def _answer(self, request: m.Request) -> m.Answer:
         match request:
             case m.AdvertiseRequest():
                 reply: m.Reply = m.AdvertiseReply(self._secagg.advertise())

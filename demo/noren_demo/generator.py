@@ -198,7 +198,7 @@ def _sessions(
 ) -> tuple[IntArray, IntArray]:
     """Who comes when: heavy-tailed activity, weekly and daily rhythm, pauses, a course over the season."""
     config = FeatureConfig(ACTIVITY_TYPES, MILESTONE_TYPES)
-    last = season.cutoff_day + (config.horizon_days if season.is_past else 0)
+    last = season.cutoff_day + (config.horizon_days if season.is_past else 1)
     days = np.arange(-config.lookback_days, last)
     engagement, _, breadth, _ = students.traits.T
     count = len(students.names)

@@ -200,9 +200,10 @@ def _seasons(options: OuladOptions) -> tuple[SeasonEntry, ...]:
         raise ConfigurationError("intakes: expected at least one to train on, one to score, and none twice")
     if options.cutoff_day < 1 or not 0 <= options.unconsented < 1:
         raise ConfigurationError("options: expected a cut-off day ≥ 1 and an unconsented share in [0, 1)")
+    start = {intake: _start_us(intake) for intake in intakes}
     groups = [((intake,), True) for intake in options.train_intakes] + [(options.score_intakes, False)]
     return tuple(
-        SeasonEntry(_season_name(group), _start_us(group[0]), options.cutoff_day, is_past)
+        SeasonEntry(_season_name(group), start[group[0]], options.cutoff_day, is_past)
         for group, is_past in groups
     )
 

@@ -232,18 +232,20 @@ class CampaignRun:
 
     def _ask(self, requests: Mapping[str, m.Request], kind: type[R]) -> dict[str, R]:
         """Send requests and keep the answers of the expected kind; the rest is dropped, its text unread."""
-        replies = self._exchange.exchange(
-            {company: m.encode_request(request) for company, request in requests.items()},
-            deadline_seconds=self._plan.training.deadline_seconds,
-        )
+        payloads = {company: m.encode_request(request) for company, request in requests.items()}
+        replies = self._exchange.exchange(payloads, deadline_seconds=self._plan.training.deadline_seconds)
         kept: dict[str, R] = {}
         for company, data in sorted(replies.items()):
+            if company not in requests:
+                continue
             try:
-                answer = m.parse_answer(data)
+                answer = m.open_answer(
+                    data, company=company, request=payloads[company], public_key=self._keys[company]
+                )
             except NorenError as error:
                 _LOG.warning("reply refused: %s", error.code)
                 continue
-            if company in requests and isinstance(answer.reply, kind):
+            if isinstance(answer.reply, kind):
                 kept[company] = answer.reply
                 self._known[company] = answer.known_tree_size
         return kept

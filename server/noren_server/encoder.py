@@ -3,8 +3,9 @@
 It learns from past cohorts what of today's behaviour foretells tomorrow's, never from an outcome, so it can
 be published and says nothing about any company's decisions. Fitting is linear algebra without randomness.
 
-The coordinates are ordered and the whitening is sequential: coordinate j depends on directions 1 to j only.
-A plan that uses the first few coordinates therefore uses the same numbers as one that uses all.
+The coordinates are ordered: coordinate j depends on directions 1 to j only, each found after the earlier ones
+and uncorrelated with them. A plan that uses the first few coordinates therefore uses the same numbers, up to
+clipping, as one that uses all.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SCALE_FLOOR = 0.1
 _OUTLIER = 4.0
 _RIDGE_PER_ROW = 0.03
 _EIGENVALUE_FLOOR = 1e-2
+_RANK_TOLERANCE = 1e-9
 INT8_LIMIT = 127
 
 
@@ -55,10 +57,10 @@ class Encoder:
         1. Standardise features and targets within each cohort; weight the targets.
         2. Up to eight directions by reduced-rank ridge regression of targets on features.
         3. Principal components of what the directions leave, up to `dimensions` columns.
-        4. Whiten in that order, with a floor, so a coordinate never depends on a later one.
+        4. Whiten: scale each direction by itself, so a coordinate never depends on a later one.
 
         Raises:
-            DataError: if there is no past cohort, or no more past students than dimensions.
+            DataError: if there is no past cohort, no later behaviour, or no more students than dimensions.
             ConfigurationError: if there are fewer features than dimensions.
         """
         if not features:
@@ -69,6 +71,8 @@ class Encoder:
             raise DataError(f"encoder: expected more than {dimensions} past students, got {len(x)}")
         if not 1 <= dimensions <= x.shape[1]:
             raise ConfigurationError(f"encoder: expected 1 to {x.shape[1]} dimensions, got {dimensions}")
+        if not y.any():
+            raise DataError("encoder: expected past students to differ in their later behaviour, got none")
         foresight = _foresight_directions(x, y)[:, :dimensions]
         rest = _principal_directions(x, foresight, dimensions - foresight.shape[1])
         directions = np.hstack([foresight, rest])
@@ -132,13 +136,16 @@ def standardise(block: FloatArray) -> FloatArray:
 
 
 def _foresight_directions(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Reduced-rank ridge regression: the directions of x that foretell most of y, best first."""
+    """Reduced-rank ridge regression: the directions of x that foretell most of y, best first.
+
+    Their scores are uncorrelated. There are as many as the targets have independent parts, at most eight.
+    """
     gram = x.T @ x + _RIDGE_PER_ROW * len(x) * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, x.T @ y)
     fitted = x @ weights
-    _, axes = np.linalg.eigh(fitted.T @ fitted)
-    directions = weights @ axes[:, ::-1][:, :FORESIGHT_DIRECTIONS]
-    return _with_fixed_signs(directions)
+    explained, axes = np.linalg.eigh(fitted.T @ fitted)
+    count = min(FORESIGHT_DIRECTIONS, int((explained > _RANK_TOLERANCE * explained[-1]).sum()))
+    return _with_fixed_signs(weights @ axes[:, ::-1][:, :count])
 
 
 def _principal_directions(x: FloatArray, known: FloatArray, count: int) -> FloatArray:
@@ -159,20 +166,14 @@ def _with_fixed_signs(directions: FloatArray) -> FloatArray:
 
 
 def _whiten(x: FloatArray, directions: FloatArray, foresight: int) -> FloatArray:
-    """Gram-Schmidt in order: each column less what the earlier explain, scaled to unit variance.
+    """Each direction scaled so that its scores have mean square 1; their scores are uncorrelated already.
 
-    A column with less variance left than the floor is not blown up to unit variance: it would be mostly
-    rounding, and clipping would then pay for noise. The floor is a share of the variance of the column itself
-    or, for principal directions, of the first of them.
+    A principal direction below the floor, a share of the first one's variance, is not blown up to unit
+    variance: it would be mostly rounding, and clipping would then pay for noise.
     """
-    scores = x @ directions
-    scale = scores.std(axis=0)
-    scale[foresight:] = scale[foresight : foresight + 1]
-    floor = np.maximum(math.sqrt(_EIGENVALUE_FLOOR) * scale, np.finfo(np.float64).eps)
-    result = np.zeros_like(directions)
-    for j in range(directions.shape[1]):
-        done = x @ result[:, :j]
-        overlap = np.linalg.lstsq(done, scores[:, j], rcond=None)[0] if j else np.zeros(0)
-        deviation = max(float((scores[:, j] - done @ overlap).std()), float(floor[j]))
-        result[:, j] = (directions[:, j] - result[:, :j] @ overlap) / deviation
-    return result
+    scale = np.sqrt(((x @ directions) ** 2).mean(axis=0))
+    if foresight < len(scale):
+        least = math.sqrt(_EIGENVALUE_FLOOR) * scale[foresight]
+        scale[foresight:] = np.maximum(scale[foresight:], least)
+    whitened: FloatArray = directions / np.maximum(scale, np.finfo(np.float64).tiny)
+    return whitened

@@ -6,6 +6,7 @@ formed, though not yet true: signatures and proofs are checked by the machines t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from noren_core import ids
+from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.errors import DataError, RemoteProtocolError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_ROUNDS
@@ -22,8 +24,9 @@ from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 from noren_core.wire.v1 import training_pb2 as wire
 
 MAX_MESSAGE_BYTES = 1 << 20
+_REPLY_LABEL = b"noren/v1/training-reply"
 
-M = TypeVar("M", wire.TrainingRequest, wire.TrainingReply)
+M = TypeVar("M", wire.TrainingRequest, wire.TrainingReply, wire.SignedReply)
 T = TypeVar("T")
 
 
@@ -181,8 +184,33 @@ def parse_request(data: bytes) -> Request:
             raise RemoteProtocolError("training request: expected one known kind, got none")
 
 
-def encode_answer(answer: Answer) -> bytes:
-    """The bytes of a company's answer."""
+def sign_answer(answer: Answer, *, company: str, request: bytes, key: SigningKey) -> bytes:
+    """The bytes of a company's answer to exactly this request, signed by the company."""
+    reply = _encode_answer(answer)
+    signature = key.sign(_REPLY_LABEL, _reply_statement(company, request, reply))
+    return wire.SignedReply(reply=reply, signature=signature).SerializeToString(deterministic=True)
+
+
+def open_answer(data: bytes, *, company: str, request: bytes, public_key: bytes) -> Answer:
+    """The answer in `data`, if `company` gave it to this very request.
+
+    Raises:
+        RemoteProtocolError: if it is malformed or out of bounds.
+        VerificationError: if it is not signed by the company's enrolled key for this request.
+    """
+    signed = _decoded(wire.SignedReply(), data)
+    verify_signature(
+        public_key, _REPLY_LABEL, _reply_statement(company, request, signed.reply), signed.signature
+    )
+    return parse_answer(signed.reply)
+
+
+def _reply_statement(company: str, request: bytes, reply: bytes) -> bytes:
+    """Fixed-length hashes, so that no two different triples give the same bytes."""
+    return b"".join(hashlib.sha256(part).digest() for part in (company.encode(), request, reply))
+
+
+def _encode_answer(answer: Answer) -> bytes:
     message = wire.TrainingReply(known_tree_size=answer.known_tree_size)
     match answer.reply:
         case AdvertiseReply(advertisement):
@@ -207,7 +235,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def parse_answer(data: bytes) -> Answer:
-    """The answer in `data`; RemoteProtocolError if it is malformed or out of bounds."""
+    """The answer in an unsigned reply; RemoteProtocolError if it is malformed or out of bounds."""
     message = _decoded(wire.TrainingReply(), data)
     return Answer(_reply(message), message.known_tree_size)
 

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noren_core.errors import RemoteProtocolError
+from noren_core.crypto.identity import SigningKey
+from noren_core.errors import RemoteProtocolError, VerificationError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season import messages as m
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 
 ADVERTISEMENT = Advertisement(b"k" * 32, (b"1" * 32, b"2" * 32), (b"3" * 32, b"4" * 32), b"s" * 64)
 AGGREGATE = m.Aggregate(1, ("a", "b"), np.array([1, -(2**62)], dtype=np.int64))
+KEY = SigningKey.generate()
 PROOF = LedgerProof(b"note", (b"h" * 32,), (EntryProof(7, b"{}", (b"i" * 32,)),))
 
 REQUESTS = [
@@ -49,8 +51,26 @@ def test_requests_survive_the_wire(request_value):
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda r: type(r).__name__)
 def test_answers_survive_the_wire(reply):
-    """What the platform parses is what a company said."""
-    assert _equal(m.parse_answer(m.encode_answer(m.Answer(reply, 42))), m.Answer(reply, 42))
+    """What the platform parses is what a company said and signed."""
+    signed = m.sign_answer(m.Answer(reply, 42), company="a", request=b"asked", key=KEY)
+    opened = m.open_answer(signed, company="a", request=b"asked", public_key=KEY.public_key)
+    assert _equal(opened, m.Answer(reply, 42))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"company": "b"},
+        {"request": b"asked something else"},
+        {"public_key": SigningKey.generate().public_key},
+    ],
+    ids=["company", "request", "key"],
+)
+def test_an_answer_is_good_for_one_company_and_request(other):
+    """Nobody answers in another's name, and an answer cannot be replayed to another request."""
+    signed = m.sign_answer(m.Answer(m.FinishReply(()), 1), company="a", request=b"asked", key=KEY)
+    with pytest.raises(VerificationError):
+        m.open_answer(signed, **({"company": "a", "request": b"asked", "public_key": KEY.public_key} | other))
 
 
 @pytest.mark.parametrize(

@@ -564,3 +564,31 @@ class TrainingReply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___TrainingReply: _TypeAlias = TrainingReply  # noqa: Y015
+
+@_typing.final
+class SignedReply(_message.Message):
+    """What travels back: the reply and the company's signature over it and the request that it answers, so
+    that nobody else can answer in its name, nor replay its answer to another request.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    reply: _builtins.bytes
+    """serialised TrainingReply"""
+    signature: _builtins.bytes
+    """Ed25519, label noren/v1/training-reply"""
+    def __init__(
+        self,
+        *,
+        reply: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedReply: _TypeAlias = SignedReply  # noqa: Y015
