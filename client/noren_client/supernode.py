@@ -32,6 +32,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from noren_client.campaign_files import write_private
 from noren_core.errors import ConfigurationError, LocalProtocolError
 
 _LOOPBACK = "127.0.0.1"
@@ -70,7 +71,7 @@ def create_node_key(path: Path) -> bytes:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    _write_private(path, private)
+    write_private(path, private)
     return node_public_key(path)
 
 
@@ -100,9 +101,9 @@ class Supernode:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
         private_key, certificate = _loopback_certificate()
-        _write_private(self._directory / "runtime.key", private_key)
-        _write_private(self._directory / "runtime.crt", certificate)
-        _write_private(self._directory / "superexec.secret", self.secret)
+        write_private(self._directory / "runtime.key", private_key)
+        write_private(self._directory / "runtime.crt", certificate)
+        write_private(self._directory / "superexec.secret", self.secret)
         self.certificate = certificate.decode()
         self.start()
         return self
@@ -320,14 +321,3 @@ def _loopback_certificate() -> tuple[bytes, bytes]:
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         certificate.public_bytes(pem),
     )
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Replace `path` with `content`, mode 0600, never half-written."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -95,13 +95,18 @@ class CampaignRun:
         )
 
     def run(self) -> None:
-        """All rounds; raises RoundFailedError when too few companies remain."""
+        """All rounds.
+
+        Raises:
+            NorenError: the run failed, which the ledger and the progress file say too: RoundFailedError when
+                too few companies remain.
+        """
         try:
             active = self._set_up()
             for round_number in range(1, self._plan.training.rounds + 1):
                 active = self._round(round_number, active)
             self._finish()
-        except RoundFailedError as error:
+        except NorenError as error:
             self._fail(error)
             raise
         self._tell(state="finished")
@@ -265,7 +270,7 @@ class CampaignRun:
                 f"expected at least {self._plan.minimum_cohort} companies, got {len(companies)}"
             )
 
-    def _fail(self, error: RoundFailedError) -> None:
+    def _fail(self, error: NorenError) -> None:
         body = {
             "campaign": self._plan.campaign,
             "reason": error.code,

@@ -38,11 +38,11 @@ class PlanChoices:
     task: Mapping[str, Any]  # name, positive, negative, excluded
     train_seasons: tuple[str, ...]
     score_season: str
-    rounds: int = 10
+    rounds: int = 6
     epsilon: str = "1"
     delta: str = "0.000001"
-    learning_rate: str = "2"
-    weight_decay: str = "0.001"
+    learning_rate: str = "7"
+    weight_decay: str = "0.02"
     clipping_norm: str = "2"
     row_dimensions: int = 4
     row_epsilon: str = "8"

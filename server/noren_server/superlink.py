@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ids import parse_name
+from noren_server.private_file import write_private
 from noren_server.processes import Child, executable, free_loopback_port
 
 BUNDLE_DIRECTORY = Path(__file__).parent / "bundle"
@@ -100,13 +101,13 @@ def prepare_superlink(platform_dir: Path, *, port: int = 0) -> tuple[Child, Chil
     files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.directory.chmod(0o700)
     private_key, certificate = _loopback_certificate()
-    _write_private(files.private_key, private_key)
-    _write_private(files.certificate, certificate)
-    _write_private(files.superexec_secret, secrets.token_bytes(32))
+    write_private(files.private_key, private_key)
+    write_private(files.certificate, certificate)
+    write_private(files.superexec_secret, secrets.token_bytes(32))
     address = f"{_LOOPBACK}:{port or free_loopback_port()}"
-    _write_private(files.address, address.encode())
+    write_private(files.address, address.encode())
     if not files.database.exists():
-        _write_private(files.database, b"")
+        write_private(files.database, b"")
     return _superlink_child(files, address), _superexec_child(files, address)
 
 
@@ -342,14 +343,3 @@ def _loopback_certificate() -> tuple[bytes, bytes]:
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         certificate.public_bytes(pem),
     )
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Replace `path` with `content`, mode 0600, never half-written."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
