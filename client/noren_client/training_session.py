@@ -133,25 +133,24 @@ class TrainingSession:
     def _masked_input(self, request: m.MaskedInputRequest) -> m.MaskedInputReply:
         """Compute one round.
 
-        1. The platform proves that our intent for this round is in the ledger that we know.
-        2. In round 1, take the peers' shares and the cohort key.
-        3. Apply the finished rounds, each once and in order.
-        4. Clipped, integer gradient sum over all rows (q = 1).
-        5. Add our share of the discrete Gaussian noise.
-        6. Add the cohort's blind, then the masks; what leaves is uniform to the platform.
+        1. It is the round that we reserved last, and the finished rounds lead up to it.
+        2. The platform proves that our intent for this round is in the ledger that we know.
+        3. In round 1, take the peers' shares and the cohort key.
+        4. Apply the finished rounds, each once and in order.
+        5. Clipped, integer gradient sum over all rows (q = 1).
+        6. Add our share of the discrete Gaussian noise.
+        7. Add the cohort's blind, then the masks; what leaves is uniform to the platform.
+        8. Remember what was sent: the settle of this round commits to it.
         """
-        self._verify_intent(request.proof)  # 1
-        if request.round_number == 1:  # 2
+        self._verify_order(request)  # 1
+        self._verify_intent(request.proof)  # 2
+        if request.round_number == 1:  # 3
             self._accept_setup(request)
-        settles = self._apply(request.finished)  # 3
-        if self._head.round_number + 1 != request.round_number:
-            raise RemoteProtocolError(
-                f"expected round {self._head.round_number + 1}, got {request.round_number}"
-            )
-        update = self._noised_sum()  # 4, 5
-        self._updates[request.round_number] = update.astype("<i8").tobytes()
-        blinded = update.view(np.uint64) + self._key().blind(request.round_number, len(update))  # 6
+        settles = self._apply(request.finished)  # 4
+        update = self._noised_sum()  # 5, 6
+        blinded = update.view(np.uint64) + self._key().blind(request.round_number, len(update))  # 7
         masked = self._secagg.mask(request.round_number, blinded.view(np.int64))
+        self._updates[request.round_number] = update.astype("<i8").tobytes()  # 8
         return m.MaskedInputReply(masked, settles)
 
     def _noised_sum(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -201,6 +200,15 @@ class TrainingSession:
         )
         return self._intent
 
+    def _verify_order(self, request: m.MaskedInputRequest) -> None:
+        """The round is the one reserved last, and comes right after our head and the finished rounds."""
+        reserved = self._odometer.rounds_reserved(self._plan.campaign)
+        after = max([self._head.round_number, *(done.round_number for done in request.finished)]) + 1
+        if not request.round_number == reserved == after:
+            raise RemoteProtocolError(
+                f"expected round {reserved} after round {reserved - 1}, got {request.round_number}"
+            )
+
     def _verify_intent(self, proof: LedgerProof) -> None:
         """Our intent, exactly as signed, is in a ledger that extends the one we knew."""
         proven = self._watch.verify(proof)
@@ -209,15 +217,16 @@ class TrainingSession:
             raise VerificationError("expected a proof of our intent for this round, got none")
 
     def _accept_setup(self, request: m.MaskedInputRequest) -> None:
+        """Take the cohort key and the peers' shares: both, or neither."""
+        key = self._cohort_key or CohortKey.open(
+            request.sealed_cohort_key,
+            self._sealing,
+            session=self._plan.digest(),
+            sender=self._key_author,
+            recipient=self._company,
+        )
         self._secagg.accept_shares(request.sealed_shares)
-        if self._cohort_key is None:
-            self._cohort_key = CohortKey.open(
-                request.sealed_cohort_key,
-                self._sealing,
-                session=self._plan.digest(),
-                sender=self._key_author,
-                recipient=self._company,
-            )
+        self._cohort_key = key
 
     def _key(self) -> CohortKey:
         if self._cohort_key is None:

@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import click
 import typer
 from rich.console import Console
 
+from noren_core.console import INTERRUPTED_EXIT_CODE
 from noren_core.errors import ConfigurationError, NorenError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -113,24 +115,18 @@ def main() -> int:
     os.environ.update(FLWR_TELEMETRY_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1", OMP_NUM_THREADS="1")
     signal.signal(signal.SIGTERM, _interrupted)  # so that the parties are ended as on Ctrl-C
     try:
-        app(standalone_mode=False, prog_name="scripts/demo")
+        exit_code = int(app(standalone_mode=False, prog_name="scripts/demo") or 0)
     except NorenError as error:
         print(f"error {error.code}: {error.message}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
+        exit_code = INTERRUPTED_EXIT_CODE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    if exit_code == INTERRUPTED_EXIT_CODE:  # Typer turns the interrupt into this
         print("interrupted; every process was ended", file=sys.stderr)
-        return 130
-    except Exception as error:
-        import click
-
-        if isinstance(error, click.Abort):
-            print("interrupted; every process was ended", file=sys.stderr)
-            return 130
-        if isinstance(error, click.ClickException):
-            error.show()
-            return error.exit_code
-        raise
-    return 0
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def summarise(season: Season, verification: Verification, report: Mapping[str, A
         tasks=tuple(_task_result(season, task, embedded, report) for task in season.data.tasks),
         phases=season.monitor.phases,
         processes=season.monitor.processes(),
+        parties=season.monitor.parties(),
         traffic=season.traffic,
         learnt=LEARNT,
         verification=verification,

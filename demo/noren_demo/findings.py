@@ -104,12 +104,9 @@ def process_groups(summary: SeasonSummary) -> tuple[ProcessGroup, ...]:
 
 
 def largest_company_pss_mb(summary: SeasonSummary) -> float | None:
-    """The sum of the peaks of one company's processes, for the company where it is largest."""
-    sums: dict[str, float] = {}
-    for use in summary.processes:
-        if use.party in company_names(summary):
-            sums[use.party] = sums.get(use.party, 0.0) + use.peak_pss_mb
-    return max(sums.values(), default=None)
+    """What the processes of one company used together at most, for the company where it is largest."""
+    companies = company_names(summary)
+    return max((use.peak_pss_mb for use in summary.parties if use.party in companies), default=None)
 
 
 def traffic_totals(traffic: Iterable[Traffic]) -> TrafficTotals | None:

@@ -23,10 +23,18 @@ if TYPE_CHECKING:
     from noren_server.processes import Child
 
 COMMAND_SECONDS = 600
+PLATFORM = "platform"  # no company has this name (noren_core.ledger.entries)
+_SHOWN_CHARACTERS = 200
 
 
 class CommandFailedError(NorenError):
     """A party's command ended with an error; carries its stable code and sentence."""
+
+
+class PlatformEndedError(NorenError):
+    """The platform's services ended while the season needed them; carries what they said last."""
+
+    code = "CHILD_FAILED"
 
 
 class Parties(Protocol):
@@ -131,19 +139,21 @@ class SeparateProcesses:
 
         self._places = places
         self._monitor = monitor
-        self._supervisor = Supervisor(places.root / "logs")
+        self._logs = places.root / "logs"
+        self._supervisor = Supervisor(self._logs)
+        self._started: set[str] = set()
 
     def platform(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-platform` command to its end; its JSON result."""
-        return run_program("noren-platform", "--directory", str(self._places.platform), *arguments)
+        return self._run("noren-platform", self._places.platform, *arguments)
 
     def company(self, company: str, *arguments: str) -> dict[str, Any]:
         """Run one `noren-company` command of this company to its end; its JSON result."""
-        return run_program("noren-company", "--directory", str(self._places.company(company)), *arguments)
+        return self._run("noren-company", self._places.company(company), *arguments)
 
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
-        self._start([_service("platform", "noren-platform", self._places.platform, "serve")])
+        self._start([_service(PLATFORM, "noren-platform", self._places.platform, "serve")])
 
     def start_companies(self, companies: Sequence[str]) -> None:
         """Start every company's SuperNode and worker, and wait until they can answer."""
@@ -159,7 +169,32 @@ class SeparateProcesses:
 
     def _start(self, children: Sequence[Child]) -> None:
         for party, pid in self._supervisor.start_together(children).items():
+            self._started.add(party)
             self._monitor.watch(pid, party)
+
+    def _run(self, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
+        """Run a command; if it fails, say whose services ended meanwhile.
+
+        Raises:
+            PlatformEndedError: if the platform's did; nothing more can come of this season.
+            CommandFailedError: in every other case.
+        """
+        try:
+            return run_program(program, "--directory", str(directory), *arguments)
+        except CommandFailedError as error:
+            ended = sorted(self._started - self._supervisor.process_ids().keys())
+            if PLATFORM in ended:
+                said = _last_line(self._logs / f"{PLATFORM}.log")
+                raise PlatformEndedError(f"the platform's services ended; they said last: {said}") from error
+            if ended:
+                message = f"{error.message} (the services of {', '.join(ended)} ended)"
+                raise CommandFailedError(message, code=error.code) from error
+            raise
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line[:_SHOWN_CHARACTERS] for line in reversed(lines) if line.strip()), "nothing")
 
 
 def _service(party: str, program: str, directory: Path, command: str) -> Child:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from noren_demo.summary import Phase, ProcessUse
+from noren_demo.summary import PartyUse, Phase, ProcessUse
 
 _INTERVAL_SECONDS = 1.0
 _MEGABYTE = 1e6
@@ -33,6 +34,7 @@ class ResourceMonitor:
     def __init__(self) -> None:
         self._watched: dict[int, str] = {psutil.Process().pid: "evaluator (this demo)"}
         self._seen: dict[int, _Seen] = {}
+        self._party_peaks: dict[str, int] = {}
         self._phases: list[Phase] = []
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -65,6 +67,11 @@ class ResourceMonitor:
             ]
         return tuple(sorted(uses, key=lambda use: (use.party, -use.peak_pss_mb)))
 
+    def parties(self) -> tuple[PartyUse, ...]:
+        """What each party's processes used together at most."""
+        with self._lock:
+            return tuple(PartyUse(party, pss / _MEGABYTE) for party, pss in sorted(self._party_peaks.items()))
+
     def close(self) -> None:
         """Stop sampling."""
         self._stop.set()
@@ -77,24 +84,30 @@ class ResourceMonitor:
     def _sample(self) -> None:
         with self._lock:
             watched = dict(self._watched)
+        together: Counter[str] = Counter()
         for pid, party in watched.items():
             for process in _family(pid, stop_at=set(watched) - {pid}):
-                self._record(process, party)
+                together.update(self._record(process, party))
+        with self._lock:
+            for party, pss in together.items():
+                self._party_peaks[party] = max(self._party_peaks.get(party, 0), pss)
 
-    def _record(self, process: psutil.Process, party: str) -> None:
+    def _record(self, process: psutil.Process, party: str) -> dict[str, int]:
+        """Note one process; its party and memory now, or nothing if it is gone."""
         try:
             with process.oneshot():
                 memory = process.memory_full_info()
                 times = process.cpu_times()
                 command = process.cmdline()
         except psutil.Error:
-            return  # it ended between the listing and the reading
+            return {}  # it ended between the listing and the reading
         name = _label(command)
         with self._lock:
             seen = self._seen.setdefault(process.pid, _Seen(party, name))
             seen.party, seen.name = _owner(command) or party, name or seen.name
             seen.rss, seen.pss = max(seen.rss, memory.rss), max(seen.pss, memory.pss)
             seen.cpu = times.user + times.system
+            return {seen.party: memory.pss}
 
     def _cpu_seconds(self) -> float:
         """CPU of this process, of finished children, and of the children that still run."""

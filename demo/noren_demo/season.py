@@ -7,6 +7,7 @@ thing done here that no party could do is the evaluation at the end, with the tr
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from noren_demo.parties import (
     InProcess,
     Parties,
     Places,
+    PlatformEndedError,
     SeparateProcesses,
     stopping,
 )
@@ -110,6 +112,8 @@ class Season:
         parties.platform("approve", name, "--fingerprint", asked["fingerprint"])
         parties.company(name, "collect")
         parties.company(name, "import", str(self.files.applicants(name)))
+        if self.options.epsilon is not None:
+            _allow_epsilon(directory / "config.toml", self.options.epsilon)
 
     def _ingest(self, parties: Parties) -> None:
         self.say("Platform: reading behaviour logs, consents and seasons")
@@ -168,6 +172,8 @@ class Season:
         in_order = InOrder(1 if isinstance(parties, InProcess) else 2)
         results = in_order.each(names, step)
         for name, result in results.items():
+            if isinstance(result, PlatformEndedError):
+                raise result
             if isinstance(result, NorenError):
                 self.notes.append(f"{name} left at {what}: {result.code}: {result.message}")
                 self.say(f"  {name} goes no further: {result.code}")
@@ -203,6 +209,14 @@ class Season:
 def campaign_name(task: Task) -> str:
     """A task's campaign."""
     return task.name.lower()
+
+
+def _allow_epsilon(config: Path, epsilon: str) -> None:
+    """What a company does that agrees to another epsilon than 1: edit its own limit."""
+    text = config.read_text(encoding="utf-8")
+    config.write_text(
+        re.sub(r'(?m)^max_epsilon = ".*"$', f'max_epsilon = "{epsilon}"', text), encoding="utf-8"
+    )
 
 
 def _traffic(parties: Parties) -> tuple[Traffic, ...]:

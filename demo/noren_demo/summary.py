@@ -62,6 +62,14 @@ class ProcessUse:
 
 
 @dataclass(frozen=True, slots=True)
+class PartyUse:
+    """All processes of one party that ran at the same time, at their peak."""
+
+    party: str
+    peak_pss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Application bytes between one company and the platform, without TLS framing."""
 
@@ -98,6 +106,7 @@ class SeasonSummary:
     tasks: tuple[TaskResult, ...]
     phases: tuple[Phase, ...]
     processes: tuple[ProcessUse, ...]
+    parties: tuple[PartyUse, ...]
     traffic: tuple[Traffic, ...]
     learnt: tuple[Learnt, ...]
     verification: Verification

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from noren_core.errors import NorenError, RemoteProtocolError
+from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError
 from noren_core.ledger import entries
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
+from noren_core.season.cohort_key import key_author
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 from noren_core.secagg.server import RoundFailedError, SecAggServer
@@ -131,6 +132,12 @@ class CampaignRun:
 
     def _add_shares(self, company: str, reply: m.ShareReply) -> None:
         intent = self._verified_entry(company, reply.intent, "intent", {"round": 1})
+        advertised = self._secagg.advertisements
+        others = advertised.keys() - {company} if company == key_author(advertised) else set()
+        if reply.sealed_cohort_keys.keys() != others:
+            raise RemoteProtocolError(
+                "cohort key: expected it for every other company, from its author alone"
+            )
         self._secagg.add_sealed_shares(company, reply.sealed_shares)
         self._cohort_keys.update(reply.sealed_cohort_keys)
         self._intents[company] = self._ledger.append_company_entry(intent)
@@ -244,9 +251,7 @@ class CampaignRun:
             if company not in requests:
                 continue
             try:
-                answer = m.open_answer(
-                    data, company=company, request=payloads[company], public_key=self._keys[company]
-                )
+                answer = self._opened(company, data, payloads[company])
             except NorenError as error:
                 _LOG.warning("reply refused: %s", error.code)
                 continue
@@ -254,6 +259,16 @@ class CampaignRun:
                 kept[company] = answer.reply
                 self._known[company] = answer.known_tree_size
         return kept
+
+    def _opened(self, company: str, data: bytes, request: bytes) -> m.Answer:
+        """The company's own answer to this request, with a tree size that a proof can begin at."""
+        answer = m.open_answer(data, company=company, request=request, public_key=self._keys[company])
+        if answer.known_tree_size > self._ledger.store.size:
+            raise RemoteProtocolError(
+                "answer: expected a tree size that the ledger has had, got a larger one",
+                code="UNKNOWN_TREE_SIZE",
+            )
+        return answer
 
     def _take(self, company: str, step: Callable[[], object]) -> bool:
         """Apply one company's contribution; a bad one drops that company, not the round."""
@@ -285,12 +300,27 @@ class CampaignRun:
         self._progress.write()
 
 
+def verify_not_begun(ledger: LedgerService, campaign: str) -> None:
+    """Refuse to train a campaign twice: what companies reserved for it they will not reserve again.
+
+    Raises:
+        LocalProtocolError: with code ALREADY_BEGUN, if the ledger has an intent of this campaign. Nothing is
+            appended: the failure of a second attempt would contradict the rounds that the first one settled.
+    """
+    if ledger.store.entries(kind=entries.EntryKind.INTENT, campaign=campaign):
+        raise LocalProtocolError(
+            "training: expected a campaign of which no round is spent, got one that was begun before",
+            code="ALREADY_BEGUN",
+        )
+
+
 def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
     """Run the rounds of a published campaign; what Flower's ServerApp calls."""
     from noren_server import platform_files
 
     platform = platform_files.Platform(platform_dir)
     plan = platform.plan(campaign)
+    verify_not_begun(platform.ledger, campaign)
     CampaignRun(
         plan,
         signing_keys=platform.signing_keys(plan.companies),

@@ -16,7 +16,7 @@ from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
 from noren_core.privacy.events import format_decimal
 from noren_core.season.plan import UNIT, CampaignPlan
-from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS
+from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS, verify_not_begun
 from noren_server.embeddings import TRAINING_ROW_SCALE
 from noren_server.platform_files import Platform
 from noren_server.store import CompanyState
@@ -119,9 +119,10 @@ def train(platform: Platform, campaign: str) -> dict[str, Any]:
     """Run the rounds through Flower and wait for their end; the final progress record.
 
     Raises:
-        LocalProtocolError: if the run failed; the code says why.
+        LocalProtocolError: if the run failed, or the campaign was begun before; the code says why.
     """
     plan = platform.plan(campaign)
+    verify_not_begun(platform.ledger, campaign)
     with Fleet(platform.directory) as fleet:
         outcome = fleet.run_campaign(campaign, deadline_seconds=_run_deadline_seconds(plan))
     record = progress(platform, campaign)

@@ -8,6 +8,7 @@ prints goes to `<name>.log`, mode 0600. Nothing is restarted here: `on_crash` te
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from typing import Self
 from noren_core.errors import ConfigurationError, LocalProtocolError
 
 _POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,15 @@ def dies_with_parent(argv: tuple[str, ...]) -> list[str]:
     if setpriv is None:
         raise ConfigurationError("setpriv (util-linux): expected it on PATH, got nothing")
     return [setpriv, "--pdeathsig", "KILL", "--", *argv]
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    For a program of ours that somebody else's program starts, and that would be left behind otherwise.
+    """
+    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise LocalProtocolError("prctl: expected the kernel to take a parent-death signal, it did not")
 
 
 def executable(name: str) -> str:

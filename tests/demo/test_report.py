@@ -16,6 +16,7 @@ from noren_demo import charts, findings, page, report
 from noren_demo.summary import (
     Learnt,
     ModelResult,
+    PartyUse,
     Phase,
     ProcessUse,
     SeasonSummary,
@@ -72,6 +73,7 @@ def summary() -> SeasonSummary:
         tasks=(_task(),),
         phases=(Phase("start and enrol", 12.5, 20.25), Phase("training rounds", 30.0, 11.0)),
         processes=tuple(uses),
+        parties=(PartyUse("platform", 500), *(PartyUse(name, 380 + i) for i, name in enumerate(companies))),
         traffic=tuple(Traffic(name, 1000 * (i + 1), 2_500_000) for i, name in enumerate(companies)),
         learnt=(Learnt("platform", "a blinded sum per round", "any head, any score"),),
         verification=Verification("VERIFIED", 42, "NOT VERIFIED", "ENTRY_NOT_CANONICAL"),
@@ -152,6 +154,7 @@ def test_markup_in_a_name_is_shown_as_text(summary: SeasonSummary) -> None:
         tasks=(task,),
         phases=(Phase(HOSTILE, 1, 1),),
         processes=(ProcessUse(HOSTILE, HOSTILE, 1, 1, 1),),
+        parties=(PartyUse(HOSTILE, 1),),
         traffic=(Traffic(HOSTILE, 1, 1),),
         learnt=(Learnt(HOSTILE, HOSTILE, HOSTILE),),
         verification=Verification(HOSTILE, 1, HOSTILE, HOSTILE),
@@ -236,7 +239,7 @@ def test_a_failed_write_leaves_the_old_file(
 
 def test_a_season_in_which_nothing_was_trained_still_has_a_report(summary: SeasonSummary) -> None:
     """No task, no company, no process: a page and a console report, without division by zero."""
-    empty = replace(summary, tasks=(), phases=(), processes=(), traffic=(), learnt=())
+    empty = replace(summary, tasks=(), phases=(), processes=(), parties=(), traffic=(), learnt=())
     assert "0 models were trained" in page.render(empty)
     assert "VERIFIED" in _printed(empty)
     page.render(replace(summary, tasks=(_task(models=(), round_seconds=(), bands={}),)))
@@ -244,7 +247,7 @@ def test_a_season_in_which_nothing_was_trained_still_has_a_report(summary: Seaso
 
 def test_one_companys_memory_is_the_sum_of_its_processes(summary: SeasonSummary) -> None:
     """The number compared with the goal for a company counts all of that company's processes."""
-    assert findings.largest_company_pss_mb(summary) == 292 + 98
+    assert findings.largest_company_pss_mb(summary) == 382
 
 
 def test_many_companies_are_summed_up_on_the_terminal(summary: SeasonSummary) -> None:

@@ -35,7 +35,7 @@ from noren_demo.season_data import SeasonData, SeasonFiles
 from noren_server import campaign_rounds
 from noren_server.platform_files import Platform, trust_file
 
-CAMPAIGN = "decline"
+CAMPAIGN = "spring-2026"
 ROUNDS = 3
 # Offers in each season, by company.
 OFFERS = {"akane": 50, "benten": 60, "chidori": 70, "daigo": 80, "enoki": 90}
@@ -83,7 +83,9 @@ class DirectExchange:
         replies = {}
         for company, payload in requests.items():
             try:
-                reply = self.around(company, m.parse_request(payload), functools.partial(self.handle, company))
+                reply = self.around(
+                    company, m.parse_request(payload), functools.partial(self.handle, company)
+                )
             except NorenError as error:  # a ClientApp would answer with the constant error
                 self.refusals.append((company, error.code))
                 continue
@@ -229,7 +231,7 @@ def _remembered(name: str, function: Callable[..., float]) -> Callable[..., floa
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> SmallSeason:
-    """Enrolled companies that have accepted a published plan and hold their training sets. Copy, do not use."""
+    """Enrolled companies that accepted a published plan and hold their training sets. Copy, do not use."""
     root = tmp_path_factory.mktemp("prepared")
     files = SeasonFiles(tmp_path_factory.mktemp("data"))
     with pytest.MonkeyPatch.context() as patch:

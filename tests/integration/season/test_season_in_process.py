@@ -1,13 +1,357 @@
-"""x"""
-def test_a(finished):
-    """x"""
-    print(finished.heads())
-    import time
-    t=time.time(); print(finished.audit().word, time.time()-t)
-    t=time.time(); print(finished.audit().word, time.time()-t)
-def test_b(season):
-    """x"""
-    import time
-    t=time.time(); season.train(); print(time.time()-t)
-    t=time.time(); v=season.audit(); print(v.word, v.findings, time.time()-t)
-    print(season.heads(), season.exchange.refusals)
+"""A whole season through the real commands: what each party ends up with, and what it never had."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from noren_client import calibration, campaign_files
+from noren_client.applicants import Applicant, Decision, offerees, read_applicants
+from noren_core.crypto import oprf
+from noren_core.ids import Purpose, normalise_identifier
+from noren_core.ledger.entries import EntryKind
+from noren_server import alignment
+from noren_server.consents import ConsentedStudent, ConsentTable, read_consents
+
+if TYPE_CHECKING:
+    from conftest import SmallSeason
+
+CAMPAIGN = "spring-2026"
+PAST, CURRENT = "season-2025", "season-2026"
+
+
+@pytest.fixture(scope="module")
+def consents(finished: SmallSeason) -> ConsentTable:
+    return read_consents(finished.files.consents)
+
+
+def applicants_of(season: SmallSeason, company: str) -> tuple[Applicant, ...]:
+    return read_applicants(season.files.applicants(company))
+
+
+def key_of(student: ConsentedStudent) -> bytes:
+    return normalise_identifier(student.identifier_kind, student.identifier)
+
+
+# The rounds
+
+
+def test_every_company_ends_with_the_same_head(finished: SmallSeason) -> None:
+    """All five hold one head of five integers, and it is not the initial one."""
+    heads = set(finished.heads().values())
+    assert len(heads) == 1
+    (head,) = heads
+    assert head is not None
+    assert len(head) == 5
+    assert any(head)
+
+
+def test_the_settles_of_a_round_agree(finished: SmallSeason) -> None:
+    """Each company settled each round once; all say the same of it, and each round begins where one ended."""
+    said = defaultdict(set)
+    for company in finished.companies:
+        settles = finished.entries(EntryKind.SETTLE, company=company)
+        assert [entry.body["round"] for entry in settles] == [1, 2, 3]
+        for entry in settles:
+            body = entry.body
+            said[body["round"]].add((tuple(body["survivors"]), body["model_in"], body["model_out"]))
+    assert all(len(statements) == 1 for statements in said.values())
+    (first,), (second,), (third,) = said[1], said[2], said[3]
+    assert first[0] == finished.companies
+    assert (first[2], second[2]) == (second[1], third[1])
+    assert [finished.rounds_spent(company) for company in finished.companies] == [3] * 5
+
+
+def test_the_auditor_verifies_it(finished: SmallSeason) -> None:
+    """From ledger and public keys alone: VERIFIED, with epsilon of every company within the plan's."""
+    verdict = finished.audit()
+    assert (verdict.word, verdict.findings) == ("VERIFIED", ())
+    assert [item.company for item in verdict.rounds] == list(finished.companies)
+    assert all(0.9 < item.epsilon <= 1 for item in verdict.rounds)
+
+
+def test_no_byte_of_the_ledger_can_change(finished: SmallSeason, tmp_path: Path) -> None:
+    """One bit flipped anywhere in the export, the checkpoint included, is NOT VERIFIED."""
+    bundle = finished.export(tmp_path / "bundle")
+    places = [("checkpoint", place) for place in range(0, 170, 17)]
+    length = (bundle / "entries.jsonl").stat().st_size
+    places += [("entries.jsonl", round(part * (length - 1) / 30)) for part in range(31)]
+    for name, place in places:
+        changed = tmp_path / f"{name}-{place}"
+        shutil.copytree(bundle, changed)
+        data = bytearray((changed / name).read_bytes())
+        data[place] ^= 1
+        (changed / name).write_bytes(data)
+        assert finished.verify(changed).word == "NOT VERIFIED", (name, place)
+
+
+# Who has a row
+
+
+def test_a_training_set_holds_consented_students_of_this_company_alone(
+    finished: SmallSeason, consents: ConsentTable
+) -> None:
+    """Rows and labels are those of offers with an outcome, a live consent, and training assigned here."""
+    trained_at = training_companies(finished, consents)
+    for company in finished.companies:
+        live = {key_of(s): s.student for s in consents.live(company, PAST, Purpose.TRAIN)}
+        expected = {
+            person.key: person.outcome == "declined"
+            for person in applicants_of(finished, company)
+            if person.season == PAST
+            and person.decision is Decision.OFFER
+            and trained_at.get(live.get(person.key, "")) == [company]
+        }
+        rows, labels = campaign_files.load_training_set(finished.company_dir(company), CAMPAIGN)
+        assert labels.tolist() == [expected[key] for key in sorted(expected)]
+        released = released_rows(finished, company)
+        stored = [released[row_key] for row_key in row_keys(finished, company, sorted(expected))]
+        assert rows.astype("<i2").tobytes() == b"".join(stored)
+        assert 10 < len(labels) < len([p for p in applicants_of(finished, company) if p.season == PAST])
+
+
+def test_a_student_trains_at_one_company(finished: SmallSeason, consents: ConsentTable) -> None:
+    """Whoever consented to several companies has a row at exactly one of them; everybody has one."""
+    found = training_companies(finished, consents)
+    several = [
+        student
+        for student in found
+        if sum(student in students_of(consents, c, Purpose.TRAIN) for c in finished.companies) > 1
+    ]
+    assert len(several) > 50
+    assert {len(companies) for companies in found.values()} == {1}
+
+
+def test_only_students_with_a_live_consent_have_a_row_or_an_embedding(
+    finished: SmallSeason, consents: ConsentTable
+) -> None:
+    """Of the others, withdrawn ones included, no row was drawn and no feature kept."""
+    for company in finished.companies:
+        live = [key_of(s) for s in consents.live(company, PAST, Purpose.TRAIN)]
+        known = set(row_keys(finished, company, live))
+        assert set(released_rows(finished, company)) <= known
+        students, _ = embeddings(finished, company)
+        assert set(students) == students_of(consents, company, Purpose.SCORE)
+        people = applicants_of(finished, company)
+        assert len(students) < len([person for person in people if person.season == CURRENT])
+
+
+# Scores
+
+
+def test_bands_are_for_offerees_with_a_live_consent(finished: SmallSeason, consents: ConsentTable) -> None:
+    """A band for every offeree who consented to scoring and for nobody else."""
+    for company in finished.companies:
+        live = {key_of(s) for s in consents.live(company, CURRENT, Purpose.SCORE)}
+        people = offerees(applicants_of(finished, company), CURRENT)
+        expected = [person.identifier for person in people if person.key in live]
+        scores = scores_of(finished, company)
+        assert [row["identifier"] for row in scores] == expected
+        assert {row["band"] for row in scores} <= {1, 2, 3}
+        assert len(expected) < len(people)
+
+
+def test_an_opened_score_is_the_exact_product(finished: SmallSeason, consents: ConsentTable) -> None:
+    """Every score is w·h of integer head and int8 embedding, to the last digit."""
+    head = finished.head("akane")
+    assert head is not None
+    weights = np.array(calibration.integer_head(head, finished.plan).weights, dtype=np.int64)
+    for company in finished.companies:
+        by_student = dict(zip(*embeddings(finished, company), strict=True))
+        live = {s.identifier: s.student for s in consents.live(company, CURRENT, Purpose.SCORE)}
+        scores = scores_of(finished, company)
+        expected = [int(by_student[live[r["identifier"]]].astype(np.int64) @ weights) for r in scores]
+        assert [row["score"] for row in scores] == expected
+        assert len(set(expected)) > 5
+
+
+# What the platform never had
+
+
+def test_the_platform_holds_no_head(finished: SmallSeason) -> None:
+    """The head's weights are in no file of the platform, however software may write them."""
+    head = finished.head("akane")
+    assert head is not None
+    needles = list(forms_of_head(head))
+    integers = calibration.integer_head(head, finished.plan).weights
+    needles += forms_of_sequence(integers)
+    assert search(finished.places.company("akane"), needles)  # the search finds what is there
+    assert search(finished.places.platform, needles) == []
+
+
+def test_the_platform_holds_no_score(finished: SmallSeason) -> None:
+    """No three scores that follow each other, in the platform's order or the company's, are in its files."""
+    head = finished.head("akane")
+    assert head is not None
+    weights = np.array(calibration.integer_head(head, finished.plan).weights, dtype=np.int64)
+    needles: list[bytes] = []
+    for company in finished.companies:
+        _, values = embeddings(finished, company)
+        for scores in (
+            [row["score"] for row in scores_of(finished, company)],
+            (values.astype(np.int64) @ weights).tolist(),
+        ):
+            for place in range(0, len(scores) - 3, 7):
+                needles += forms_of_sequence(scores[place : place + 3])
+    assert len(needles) > 500
+    assert search(finished.places.platform, needles) == []
+
+
+def test_the_platform_holds_outcome_words_in_plans_only(finished: SmallSeason) -> None:
+    """Outside the plan's vocabulary no outcome word and no decision is in any file of the platform."""
+    vocabulary = re.compile(rb'(negative|positive|excluded)("| )?[:=] ?\[[^]]*\]')
+    left = {}
+    for path, data in contents(finished.places.platform):
+        if words := re.findall(rb"declined|accepted|no-offer", vocabulary.sub(b"", data)):
+            left[path.name] = words
+    assert left == {}
+    assert any(b"declined" in data for _, data in contents(finished.places.platform))
+
+
+def test_the_platform_never_sees_who_applied_without_consent(
+    finished: SmallSeason, consents: ConsentTable
+) -> None:
+    """An applicant's identifier that no student gave the platform is in none of its files."""
+    given = {line.split(",")[5] for line in finished.files.consents.read_text().splitlines()}
+    people = [person for company in finished.companies for person in applicants_of(finished, company)]
+    unknown = {person.identifier for person in people} - given
+    assert len(unknown) > 30
+    assert search(finished.places.platform, forms_of_texts(unknown)) == []
+    live = {s.identifier for s in consents.live("akane", PAST, Purpose.TRAIN)}
+    assert search(finished.places.platform / "logs", forms_of_texts(live))
+
+
+def test_a_student_without_consent_is_in_the_logs_only(finished: SmallSeason, consents: ConsentTable) -> None:
+    """Beyond the logs that the site has anyway, no file of the platform names her or what she is found by."""
+    live = {
+        student
+        for company in finished.companies
+        for purpose in Purpose
+        for student in students_of(consents, company, purpose)
+    }
+    withdrawn = {
+        fields[5]
+        for line in finished.files.consents.read_text().splitlines()[1:]
+        if (fields := line.split(","))[6] == "withdrawn"
+    }
+    accounts = {
+        str(name)
+        for path in sorted((finished.places.platform / "logs" / "events").glob("*.parquet"))
+        for name in pq.read_table(path, columns=["student"])["student"].unique().to_pylist()
+    }
+    others = accounts - live
+    assert len(others) > 50
+    assert len(withdrawn) > 30
+    needles = forms_of_texts(others | withdrawn)
+    found = [
+        path for path in search(finished.places.platform, needles) if path.parts[-2] not in {"logs", "events"}
+    ]
+    assert found == []
+    embedded = search(finished.places.platform / "embeddings", forms_of_texts(live))
+    assert len(embedded) == 5  # the search reads NumPy's text
+
+
+def test_secrets_are_for_their_owner_and_nothing_is_half_written(finished: SmallSeason) -> None:
+    """Keys, tables, embeddings and what a company knows of people are 0600; no temporary file is left."""
+    private = ("keys", "ca", "tls", "campaigns", "embeddings", "tables")
+    files = [path for path in finished.root.rglob("*") if path.is_file()]
+    secrets = [path for path in files if set(private) & set(path.relative_to(finished.root).parts)]
+    secrets += [path for path in files if path.name in {"applicants.csv", "odometer.jsonl"}]
+    secrets += [path for path in files if path.name.startswith(("ledger.db", "platform.db"))]
+    readable = [path for path in secrets if path.stat().st_mode & 0o077 and path.name != "ca.pem"]
+    assert len(secrets) > 80
+    assert readable == []
+    assert [path for path in files if path.suffix in {".part", ".new", ".old", ".partial", ".tmp"}] == []
+
+
+# Helpers
+
+
+def students_of(consents: ConsentTable, company: str, purpose: Purpose) -> set[str]:
+    season = PAST if purpose is Purpose.TRAIN else CURRENT
+    return {item.student for item in consents.live(company, season, purpose)}
+
+
+def training_companies(season: SmallSeason, consents: ConsentTable) -> dict[str, list[str]]:
+    """At which companies each consented student has a training row, looked up as the company would."""
+    found: dict[str, list[str]] = {}
+    for company in season.companies:
+        released = released_rows(season, company)
+        live = consents.live(company, PAST, Purpose.TRAIN)
+        for item, row_key in zip(live, row_keys(season, company, map(key_of, live)), strict=True):
+            found.setdefault(item.student, [])
+            if row_key in released:
+                found[item.student].append(company)
+    return found
+
+
+def row_keys(season: SmallSeason, company: str, identifiers: Iterable[bytes]) -> list[bytes]:
+    with season.platform() as platform:
+        key = alignment.oprf_key(platform.store, CAMPAIGN, company)
+    return [alignment.row_key(oprf.evaluate(key, identifier)) for identifier in identifiers]
+
+
+def released_rows(season: SmallSeason, company: str) -> dict[bytes, bytes]:
+    query = "SELECT row_key, payload FROM released_rows WHERE company = ?"
+    with closing(sqlite3.connect(season.places.platform / "platform.db")) as database:
+        return dict(database.execute(query, (company,)).fetchall())
+
+
+def embeddings(season: SmallSeason, company: str) -> tuple[list[str], np.ndarray]:
+    path = season.places.platform / "embeddings" / CAMPAIGN / f"{company}-score.npz"
+    with np.load(path, allow_pickle=False) as file:
+        return [str(name) for name in file["students"]], file["values"]
+
+
+def scores_of(season: SmallSeason, company: str) -> list[dict[str, Any]]:
+    path = campaign_files.directory(season.company_dir(company), CAMPAIGN) / "scores.json"
+    return json.loads(path.read_bytes())["scores"]
+
+
+def contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file's bytes; of compressed Parquet also the texts in it."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".parquet":
+                for column in ("student", "event_type", "context"):
+                    words = pq.read_table(path, columns=[column])[column].unique().to_pylist()
+                    data += b"\n" + "\n".join(map(str, words)).encode()
+            yield path, data
+
+
+def search(directory: Path, needles: Sequence[bytes]) -> list[Path]:
+    """The files in which one of the needles is, in either case of letters."""
+    lower = {needle.lower() for needle in needles}
+    found = ((path, data.lower()) for path, data in contents(directory))
+    return [path for path, data in found if any(needle in data for needle in lower)]
+
+
+def forms_of_head(head: Sequence[int]) -> Iterator[bytes]:
+    for weight in head:
+        yield str(weight).encode()
+        yield from (struct.pack(form, weight) for form in ("<q", ">q"))
+        yield from (struct.pack(form, weight / 2**32) for form in ("<d", ">d"))
+    yield np.array([weight / 2**32 for weight in head], dtype="<f4").tobytes()
+
+
+def forms_of_sequence(values: Sequence[int]) -> list[bytes]:
+    forms = [np.array(values, dtype=kind).tobytes() for kind in ("<i4", "<i8", ">i8", "<f4", "<f8")]
+    return [*forms, *(separator.join(map(str, values)).encode() for separator in (",", ", "))]
+
+
+def forms_of_texts(texts: Iterable[str]) -> list[bytes]:
+    """ASCII, and what NumPy and Windows make of it."""
+    return [text.encode(form) for text in texts for form in ("utf-8", "utf-16-le", "utf-32-le")]

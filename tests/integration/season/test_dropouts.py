@@ -1,0 +1,365 @@
+"""Companies that drop out of the rounds, or send what they should not: the others finish and agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from noren_client import keystore
+from noren_core.errors import LocalProtocolError
+from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
+from noren_core.season import messages as m
+from noren_core.secagg.server import RoundFailedError
+from noren_core.wire.v1 import training_pb2 as wire
+
+if TYPE_CHECKING:
+    from conftest import Around, Handle, SmallSeason
+
+VICTIM = "chidori"
+OTHERS = ("akane", "benten", "daigo", "enoki")
+
+
+def is_step(request: m.Request, kind: type, round_number: int) -> bool:
+    """Whether this is the request of that kind; of the rounds' requests, the one of that round."""
+    return isinstance(request, kind) and getattr(request, "round_number", round_number) == round_number
+
+
+def losing(kind: type, round_number: int, *, reply: bool, companies: tuple[str, ...] = (VICTIM,)) -> Around:
+    """A network that loses one request, or the reply to it."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if company not in companies or not is_step(request, kind, round_number):
+            return handle(request)
+        if reply:
+            handle(request)
+        return None
+
+    return around
+
+
+def assert_the_others_finished(season: SmallSeason) -> None:
+    """They hold one head, settled every round, say the same of it, and the auditor finds nothing."""
+    heads = season.heads()
+    assert heads["akane"] is not None
+    assert {heads[company] for company in OTHERS} == {heads["akane"]}
+    assert heads[VICTIM] in {None, heads["akane"]}
+    assert [season.settled_rounds(company) for company in OTHERS] == [[1, 2, 3]] * 4
+    assert season.progress()["state"] == "finished"
+    verdict = season.audit()
+    assert (verdict.word, verdict.findings) == ("VERIFIED", ())
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Which message is lost, and what is then left of the company that it was from or for."""
+
+    kind: type
+    round_number: int
+    reply: bool
+    spent: int
+    settled: tuple[int, ...]
+    has_head: bool
+
+
+LOSSES = {
+    "advertise": Lost(m.AdvertiseRequest, 0, False, 0, (), False),
+    "advertise-reply": Lost(m.AdvertiseRequest, 0, True, 0, (), False),
+    "share": Lost(m.ShareRequest, 0, False, 0, (), False),
+    "share-reply": Lost(m.ShareRequest, 0, True, 1, (), False),
+    # Without the first masked-input request it never had the cohort key: no aggregate means anything to it.
+    "first-masked-input": Lost(m.MaskedInputRequest, 1, False, 1, (), False),
+    "first-masked-input-reply": Lost(m.MaskedInputRequest, 1, True, 1, (1, 2, 3), True),
+    "masked-input": Lost(m.MaskedInputRequest, 2, False, 2, (1, 2, 3), True),
+    "masked-input-reply": Lost(m.MaskedInputRequest, 2, True, 2, (1, 2, 3), True),
+    "unmask": Lost(m.UnmaskRequest, 2, False, 2, (1, 2, 3), True),
+    "unmask-reply": Lost(m.UnmaskRequest, 2, True, 3, (1, 2, 3), True),
+    "last-unmask-reply": Lost(m.UnmaskRequest, 3, True, 3, (1, 2, 3), True),
+    "finish": Lost(m.FinishRequest, 0, False, 3, (1, 2), False),
+    "finish-reply": Lost(m.FinishRequest, 0, True, 3, (1, 2), True),
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES.values(), ids=LOSSES)
+def test_one_company_that_drops_out_stops_nobody(season: SmallSeason, lost: Lost) -> None:
+    """The others finish; the one that dropped out gets the head at the end if it can be reached."""
+    season.train(losing(lost.kind, lost.round_number, reply=lost.reply))
+    assert_the_others_finished(season)
+    assert season.rounds_spent(VICTIM) == lost.spent
+    assert season.settled_rounds(VICTIM) == list(lost.settled)
+    assert (season.head(VICTIM) is not None) is lost.has_head
+    assert season.exchange.refusals in (
+        [],
+        [(VICTIM, "ILLEGAL_STATE")],  # at the end, when it is asked for rounds that it knows nothing of
+        [(VICTIM, "PROTOCOL_VIOLATION")],
+    )
+
+
+def test_the_survivors_of_a_round_are_those_who_contributed(season: SmallSeason) -> None:
+    """A company that missed round 2 settles it, with the others' survivors, without being one."""
+    season.train(losing(m.MaskedInputRequest, 2, reply=False))
+    by_round = {entry.body["round"]: entry.body for entry in season.entries(EntryKind.SETTLE, company=VICTIM)}
+    assert by_round[1]["survivors"] == list(season.companies)
+    assert by_round[2]["survivors"] == by_round[3]["survivors"] == list(OTHERS)
+    intents = season.entries(EntryKind.INTENT, company=VICTIM)
+    assert [entry.body["round"] for entry in intents] == [1, 2]
+
+
+def test_without_the_author_of_the_cohort_key_the_run_fails(season: SmallSeason) -> None:
+    """The first company makes the key; if its shares are lost there is none, and no round is computed."""
+    with pytest.raises(RoundFailedError):
+        season.train(losing(m.ShareRequest, 0, reply=True, companies=("akane",)))
+    assert_failed(season, failed_round=1, spent=1)
+
+
+def test_another_company_makes_the_key_if_the_first_is_absent(season: SmallSeason) -> None:
+    """A first company that does not even advertise is replaced by the next one."""
+    season.train(losing(m.AdvertiseRequest, 0, reply=False, companies=("akane",)))
+    heads = season.heads()
+    assert heads.pop("akane") is None
+    assert heads["benten"] is not None
+    assert len(set(heads.values())) == 1
+    assert season.audit().word == "VERIFIED"
+
+
+# Too few
+
+
+@pytest.mark.parametrize(
+    ("kind", "round_number", "failed_round", "spent"),
+    [
+        (m.AdvertiseRequest, 0, 1, 0),
+        (m.ShareRequest, 0, 1, 1),
+        (m.MaskedInputRequest, 2, 2, 2),
+        (m.UnmaskRequest, 2, 2, 3),
+        (m.UnmaskRequest, 3, 3, 3),
+    ],
+)
+def test_too_few_companies_end_the_run(
+    season: SmallSeason, kind: type, round_number: int, failed_round: int, spent: int
+) -> None:
+    """Below the minimum cohort: one round-failed entry, no head, the budget stays spent, no second start."""
+    gone = ("benten", VICTIM)
+    with pytest.raises(RoundFailedError):
+        season.train(losing(kind, round_number, reply=True, companies=gone))
+    assert_failed(season, failed_round=failed_round, spent=spent)
+
+
+def assert_failed(season: SmallSeason, *, failed_round: int, spent: int) -> None:
+    """The run failed at that round with so many rounds spent, and cannot be begun again if any was."""
+    failures = [entry.body for entry in season.entries(EntryKind.ROUND_FAILED)]
+    assert [(body["round"], body["reason"]) for body in failures] == [(failed_round, "ROUND_FAILED")]
+    assert season.progress()["state"] == "failed"
+    assert season.progress()["reason"] == "ROUND_FAILED"
+    assert set(season.heads().values()) == {None}
+    assert {season.rounds_spent(company) for company in OTHERS[2:]} == {spent}
+    assert season.audit().findings == ()
+    if spent:
+        with pytest.raises(LocalProtocolError) as refused:
+            season.train()
+        assert refused.value.code == "ALREADY_BEGUN"
+        assert_a_lying_platform_cannot_begin_again(season)
+        assert {season.rounds_spent(company) for company in OTHERS[2:]} == {spent}
+        assert season.audit().findings == ()
+
+
+def assert_a_lying_platform_cannot_begin_again(season: SmallSeason) -> None:
+    """Who reserved a round does not advertise again, not even with a worker that knows nothing of it."""
+    for restarted in (False, True):
+        if restarted:
+            season.restart_workers()
+        for company in OTHERS[2:]:
+            with pytest.raises(LocalProtocolError):
+                season.exchange.handle(company, m.AdvertiseRequest(season.plan.campaign))
+
+
+def test_nothing_is_spent_by_a_run_that_nobody_joins(season: SmallSeason) -> None:
+    """A run that fails before any company shared costs nothing and can be begun again."""
+    with pytest.raises(RoundFailedError):
+        season.train(losing(m.AdvertiseRequest, 0, reply=False, companies=("benten", VICTIM)))
+    season.train()
+    assert set(season.heads().values()) == {season.head("akane")}
+    assert season.head("akane") is not None
+    verdict = season.audit()
+    assert (verdict.word, verdict.findings) == ("VERIFIED", ())
+
+
+# What a company may send
+
+Change = Callable[[m.Answer], bytes | m.Answer]
+
+
+def changing(season: SmallSeason, kind: type, round_number: int, change: Change) -> Around:
+    """A company that changes its own answer to one request before it signs it; bytes go out as they are."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        data = handle(request)
+        if company != VICTIM or not is_step(request, kind, round_number):
+            return data
+        changed = change(m.parse_answer(wire.SignedReply.FromString(data).reply))
+        return changed if isinstance(changed, bytes) else signed(season, VICTIM, request, changed)
+
+    return around
+
+
+def signed(season: SmallSeason, company: str, request: m.Request, answer: m.Answer) -> bytes:
+    key = keystore.load(season.company_dir(company)).signing
+    return m.sign_answer(answer, company=VICTIM, request=m.encode_request(request), key=key)
+
+
+def with_reply(**fields: Any) -> Callable[[m.Answer], m.Answer]:
+    return lambda answer: replace(answer, reply=replace(answer.reply, **fields))
+
+
+def shorter(answer: m.Answer) -> m.Answer:
+    return replace(answer, reply=replace(answer.reply, masked=answer.reply.masked[:-1]))
+
+
+def half_the_shares(answer: m.Answer) -> m.Answer:
+    some = dict(list(answer.reply.sealed_shares.items())[1:])
+    return replace(answer, reply=replace(answer.reply, sealed_shares=some))
+
+
+def one_share_less(answer: m.Answer) -> m.Answer:
+    unmasking = answer.reply.unmasking
+    fewer = replace(unmasking, shares=unmasking.shares[1:])
+    return replace(answer, reply=replace(answer.reply, unmasking=fewer))
+
+
+def unsigned_survivors(answer: m.Answer) -> m.Answer:
+    unmasking = replace(answer.reply.unmasking, signature=bytes(64))
+    return replace(answer, reply=replace(answer.reply, unmasking=unmasking))
+
+
+CHANGES: dict[str, tuple[type, int, Change]] = {
+    "garbage": (m.MaskedInputRequest, 2, lambda _: b"\xff\x00garbage"),
+    "nothing": (m.MaskedInputRequest, 2, lambda _: b""),
+    "oversized": (m.MaskedInputRequest, 2, lambda _: bytes(m.MAX_MESSAGE_BYTES + 1)),
+    "another-kind": (m.MaskedInputRequest, 2, lambda a: replace(a, reply=m.FinishReply(a.reply.settles))),
+    "another-kind-at-first": (m.AdvertiseRequest, 0, lambda a: replace(a, reply=m.FinishReply(()))),
+    "short-vector": (m.MaskedInputRequest, 2, shorter),
+    "long-vector": (m.MaskedInputRequest, 2, with_reply(masked=np.zeros(6, dtype=np.uint64))),
+    "no-settle": (m.MaskedInputRequest, 2, with_reply(settles=())),
+    "half-the-shares": (m.ShareRequest, 0, half_the_shares),
+    "no-intent": (m.ShareRequest, 0, with_reply(intent=b"")),
+    "intent-that-is-none": (m.UnmaskRequest, 2, with_reply(next_intent=b"{}")),
+    "no-next-intent": (m.UnmaskRequest, 2, with_reply(next_intent=b"")),
+    "one-share-less": (m.UnmaskRequest, 2, one_share_less),
+    "unsigned-survivors": (m.UnmaskRequest, 2, unsigned_survivors),
+    "tree-of-the-future": (m.ShareRequest, 0, lambda a: replace(a, known_tree_size=10**6)),
+    "tree-of-the-future-in-a-round": (m.UnmaskRequest, 1, lambda a: replace(a, known_tree_size=2**60)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_bad_answer_costs_only_its_sender(season: SmallSeason, change: tuple[type, int, Change]) -> None:
+    """Whatever one company answers, it alone is left out and the others finish."""
+    season.train(changing(season, *change))
+    assert_the_others_finished(season)
+    assert last_survivors(season) == list(OTHERS)
+
+
+def last_survivors(season: SmallSeason) -> list[str]:
+    return season.entries(EntryKind.SETTLE, company="akane")[-1].body["survivors"]
+
+
+@pytest.mark.parametrize("forgery", ["another-company", "replay", "unsigned"])
+def test_an_answer_is_believed_only_from_its_author_and_for_its_request(
+    season: SmallSeason, forgery: str
+) -> None:
+    """Signed by another company, for an earlier request or not at all: as if no answer had come."""
+    earlier: dict[type, bytes] = {}
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        data = handle(request)
+        if company != VICTIM or not is_step(request, m.MaskedInputRequest, 2):
+            if company == VICTIM:
+                earlier[type(request)] = data
+            return data
+        answer = m.parse_answer(wire.SignedReply.FromString(data).reply)
+        return {
+            "another-company": signed(season, "enoki", request, answer),
+            "replay": earlier[m.MaskedInputRequest],
+            "unsigned": wire.SignedReply.FromString(data).reply,
+        }[forgery]
+
+    season.train(around)
+    assert_the_others_finished(season)
+    assert last_survivors(season) == list(OTHERS)
+
+
+@pytest.mark.parametrize("field", ["author", "key", "round", "plan", "event"])
+def test_an_intent_of_another_is_not_ours(season: SmallSeason, field: str) -> None:
+    """An intent signed by another company, in its name, or for other terms is not taken for the sender's."""
+
+    def forge(answer: m.Answer) -> m.Answer:
+        entry = parse_entry(answer.reply.next_intent)
+        body, name, key = dict(entry.body), VICTIM, keystore.load(season.company_dir(VICTIM)).signing
+        if field == "author":
+            name, body["company"] = "enoki", "enoki"
+            key = keystore.load(season.company_dir("enoki")).signing
+        elif field == "key":
+            key = keystore.load(season.company_dir("enoki")).signing
+        elif field == "round":
+            body["round"] = 2
+        elif field == "plan":
+            body["plan_sha256"] = "00" * 32
+        else:
+            body["event"] = body["event"] | {"noise_multiplier": "1"}
+        return replace(answer, reply=replace(answer.reply, next_intent=sign_entry("intent", name, body, key)))
+
+    season.train(changing(season, m.UnmaskRequest, 2, forge))
+    assert_the_others_finished(season)
+    assert len(season.entries(EntryKind.INTENT, company=VICTIM)) == 2
+    assert len(season.entries(EntryKind.INTENT, company="enoki")) == 3
+
+
+@pytest.mark.parametrize("field", ["survivors", "round", "company"])
+def test_a_settle_that_says_something_else_is_refused(season: SmallSeason, field: str) -> None:
+    """A settle with other survivors, for another round or in another's name is not appended."""
+
+    def forge(answer: m.Answer) -> m.Answer:
+        body = dict(parse_entry(answer.reply.settles[0]).body)
+        name, key = VICTIM, keystore.load(season.company_dir(VICTIM)).signing
+        if field == "survivors":
+            body["survivors"] = list(OTHERS)
+        elif field == "round":
+            body["round"] = 3
+        else:
+            name, body["company"] = "enoki", "enoki"
+        forged = sign_entry("settle", name, body, key)
+        return replace(answer, reply=replace(answer.reply, settles=(forged,)))
+
+    season.train(changing(season, m.MaskedInputRequest, 2, forge))
+    assert_the_others_finished(season)
+    # What it signed honestly is taken at the end.
+    assert season.settled_rounds(VICTIM) == [1, 2, 3]
+
+
+def test_only_the_keys_author_may_send_the_cohort_key(season: SmallSeason) -> None:
+    """A company that sends "the cohort key" to others although it is not the author is left out."""
+
+    def poison(answer: m.Answer) -> m.Answer:
+        sealed = dict.fromkeys(season.companies, bytes(80))
+        return replace(answer, reply=replace(answer.reply, sealed_cohort_keys=sealed))
+
+    season.train(changing(season, m.ShareRequest, 0, poison))
+    assert_the_others_finished(season)
+    assert last_survivors(season) == list(OTHERS)
+
+
+def test_an_answer_for_somebody_who_was_not_asked_is_ignored(season: SmallSeason) -> None:
+    """A reply under a name that no request went to is dropped."""
+    honest = season.exchange.exchange
+
+    def with_a_stranger(requests: dict[str, bytes], *, deadline_seconds: float) -> dict[str, bytes]:
+        replies = honest(requests, deadline_seconds=deadline_seconds)
+        return {"zaruba": next(iter(replies.values())), **replies} if replies else replies
+
+    season.exchange.exchange = with_a_stranger
+    season.train()
+    assert set(season.heads().values()) == {season.head("akane")}
+    assert season.audit().word == "VERIFIED"
