@@ -25,6 +25,8 @@ app = typer.Typer(
     help="Take part in a Noren federation as a hiring company.",
 )
 
+_MAX_DECLARED_SIZE = 1 << 15  # the largest whose padded batch fits a campaign plan
+
 Result = dict[str, Any]
 Context = typer.Context
 
@@ -48,7 +50,11 @@ def enrol(
     invitation: Annotated[Path, typer.Argument(help="The file that the platform handed over.")],
     declared_size: Annotated[
         int,
-        typer.Option(help="Public upper bound of your applicants with an offer, per alignment."),
+        typer.Option(
+            min=1,
+            max=_MAX_DECLARED_SIZE,
+            help="Public upper bound of your applicants with an offer, per alignment.",
+        ),
     ],
 ) -> Result:
     """Make all keys here, sign the agreement and ask to enrol; read the fingerprint out by phone."""
@@ -81,8 +87,9 @@ def collect(
 @app.command("import")
 def import_applicants(context: Context, file: Annotated[Path, typer.Argument(help="Company CSV.")]) -> Result:
     """Check a file of applicants, decisions and outcomes, and take it over; it stays on this machine."""
-    from noren_client import applicants, campaign_files
+    from noren_client import applicants, campaign_files, config
 
+    config.load(context.obj)
     rows = applicants.read_applicants(file)
     campaign_files.write_private(context.obj / "applicants.csv", file.read_bytes())
     return {"rows": len(rows)}

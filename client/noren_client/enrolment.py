@@ -62,8 +62,11 @@ def read_invitation(path: Path) -> Invitation:
         ConfigurationError: with code AGREEMENT_MISMATCH, if it is about another text of the agreement than
             the one in this software, which people here have read.
     """
-    with path.open("rb") as file:
-        data = file.read(MAX_INVITATION_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_INVITATION_BYTES + 1)
+    except OSError as error:
+        raise DataError("invitation: expected a readable file, got none") from error
     if len(data) > MAX_INVITATION_BYTES:
         raise DataError(f"invitation: expected at most {MAX_INVITATION_BYTES} bytes, got more")
     fields = canonical_json.parse_object(data)

@@ -40,6 +40,7 @@ class PlatformUnavailableError(NorenError):
     """The platform did not answer: not reachable, not in time, or not a party that we trust."""
 
     code = "PLATFORM_UNAVAILABLE"
+    exit_code = RemoteProtocolError.exit_code
 
 
 @dataclass(frozen=True, slots=True)

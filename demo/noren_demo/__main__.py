@@ -20,6 +20,7 @@ from noren_core.errors import ConfigurationError, NorenError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 GENERATED = "generated"
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @app.command()
@@ -106,14 +107,23 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _interrupted(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt_once() -> None:
+    """End the parties on SIGTERM and on losing the terminal as on Ctrl-C; a second one does not stop that."""
+    heeded = [number for number in _INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def interrupted(_number: int, _frame: object) -> NoReturn:
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heeded:
+        signal.signal(number, interrupted)
 
 
 def main() -> int:
     """Run the demo; the exit code."""
     os.environ.update(FLWR_TELEMETRY_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1", OMP_NUM_THREADS="1")
-    signal.signal(signal.SIGTERM, _interrupted)  # so that the parties are ended as on Ctrl-C
+    _interrupt_once()
     try:
         exit_code = int(app(standalone_mode=False, prog_name="scripts/demo") or 0)
     except NorenError as error:

@@ -121,7 +121,8 @@ def _task_result(
 
     campaign = campaign_name(task)
     scored = _scores(season, campaign)
-    train = _labelled([e for e in embedded if e.item.cohort.season.is_past], _known_outcomes(season), task)
+    known = _known_outcomes(season, season.joined[campaign])
+    train = _labelled([e for e in embedded if e.item.cohort.season.is_past], known, task)
     score_cohorts = [e for e in embedded if not e.item.cohort.season.is_past]
     score = _labelled(score_cohorts, _true_outcomes(season), task, only=scored)
     keys = _keys_of(score_cohorts, _true_outcomes(season), task, only=scored)
@@ -178,12 +179,12 @@ def _scores(season: Season, campaign: str) -> dict[_Key, _Scored]:
     return result
 
 
-def _known_outcomes(season: Season) -> dict[_Key, str]:
-    """Outcomes of past seasons, from every company's own file."""
+def _known_outcomes(season: Season, companies: Sequence[str]) -> dict[_Key, str]:
+    """Outcomes of past seasons, from these companies' own files; those of others may not be readable."""
     return {
-        (company.name, row.season, row.key): row.outcome
-        for company in season.data.companies
-        for row in read_applicants(season.files.applicants(company.name))
+        (company, row.season, row.key): row.outcome
+        for company in companies
+        for row in read_applicants(season.files.applicants(company))
         if row.decision is Decision.OFFER and row.outcome
     }
 

@@ -2,6 +2,9 @@
 
 Both ways call the same command-line programs with the same arguments. In a process of its own, a
 party is what it is when deployed; in process, forty companies fit on a small machine.
+
+Whatever runs is ended when the season ends, whichever way; a party whose services end on their own
+ends the season at once.
 """
 
 from __future__ import annotations
@@ -9,14 +12,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import signal
 import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from noren_core.errors import NorenError
+from noren_core.console import INTERRUPTED_EXIT_CODE
+from noren_core.errors import LocalProtocolError, NorenError
 from noren_demo.resources import ResourceMonitor
 
 if TYPE_CHECKING:
@@ -31,8 +37,8 @@ class CommandFailedError(NorenError):
     """A party's command ended with an error; carries its stable code and sentence."""
 
 
-class PlatformEndedError(NorenError):
-    """The platform's services ended while the season needed them; carries what they said last."""
+class PartyEndedError(NorenError):
+    """A party's services ended while the season needed them; names its log and what it said last."""
 
     code = "CHILD_FAILED"
 
@@ -80,17 +86,58 @@ class Places:
         return self.root / "auditor"
 
 
-def run_program(program: str, *arguments: str) -> dict[str, Any]:
-    """Run a console script of this environment with --json; its result.
+class Commands:
+    """Console scripts of this environment, run to their end from any thread, until `end` ends them all."""
 
-    Raises:
-        CommandFailedError: if it ends with another exit code than 0.
-    """
-    script = Path(sys.executable).with_name(program)
-    done = subprocess.run(
-        [script, "--json", *arguments], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-    )
-    return _result(program, done.returncode, done.stdout, done.stderr)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._is_over = False
+
+    def run(self, program: str, *arguments: str) -> dict[str, Any]:
+        """Run one with --json; its result.
+
+        Raises:
+            CommandFailedError: if it ends with another exit code than 0 or is ended.
+        """
+        with self._launch(program, arguments) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=COMMAND_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise CommandFailedError(
+                    f"{program}: expected an end within {COMMAND_SECONDS} s, got none"
+                ) from error
+            finally:
+                process.kill()  # it is still running only if we were interrupted or waited too long
+                with self._lock:
+                    self._running.discard(process)
+        return _result(program, process.returncode, stdout, stderr)
+
+    def end(self) -> None:
+        """Kill what runs and start nothing more. Idempotent."""
+        with self._lock:
+            self._is_over = True
+            for process in self._running:
+                process.kill()
+
+    def _launch(self, program: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+        from noren_server.processes import dies_with_parent, executable
+
+        command = dies_with_parent((executable(program), "--json", *arguments))
+        with self._lock:
+            if self._is_over:
+                raise CommandFailedError(f"{program}: expected a season that goes on, got one that ended")
+            # A session of its own: on Ctrl-C it is ours to end it, before its failure is taken for an answer.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
 
 
 def _result(program: str, exit_code: int, stdout: str, stderr: str) -> dict[str, Any]:
@@ -108,6 +155,8 @@ def call_program(main: Callable[[list[str]], int], program: str, *arguments: str
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         exit_code = main(["--json", *arguments])
+    if exit_code == INTERRUPTED_EXIT_CODE:  # the Ctrl-C was meant for the season
+        raise KeyboardInterrupt
     return _result(program, exit_code, stdout.getvalue(), stderr.getvalue())
 
 
@@ -118,17 +167,29 @@ class InOrder:
         self._workers = workers
 
     def each(self, companies: list[str], step: Callable[[str], Any]) -> dict[str, Any]:
-        """The step's result or the NorenError it raised, by company."""
+        """The step's result or the NorenError it raised, by company.
+
+        Raises:
+            PartyEndedError: if a step does; the companies that were to follow are not asked.
+        """
         from concurrent.futures import ThreadPoolExecutor
 
         def attempt(company: str) -> Any:
             try:
                 return step(company)
+            except PartyEndedError:
+                raise
             except NorenError as error:
                 return error
 
-        with ThreadPoolExecutor(self._workers) as pool:
+        if self._workers == 1:  # in this thread, where a Ctrl-C arrives
+            return {company: attempt(company) for company in companies}
+        pool = ThreadPoolExecutor(self._workers)
+        try:
             return dict(zip(companies, pool.map(attempt, companies), strict=True))
+        finally:
+            # After a Ctrl-C, do not wait here: whoever stops the parties ends the commands that still run.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class SeparateProcesses:
@@ -140,8 +201,10 @@ class SeparateProcesses:
         self._places = places
         self._monitor = monitor
         self._logs = places.root / "logs"
-        self._supervisor = Supervisor(self._logs)
+        self._supervisor = Supervisor(self._logs, on_crash=self._on_crash)
+        self._commands = Commands()
         self._started: set[str] = set()
+        self._ended: PartyEndedError | None = None
 
     def platform(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-platform` command to its end; its JSON result."""
@@ -153,11 +216,11 @@ class SeparateProcesses:
 
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
-        self._start([_service(PLATFORM, "noren-platform", self._places.platform, "serve")])
+        self._start([self._service(PLATFORM, "noren-platform", self._places.platform, "serve")])
 
     def start_companies(self, companies: Sequence[str]) -> None:
         """Start every company's SuperNode and worker, and wait until they can answer."""
-        self._start([_service(c, "noren-company", self._places.company(c), "run") for c in companies])
+        self._start([self._service(c, "noren-company", self._places.company(c), "run") for c in companies])
 
     def train(self, campaign: str) -> dict[str, Any]:
         """Run the rounds of a published campaign to their end; the platform's progress record."""
@@ -165,46 +228,74 @@ class SeparateProcesses:
 
     def stop(self) -> None:
         """End everything that was started."""
+        self._commands.end()
+        for party, pid in self._supervisor.process_ids().items():
+            if party != PLATFORM:  # companies sign off there, all at once; one after another takes minutes
+                os.kill(pid, signal.SIGTERM)
         self._supervisor.stop()
 
     def _start(self, children: Sequence[Child]) -> None:
-        for party, pid in self._supervisor.start_together(children).items():
-            self._started.add(party)
-            self._monitor.watch(pid, party)
-
-    def _run(self, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
-        """Run a command; if it fails, say whose services ended meanwhile.
+        """Start services, as long as those of the others run.
 
         Raises:
-            PlatformEndedError: if the platform's did; nothing more can come of this season.
-            CommandFailedError: in every other case.
+            PartyEndedError: if any of them, also of those started before, ends.
         """
         try:
-            return run_program(program, "--directory", str(directory), *arguments)
+            started = self._supervisor.start_together(children)
+        except LocalProtocolError as error:
+            raise self._ended or PartyEndedError(
+                f"{error.message}; its log is in {self._logs.name}/ (see --keep)"
+            ) from error
+        self._started |= started.keys()
+        for party, pid in started.items():
+            self._monitor.watch(pid, party)
+
+    def _service(self, party: str, program: str, directory: Path, command: str) -> Child:
+        """A party's long-running command, ready when it has written run/ready."""
+        from noren_server.processes import Child, executable
+
+        ready = directory / "run" / "ready"
+        ready.unlink(missing_ok=True)
+
+        def is_ready() -> bool:
+            if self._ended is not None:
+                raise self._ended
+            return ready.exists()
+
+        argv = (executable(program), "--directory", str(directory), command)
+        return Child(party, argv, is_ready=is_ready)
+
+    def _run(self, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
+        """Run a command, as long as everybody's services run.
+
+        Raises:
+            PartyEndedError: if some ended; the command is not waited for.
+            CommandFailedError: if it failed by itself.
+        """
+        try:
+            return self._commands.run(program, "--directory", str(directory), *arguments)
         except CommandFailedError as error:
-            ended = sorted(self._started - self._supervisor.process_ids().keys())
-            if PLATFORM in ended:
-                said = _last_line(self._logs / f"{PLATFORM}.log")
-                raise PlatformEndedError(f"the platform's services ended; they said last: {said}") from error
-            if ended:
-                message = f"{error.message} (the services of {', '.join(ended)} ended)"
-                raise CommandFailedError(message, code=error.code) from error
+            for party in sorted(self._started - self._supervisor.process_ids().keys()):
+                self._on_crash(party)  # the supervisor's thread looks only now and then
+            if self._ended is not None:
+                raise self._ended from error
             raise
 
+    def _on_crash(self, party: str, _status: int | None = None) -> None:
+        """Note the first party that ended, from any thread, and end all commands: the others meet it so."""
+        if self._ended is None:
+            said = _last_words(self._logs / f"{party}.log")
+            self._ended = PartyEndedError(
+                f"{party}: expected its services to run until the season's end, they ended; "
+                f"{self._logs.name}/{party}.log (see --keep) says last: {said}"
+            )
+        self._commands.end()
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line[:_SHOWN_CHARACTERS] for line in reversed(lines) if line.strip()), "nothing")
 
-
-def _service(party: str, program: str, directory: Path, command: str) -> Child:
-    """A party's long-running command, ready when it has written run/ready."""
-    from noren_server.processes import Child
-
-    ready = directory / "run" / "ready"
-    ready.unlink(missing_ok=True)
-    script = Path(sys.executable).with_name(program)
-    return Child(party, (str(script), "--directory", str(directory), command), is_ready=ready.exists)
+def _last_words(log: Path) -> str:
+    """The end of a log: an error of ours is two lines, the second says what to do."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-2:]
+    return " ".join(lines)[:_SHOWN_CHARACTERS] or "nothing"
 
 
 class InProcess:

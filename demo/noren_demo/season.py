@@ -23,7 +23,6 @@ from noren_demo.parties import (
     InProcess,
     Parties,
     Places,
-    PlatformEndedError,
     SeparateProcesses,
     stopping,
 )
@@ -172,8 +171,6 @@ class Season:
         in_order = InOrder(1 if isinstance(parties, InProcess) else 2)
         results = in_order.each(names, step)
         for name, result in results.items():
-            if isinstance(result, PlatformEndedError):
-                raise result
             if isinstance(result, NorenError):
                 self.notes.append(f"{name} left at {what}: {result.code}: {result.message}")
                 self.say(f"  {name} goes no further: {result.code}")

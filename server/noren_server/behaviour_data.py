@@ -16,6 +16,8 @@ from noren_server.consents import ConsentTable, read_consents
 from noren_server.event_log import EventLog, open_event_log
 from noren_server.features import FeatureConfig, Season
 
+_SEASONS_FILE = "seasons.toml"
+
 
 @dataclass(frozen=True, slots=True)
 class BehaviourData:
@@ -51,20 +53,21 @@ def ingest(directory: Path, *, events: Path, consents: Path, seasons: Path) -> B
     _read_seasons(seasons)
     fresh = directory.with_name(directory.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / "events").mkdir(mode=0o700, parents=True)
+    for folder in (fresh, fresh / "events"):
+        folder.mkdir(mode=0o700, parents=True)
     for number, file in enumerate(log.files):
-        shutil.copy2(file, fresh / "events" / f"part-{number:05d}.parquet")
-    shutil.copy2(consents, fresh / "consents.csv")
-    shutil.copy2(seasons, fresh / "seasons.toml")
+        _copy_private(file, fresh / "events" / f"part-{number:05d}.parquet")
+    _copy_private(consents, fresh / "consents.csv")
+    _copy_private(seasons, fresh / _SEASONS_FILE)
     _swap(fresh, directory)
     return load(directory)
 
 
 def load(directory: Path) -> BehaviourData:
     """What was ingested last; ConfigurationError if nothing was."""
-    if not (directory / "seasons.toml").exists():
+    if not (directory / _SEASONS_FILE).exists():
         raise ConfigurationError("expected behaviour logs: run noren-platform ingest first")
-    seasons, features = _read_seasons(directory / "seasons.toml")
+    seasons, features = _read_seasons(directory / _SEASONS_FILE)
     return BehaviourData(
         events=open_event_log(directory / "events"),
         consents=read_consents(directory / "consents.csv"),
@@ -73,9 +76,22 @@ def load(directory: Path) -> BehaviourData:
     )
 
 
+def load_seasons(directory: Path) -> tuple[Season, ...]:
+    """The seasons that were ingested last, without the logs; ConfigurationError if nothing was ingested."""
+    if not (directory / _SEASONS_FILE).exists():
+        raise ConfigurationError("expected behaviour logs: run noren-platform ingest first")
+    return _read_seasons(directory / _SEASONS_FILE)[0]
+
+
 def load_consents(directory: Path) -> ConsentTable:
     """The consents that were ingested last, without the logs."""
     return read_consents(directory / "consents.csv")
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    """Copy a file, streaming, to one that only the platform's account can read, whoever could read it."""
+    target.touch(mode=0o600)
+    shutil.copyfile(source, target)
 
 
 def _swap(fresh: Path, directory: Path) -> None:

@@ -11,13 +11,14 @@ from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
-from noren_core.errors import ConfigurationError, LocalProtocolError
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
 from noren_core.privacy.events import format_decimal
 from noren_core.season.plan import UNIT, CampaignPlan
 from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS, verify_not_begun
 from noren_server.embeddings import TRAINING_ROW_SCALE
+from noren_server.features import Season
 from noren_server.platform_files import Platform
 from noren_server.store import CompanyState
 from noren_server.superlink import Fleet, RunOutcome
@@ -61,6 +62,8 @@ class PlanChoices:
                 if name in fields:
                     fields[name] = tuple(fields[name])
             return cls(**fields)
+        except OSError as error:
+            raise ConfigurationError(f"{path.name}: expected a readable campaign file, got none") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ConfigurationError(
                 f"campaign file: expected the fields of docs/deploying.md: {error}"
@@ -93,6 +96,20 @@ def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_s
             "bundle_sha256": bundle_sha256,
         }
     )
+
+
+def verify_seasons(choices: PlanChoices, known: Sequence[Season]) -> None:
+    """Refuse seasons that tables cannot be made of, before a plan that names them is in the ledger for ever.
+
+    Raises:
+        ConfigurationError: if the platform has no logs of one.
+        DataError: if one to train on is not past, or the one to score is.
+    """
+    is_past = {season.name: season.is_past for season in known}
+    if not {*choices.train_seasons, choices.score_season} <= is_past.keys():
+        raise ConfigurationError("campaign: expected seasons that the platform has logs of, got another")
+    if is_past[choices.score_season] or not all(is_past[name] for name in choices.train_seasons):
+        raise DataError("campaign: expected past seasons to train on and a current season to score")
 
 
 def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[str]) -> CampaignPlan:

@@ -146,10 +146,11 @@ def campaign_create(
     companies: Annotated[str, typer.Option(help="Comma-separated; all approved ones if left out.")] = "",
 ) -> Result:
     """Write the complete plan and put it in the ledger."""
-    from noren_server import campaigns
+    from noren_server import behaviour_data, campaigns
 
-    choices = campaigns.PlanChoices.from_toml(file)
-    plan = campaigns.publish_plan(_platform(context), choices, [c for c in companies.split(",") if c])
+    choices, platform = campaigns.PlanChoices.from_toml(file), _platform(context)
+    campaigns.verify_seasons(choices, behaviour_data.load_seasons(platform.directory / "logs"))
+    plan = campaigns.publish_plan(platform, choices, [c for c in companies.split(",") if c])
     return {"campaign": plan.campaign, "plan_sha256": plan.digest().hex(), "companies": list(plan.companies)}
 
 

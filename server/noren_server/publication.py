@@ -73,11 +73,11 @@ def prepare(
     # One record per person and company: of several past seasons the plan's last one counts, as it does
     # for the label on the company's side.
     order = {season: place for place, season in enumerate(plan.train_seasons)}
-    rows: dict[str, dict[bytes, bytes]] = {company: {} for company in plan.companies}
+    rows: dict[str, dict[str, tuple[bytes, bytes]]] = {company: {} for company in plan.companies}
     for item in sorted(embedded, key=lambda item: order.get(item.cohort.season.name, -1)):
         if item.cohort.season.is_past:
             rows[item.cohort.company].update(_rows(data, plan, item, assigned, random_bytes))
-    return {company: sorted(by_identifier.items()) for company, by_identifier in rows.items()}
+    return {company: sorted(by_student.values()) for company, by_student in rows.items()}
 
 
 def score_rows(
@@ -120,12 +120,12 @@ def _rows(
     item: EmbeddedCohort,
     assigned: Mapping[str, str],
     random_bytes: Callable[[int], bytes],
-) -> list[tuple[bytes, bytes]]:
-    """The released rows of the students who train at this company: (identifier, payload)."""
+) -> dict[str, tuple[bytes, bytes]]:
+    """The released row of each student who trains at this company: (identifier, payload)."""
     company, season = item.cohort.company, item.cohort.season
     mine = [row for row, student in enumerate(item.cohort.students) if assigned[student] == company]
     if not mine:
-        return []
+        return {}
     noised = noised_training_rows(
         item.values[mine],
         clip=float(plan.rows.clip),
@@ -134,10 +134,13 @@ def _rows(
         scale=plan.rows.scale,
     )
     live = _by_student(data.consents.live(company, season.name, Purpose.TRAIN))
-    return [
-        (_identifier(live[item.cohort.students[row]]), payload.astype("<i2").tobytes())
+    return {
+        item.cohort.students[row]: (
+            _identifier(live[item.cohort.students[row]]),
+            payload.astype("<i2").tobytes(),
+        )
         for row, payload in zip(mine, noised, strict=True)
-    ]
+    }
 
 
 def _keep_score_embedding(directory: Path, plan: CampaignPlan, item: EmbeddedCohort) -> None:

@@ -149,10 +149,10 @@ class SmallSeason:
             parties.start_companies(self.companies)
             yield parties
 
-    def train(self, around: Around = deliver) -> None:
+    def train(self, around: Around = deliver, *, campaign: str = CAMPAIGN) -> None:
         """All rounds, every message passing through `around`."""
         self.exchange.around = around
-        campaign_rounds.run(self.places.platform, CAMPAIGN, self.exchange)
+        campaign_rounds.run(self.places.platform, campaign, self.exchange)
 
     def restart_workers(self) -> None:
         """Every company's worker starts anew; what was in memory is gone."""
@@ -166,15 +166,15 @@ class SmallSeason:
     def settled_rounds(self, company: str) -> list[int]:
         return [entry.body["round"] for entry in self.entries(EntryKind.SETTLE, company=company)]
 
-    def head(self, company: str) -> tuple[int, ...] | None:
+    def head(self, company: str, *, campaign: str = CAMPAIGN) -> tuple[int, ...] | None:
         """The released head in the company's directory."""
         try:
-            return campaign_files.load_head(self.company_dir(company), CAMPAIGN)
+            return campaign_files.load_head(self.company_dir(company), campaign)
         except LocalProtocolError:
             return None
 
-    def heads(self) -> dict[str, tuple[int, ...] | None]:
-        return {company: self.head(company) for company in self.companies}
+    def heads(self, *, campaign: str = CAMPAIGN) -> dict[str, tuple[int, ...] | None]:
+        return {company: self.head(company, campaign=campaign) for company in self.companies}
 
     def rounds_spent(self, company: str) -> int:
         """According to the company's own odometer."""
