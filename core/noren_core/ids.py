@@ -52,7 +52,11 @@ def normalise_identifier(kind: IdentifierKind, value: str) -> bytes:
     Raises:
         DataError: if nothing is left after trimming or the result is longer than 512 bytes.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).strip().encode()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).strip()
+    try:
+        folded = text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("identifier: expected text of whole characters, got half of a pair") from error
     if not folded or len(folded) > MAX_IDENTIFIER_BYTES:
         raise DataError(f"identifier: expected 1 to {MAX_IDENTIFIER_BYTES} bytes, got {len(folded)}")
     return kind.value.encode() + b"\0" + folded

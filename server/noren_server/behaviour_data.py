@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from noren_core import ids
 from noren_core.errors import ConfigurationError, DataError
@@ -17,6 +18,8 @@ from noren_server.event_log import EventLog, open_event_log
 from noren_server.features import FeatureConfig, Season
 
 _SEASONS_FILE = "seasons.toml"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +107,28 @@ def _swap(fresh: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _exactly(kind: type[T], value: object) -> T:
+    """`value` if it is of this very type: nothing is turned into what it might have meant."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}")
+    return value
+
+
 def _read_seasons(path: Path) -> tuple[tuple[Season, ...], FeatureConfig]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         seasons = tuple(
             Season(
                 name=ids.parse_name(entry["name"], "season"),
-                start_us=int(entry["start_us"]),
-                cutoff_day=int(entry["cutoff_day"]),
-                is_past=bool(entry["is_past"]),
+                start_us=_exactly(int, entry["start_us"]),
+                cutoff_day=_exactly(int, entry["cutoff_day"]),
+                is_past=_exactly(bool, entry["is_past"]),
             )
             for entry in table["seasons"]
         )
         features = FeatureConfig(
-            activity_types=tuple(table["activity_types"]), milestone_types=tuple(table["milestone_types"])
+            activity_types=tuple(_exactly(str, word) for word in _exactly(list, table["activity_types"])),
+            milestone_types=tuple(_exactly(str, word) for word in _exactly(list, table["milestone_types"])),
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path.name}: expected a readable TOML file") from error

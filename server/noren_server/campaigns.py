@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from math import ceil, log2
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
-from noren_core.privacy.events import format_decimal
-from noren_core.season.plan import UNIT, CampaignPlan
+from noren_core.privacy.events import format_decimal, parse_decimal
+from noren_core.season.plan import MAX_DIMENSIONS, MAX_ROUNDS, UNIT, CampaignPlan
 from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS, verify_not_begun
 from noren_server.embeddings import TRAINING_ROW_SCALE
 from noren_server.features import Season
@@ -26,6 +26,9 @@ from noren_server.superlink import Fleet, RunOutcome
 GRID = 1 << 16
 MINIMUM_COHORT = 5
 EVALUATION_ROUNDS = 2  # one batch for the training table, one for the score table
+
+
+_OUTCOME_KINDS = ("positive", "negative", "excluded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,47 @@ class PlanChoices:
     def from_toml(cls, path: Path) -> PlanChoices:
         """Read a campaign file; ConfigurationError names what is missing or unknown."""
         try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+            given = tomllib.loads(path.read_text(encoding="utf-8"))
             for name in ("train_seasons", "band_edges"):
-                if name in fields:
-                    fields[name] = tuple(fields[name])
-            return cls(**fields)
+                if isinstance(given.get(name), list):
+                    given[name] = tuple(given[name])
+            choices = _verified(cls(**given))
         except OSError as error:
             raise ConfigurationError(f"{path.name}: expected a readable campaign file, got none") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ConfigurationError(
                 f"campaign file: expected the fields of docs/deploying.md: {error}"
             ) from error
+        return choices
+
+
+def _verified(choices: PlanChoices) -> PlanChoices:
+    """`choices`, or TypeError naming the first field of another type than its default's."""
+    for field in fields(choices):
+        value = getattr(choices, field.name)
+        if field.name == "task":
+            fits = isinstance(value, dict) and all(_is_words(value.get(kind, [])) for kind in _OUTCOME_KINDS)
+        elif field.name in ("train_seasons", "band_edges"):
+            fits = _is_words(value)
+        else:
+            fits = type(value) is (type(field.default) if field.default is not MISSING else str)
+        if not fits:
+            raise TypeError(f"{field.name} is of another type than in the example")
+    return choices
+
+
+def _verify_ranges(choices: PlanChoices) -> None:
+    """DataError for what the calibration of the noise could not work with; the plan checks all the rest."""
+    for name in ("epsilon", "delta", "row_epsilon", "row_delta", "clipping_norm"):
+        if parse_decimal(getattr(choices, name), f"plan.{name}") <= 0:
+            raise DataError(f"plan.{name}: expected a positive decimal, got 0")
+    for name, most in (("rounds", MAX_ROUNDS), ("row_dimensions", MAX_DIMENSIONS)):
+        if not 1 <= getattr(choices, name) <= most:
+            raise DataError(f"plan.{name}: expected an integer from 1 to {most}, got another")
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
 
 
 def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_sha256: str) -> CampaignPlan:
@@ -77,6 +110,7 @@ def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_s
         ConfigurationError: if there are too few companies for secure aggregation.
         DataError: if a choice is out of its bounds (see CampaignPlan.from_body).
     """
+    _verify_ranges(choices)
     companies = sorted(declared_sizes)
     if len(companies) < 3:
         raise ConfigurationError(f"a cohort needs at least 3 companies, got {len(companies)}")

@@ -155,6 +155,7 @@ def test_one_bad_input_leaves_everything_as_it_was(inputs: Inputs) -> None:
     [
         ("[[seasons]]\nname", "[[terms]]\nname"),
         ("cutoff_day = 60\nis_past = false", "is_past = false"),
+        ("is_past = false", 'is_past = "false"'),
         ('name = "2026"', 'name = "2025"'),
         ('name = "2026"', 'name = "Spring 2026"'),
         ("start_us = 2000", 'start_us = "soon"'),

@@ -157,6 +157,10 @@ def test_what_the_plan_says_of_each_company() -> None:
         {"task": {**TASK, "excluded": ["declined"]}},
         {"task": {**TASK, "weights": "x"}},
         {"rounds": 101},
+        {"rounds": 0},
+        {"row_dimensions": -1},
+        {"epsilon": "abc"},
+        {"row_delta": "0"},
         {"learning_rate": "fast"},
         {"band_edges": ("0.4", "0.2")},
         {"weight_bits": 9},
@@ -201,6 +205,19 @@ def test_a_missing_campaign_file_is_a_configuration_error(tmp_path: Path) -> Non
     """A file that is not there is refused as a setting, not reported as a fault of the program."""
     with pytest.raises(ConfigurationError):
         PlanChoices.from_toml(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    "line", ['rounds = "six"', 'minimum_cohort = "5"', "epsilon = 1", "band_edges = [1]"]
+)
+def test_a_campaign_file_is_taken_at_its_word(tmp_path: Path, line: str) -> None:
+    """A field of another type is refused by name; nothing is turned into what it might have meant."""
+    path = tmp_path / "campaign.toml"
+    name = line.partition(" ")[0]
+    kept = [row for row in FILE.splitlines() if not row.startswith(f"{name} ")]
+    path.write_text("\n".join([line, *kept]))
+    with pytest.raises(ConfigurationError, match=name):
+        PlanChoices.from_toml(path)
 
 
 @pytest.fixture

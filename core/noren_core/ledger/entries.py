@@ -26,7 +26,7 @@ VERSION = 1
 PLATFORM = "platform"
 MAX_ENTRY_BYTES = 256 << 10
 MAX_SURVIVORS = 200
-MAX_DECLARED_SIZE = 10_000_000
+MAX_DECLARED_SIZE = 1 << 15  # padded to a power of two, it must fit one evaluation batch of 65,535
 
 _AUTHOR_LABEL = b"noren/v1/entry"
 _COUNTERSIGN_LABEL = b"noren/v1/countersign"
