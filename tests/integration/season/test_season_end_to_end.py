@@ -100,7 +100,9 @@ def check_files_are_private(places: Places) -> None:
 
 def check_the_platform_holds_no_head(places: Places) -> None:
     """Not in its tables or ledger, nor in Flower's state and logs."""
-    head = campaign_files.load_head(places.company("akane"), CAMPAIGN)
+    released = campaign_files.load_head(places.company("akane"), CAMPAIGN)
+    head = [weight for weight in released if abs(weight) > 10**6]  # fewer digits may be anywhere
+    assert head
     forms = [str(weight).encode() for weight in head]
     forms += [struct.pack("<q", weight) for weight in head]
     forms += [struct.pack("<d", weight / 2**32) for weight in head]

@@ -231,7 +231,8 @@ def test_the_platform_holds_no_score(finished: SmallSeason) -> None:
             (values.astype(np.int64) @ weights).tolist(),
         ):
             for place in range(0, len(scores) - 3, 7):
-                needles += forms_of_sequence(scores[place : place + 3])
+                three = scores[place : place + 3]
+                needles += forms_of_sequence(three) if len(set(three)) == 3 else []
     assert len(needles) > 500
     assert search(finished.places.platform, needles) == []
 
@@ -364,6 +365,8 @@ def search(directory: Path, needles: Sequence[bytes]) -> list[Path]:
 
 def forms_of_head(head: Sequence[int]) -> Iterator[bytes]:
     for weight in head:
+        if abs(weight) < 10**6:
+            continue  # so few digits may be anywhere
         yield str(weight).encode()
         yield from (struct.pack(form, weight) for form in ("<q", ">q"))
         yield from (struct.pack(form, weight / 2**32) for form in ("<d", ">d"))
