@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Take part in a Noren federation as a hiring company.",
 )
 
-_MAX_DECLARED_SIZE = 1 << 15  # the largest whose padded batch fits a campaign plan
+_MAX_DECLARED_SIZE = 1 << 15  # the ledger's own bound; importing it would slow --help down
 
 Result = dict[str, Any]
 Context = typer.Context

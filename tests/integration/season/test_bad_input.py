@@ -20,7 +20,7 @@ import pytest
 from noren_client import campaign_files, keystore
 from noren_client.cli import main as company_main
 from noren_core.errors import LocalProtocolError
-from noren_core.ledger.entries import EntryKind
+from noren_core.ledger.entries import MAX_DECLARED_SIZE, EntryKind
 from noren_server.cli import main as platform_main
 
 if TYPE_CHECKING:
@@ -360,8 +360,8 @@ CAMPAIGN_CHANGES = {
     "no campaign name": (f'campaign = "{CAMPAIGN}"', "", 3, "BAD_CONFIGURATION", "campaign"),
     "malformed name": (CAMPAIGN, "Spring 2026", 6, "BAD_DATA", "plan.campaign"),
     "unknown field": ("rounds = 3", "runds = 3", 3, "BAD_CONFIGURATION", "runds"),
-    "no rounds": ("rounds = 3", "rounds = 0", 3, "BAD_CONFIGURATION", "rounds"),
-    "too many rounds": ("rounds = 3", "rounds = 101", 6, "BAD_DATA", "plan.training"),
+    "no rounds": ("rounds = 3", "rounds = 0", 6, "BAD_DATA", "plan.rounds"),
+    "too many rounds": ("rounds = 3", "rounds = 101", 6, "BAD_DATA", "plan.rounds"),
     "not TOML": ("[task]", "[task", 3, "BAD_CONFIGURATION", "campaign file"),
     "a word in two classes": ('["accepted"]', '["declined"]', 6, "BAD_DATA", "plan.task"),
     "unknown training season": ("season-2025", "season-2019", 3, "BAD_CONFIGURATION", "season"),
@@ -529,7 +529,7 @@ def test_a_bad_invitation_writes_nothing(
         (canonical({**good, "agreement_sha256": "ab" * 32}), "50", 3, "AGREEMENT_MISMATCH"),
         (canonical({**good, "platform_key": "xyz"}), "50", 3, "BAD_CONFIGURATION"),
         (canonical(good), "0", 2, "USAGE"),
-        (canonical(good), "100000000", 2, "USAGE"),
+        (canonical(good), str(MAX_DECLARED_SIZE + 1), 2, "USAGE"),
     ]
     for text, size, exit_code, code in cases:
         invitation.unlink(missing_ok=True)
