@@ -16,10 +16,10 @@ from rich.console import Console
 
 from noren_core.console import INTERRUPTED_EXIT_CODE
 from noren_core.errors import ConfigurationError, NorenError
+from noren_demo.data_sources import GENERATED
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-GENERATED = "generated"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
