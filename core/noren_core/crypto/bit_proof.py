@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from noren_core.crypto import secp256k1
-from noren_core.crypto.identity import Secret
 from noren_core.crypto.secp256k1 import GENERATOR, SCALAR_BYTES, Point
+from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, VerificationError
 
 RESPONSE_BYTES = 3 * SCALAR_BYTES

@@ -24,8 +24,8 @@ from typing import Self
 
 from noren_core.crypto import secp256k1
 from noren_core.crypto.bit_proof import Ciphertext, encrypt_bit, proof_bytes, prove_bits, verify_bits
-from noren_core.crypto.identity import Secret
 from noren_core.crypto.secp256k1 import POINT_BYTES, Point
+from noren_core.crypto.secret import Secret
 from noren_core.crypto.small_discrete_log import SmallDiscreteLog
 from noren_core.errors import DataError, RemoteProtocolError
 

@@ -9,26 +9,17 @@ redacted repr and refuse to be pickled.
 from __future__ import annotations
 
 import hashlib
-from typing import NoReturn, Self
+from typing import Self
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
+from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, VerificationError
 
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
-
-
-class Secret:
-    """Base of everything that must not be shown, logged or pickled."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} redacted>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} is a secret and is never pickled")
 
 
 class SigningKey(Secret):

@@ -20,7 +20,6 @@ from typing import Self
 
 from noren_core.crypto import sodium
 from noren_core.crypto.dleq import MAX_BATCH, PROOF_BYTES, generate_proof, verify_proof
-from noren_core.crypto.identity import Secret
 from noren_core.crypto.oprf_suite import (
     ELEMENT_BYTES,
     OUTPUT_BYTES,
@@ -30,6 +29,7 @@ from noren_core.crypto.oprf_suite import (
     hash_to_scalar_with_tag,
     length_prefixed,
 )
+from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, RemoteProtocolError
 
 __all__ = [

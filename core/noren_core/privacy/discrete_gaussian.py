@@ -21,7 +21,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
-from noren_core.crypto.identity import Secret
+from noren_core.crypto.secret import Secret
 from noren_core.errors import ConfigurationError
 
 KEY_BYTES = 32

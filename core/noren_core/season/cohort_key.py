@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from noren_core.crypto.identity import SealingKey, Secret, seal_to
+from noren_core.crypto.identity import SealingKey, seal_to
+from noren_core.crypto.secret import Secret
 from noren_core.errors import RemoteProtocolError
 
 KEY_BYTES = 32

@@ -39,7 +39,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from numpy.typing import NDArray
 
-from noren_core.crypto.identity import Secret, SigningKey
+from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.secret import Secret
 from noren_core.crypto.shamir import SHARE_BYTES, parse_share, split
 from noren_core.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError, VerificationError
 from noren_core.secagg.masking import SEED_BYTES, agree, context, pair_mask, pair_seed, self_mask
