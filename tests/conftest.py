@@ -6,6 +6,12 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
+
+# For scripts/mutate: the same examples each time, and no search for the smallest one that fails.
+settings.register_profile(
+    "mutation", derandomize=True, database=None, deadline=None, phases=(Phase.explicit, Phase.generate)
+)
 
 _PLAN: dict[str, Any] = {
     "campaign": "spring-2026",
@@ -43,7 +49,7 @@ _PLAN: dict[str, Any] = {
         "epsilon": "8",
         "delta": "0.000001",
     },
-    "scoring": {"weight_bits": 8, "band_edges": ["0.2", "0.4"]},
+    "scoring": {"heads": 1, "weight_bits": 8, "band_edges": ["0.2", "0.4"]},
     "bundle_sha256": "ab" * 32,
 }
 

@@ -1,7 +1,8 @@
 """Independent work of one process, spread over the cores it may use.
 
 libsodium (called through ctypes) and libsecp256k1 (through cffi) release the interpreter lock while they
-compute, so threads are enough: nothing secret crosses to another process, and nothing is started or pickled.
+compute, so threads are enough: nothing secret crosses to another process, and nothing is started or pickled
+(docs/adr/0010-threads-for-group-operations.md).
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ def available_cores() -> int:
 def map_blocks(
     function: Callable[[Sequence[T]], list[R]], values: Sequence[T], *, threads: int | None = None
 ) -> list[R]:
-    """`function` of consecutive blocks of `values`, in one list and in order; the first error is raised.
+    """`function` of consecutive blocks of `values`: its results in one list and in order.
 
     Args:
-        function: maps a block to as many results, independently of other blocks.
+        function: maps a block to a list, of one result per value or of fewer, independently of other blocks.
         values: what to map.
-        threads: how many at once; as many as there are cores if not given.
+        threads: how many at once, one or more; as many as there are cores if not given.
+
+    Raises:
+        Exception: what the first failing block raised; blocks that have not begun by then are not run.
     """
     threads = available_cores() if threads is None else threads
     size = max(_SMALLEST_BLOCK, -(-len(values) // (threads * _BLOCKS_PER_THREAD)))

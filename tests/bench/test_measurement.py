@@ -1,0 +1,64 @@
+"""What a benchmark says of its numbers, and that its quick rows measure the right thing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noren_bench import aggregation_cost, cli, peers, training_cost
+from noren_bench.measurement import Goal, Row
+from noren_bench.peers import Peer, PeerUnavailableError
+
+
+@pytest.mark.parametrize(
+    ("measured", "is_maximum", "is_met"), [(1.0, True, True), (1.1, True, False), (0.9, False, False)]
+)
+def test_a_goal_is_met_on_its_side_of_the_limit(measured: float, is_maximum: bool, is_met: bool) -> None:
+    """A maximum holds up to the limit, a minimum from it."""
+    assert Goal("ratio", measured, 1.0, is_maximum=is_maximum).is_met is is_met
+
+
+def test_a_row_is_json_with_its_ratio() -> None:
+    """What --json prints carries the ratio to the floor and whether each goal is met."""
+    row = Row(work="w", unit="µs", ours=3.0, floor=2.0, goals=(Goal("ratio", 1.5, 2.0),))
+    body = json.loads(json.dumps(row.to_json()))
+    assert body["ratio"] == 1.5
+    assert body["goals"][0]["is_met"] is True
+    assert Row(work="w", unit="s", ours=1.0).ratio is None
+
+
+def test_an_unknown_row_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """--only names what it knows; nothing is measured, and the exit code is that of a bad setting."""
+    assert cli.main(["speed", "--only", "teleportation"]) == 3
+    assert "expected some of alignment" in capsys.readouterr().err
+
+
+def test_a_peer_that_does_not_install_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figure is missing, the reason is said, and the run goes on."""
+    monkeypatch.setattr(peers, "_environment", lambda _: (_ for _ in ()).throw(PeerUnavailableError("no")))
+    assert peers.figures(Peer("elsewhere", "elsewhere==1", "none.py"), "cpu_s", 1) == {}
+    assert "elsewhere: left out (no)" in capsys.readouterr().err
+
+
+def test_the_closed_form_is_the_gradient_of_the_clipped_loss() -> None:
+    """One row that needs no clipping has the gradient (σ(w·x + b) - y)·(x, 1), on the grid."""
+    rows, labels = np.array([[1.0, -2.0]]), np.array([1.0])
+    weights = np.array([0.5, 0.25, -1.0])
+    residual = 1 / (1 + np.exp(1.0)) - 1  # w·x + b = -1
+    expected = np.trunc(np.array([residual, -2 * residual, residual]) * (1 << 16))
+    assert training_cost.closed_form(rows, labels, weights).tolist() == expected.tolist()
+
+
+def test_the_aggregation_row_runs_a_whole_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few companies: the survivors' sum is checked, and both sides cost something."""
+    monkeypatch.setattr(aggregation_cost, "COMPANIES", 6)
+    monkeypatch.setattr(aggregation_cost, "PARAMETERS", 100)
+    monkeypatch.setattr(aggregation_cost, "DROPPED", 1)
+    row = aggregation_cost.row()
+    assert row.ours > 0
+    assert row.details["server_ms"] > 0

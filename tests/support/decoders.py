@@ -1,0 +1,1541 @@
+"""Every function that turns what came from outside into values, with valid input for it: `DECODERS`.
+
+tests/fuzz feeds each with hostile input; a public decoder that is neither here nor in `EXEMPT` fails a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hostile_input as shapes
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from noren_audit import season as audit_season
+from noren_audit import trust, verify
+from noren_client import (
+    applicants,
+    campaign_files,
+    config,
+    enrolment,
+    evaluated_identifiers,
+    keystore,
+    odometer,
+    revocations,
+    scoring,
+)
+from noren_client.config import Addresses, CompanyConfig, Limits
+from noren_client.ledger_watch import LedgerWatch
+from noren_core import canonical_json, ids, toml_text
+from noren_core.crypto import (
+    bit_proof,
+    dleq,
+    head_encryption,
+    identity,
+    merkle,
+    oprf,
+    revocation_list,
+    sealed_table,
+    secp256k1,
+    shamir,
+    vault,
+)
+from noren_core.crypto.identity import SealingKey, SigningKey
+from noren_core.crypto.revocation_list import RevocationList
+from noren_core.crypto.sealed_files import HEADER_NAME, SealedFiles
+from noren_core.crypto.secret import SecretBytes
+from noren_core.crypto.vault import Vault, VaultHeader, VaultState
+from noren_core.errors import NorenError
+from noren_core.ids import IdentifierKind, TableKind
+from noren_core.ledger import checkpoint, entries, key_history, note, proofs
+from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey
+from noren_core.ledger.key_history import Anchors, KeyHistory
+from noren_core.ledger.note import VerifierKey
+from noren_core.privacy import events
+from noren_core.season import messages, plan, round_event
+from noren_core.season.participation import agreement_sha256
+from noren_core.secagg import messages as secagg
+from noren_core.wire.v1 import training_pb2
+from noren_server import (
+    behaviour_data,
+    campaigns,
+    certificates,
+    consents,
+    event_log,
+    platform_files,
+    traffic_meter,
+)
+from noren_server.certificates import CertificateAuthority
+
+ORIGIN = "noren.example/ledger"
+COMPANY = "company-1"
+COMPANIES = ("company-1", "company-2", "company-3")
+CAMPAIGN = "spring-2026"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def signing_key(name: str) -> SigningKey:
+    """A key of its own for every name, the same in every run."""
+    return SigningKey.from_bytes(hashlib.sha256(name.encode()).digest())
+
+
+def sealing_key(name: str) -> SealingKey:
+    """As `signing_key`, to seal to."""
+    return SealingKey.from_bytes(hashlib.sha256(b"sealing" + name.encode()).digest())
+
+
+LOG_KEY = VerifierKey(ORIGIN, signing_key("log").public_key)
+PLATFORM_KEY = signing_key("platform").public_key
+SESSION = hashlib.sha256(b"session").digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a decoder finds its files, and the body of a plan to make valid input from."""
+
+    directory: Path
+    plan_body: dict[str, Any]
+
+    @property
+    def plan(self) -> plan.CampaignPlan:
+        return plan.CampaignPlan.from_body(copy.deepcopy(self.plan_body))
+
+    @property
+    def file(self) -> Path:
+        """The one file of a decoder that reads one."""
+        return self.directory / "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoder:
+    """One decoder.
+
+    Attributes:
+        name: module and qualified name.
+        shape: what form its input has.
+        valid: makes what the decoder needs in its place; the valid input.
+        decode: calls it.
+        encode: the inverse, for a format with one spelling.
+        examples: for each strategy; fewer for what is slow.
+        has_own_fields: False if another decoder here parses the fields; they are not swept again.
+    """
+
+    name: str
+    shape: shapes.Shape
+    valid: Callable[[Place], Sequence[Any]]
+    decode: Callable[[Any, Place], Any]
+    encode: Callable[[Any], Any] | None = None
+    examples: int = 80
+    has_own_fields: bool = True
+
+
+def _calls(function: Callable[[Any], Any]) -> Callable[[Any, Place], Any]:
+    return lambda value, _: function(value)
+
+
+def _reads(name: str, function: Callable[[Path], Any], path: str = "input") -> Callable[[Any, Place], Any]:
+    """Writes the input to a file in the place, then calls the function with the place's directory or file."""
+
+    def decode(data: bytes, place: Place) -> Any:
+        (place.directory / path).write_bytes(data)
+        return function(place.directory if name == "directory" else place.directory / path)
+
+    return decode
+
+
+def _file(function: Callable[[Path], Any]) -> Callable[[Any, Place], Any]:
+    return _reads("file", function)
+
+
+def _directory(function: Callable[[Path], Any], path: str) -> Callable[[Any, Place], Any]:
+    return _reads("directory", function, path)
+
+
+# The ledger -------------------------------------------------------------------------------------------------
+
+
+def _digest(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+def _manifest(kind: TableKind = TableKind.TRAIN) -> sealed_table.TableManifest:
+    context = sealed_table.TableContext(
+        company=COMPANY, campaign=CAMPAIGN, kind=kind, table_id=bytes(range(16))
+    )
+    return sealed_table.TableManifest(
+        context=context, padded_rows=64, payload_bytes=8, chunk_rows=16, root=bytes(32)
+    )
+
+
+def _company_key_change() -> dict[str, Any]:
+    old, new = (signing_key(name).public_key.hex() for name in (COMPANY, "next"))
+    change = {"party": COMPANY, "role": CompanyKey.SIGNING, "old": old, "new": new}
+    proof = key_history.sign_change(signing_key("next"), **change, endorses=False)
+    return {"company": COMPANY, "key": "signing", "old": old, "new": new, "possession": proof}
+
+
+def _platform_key_change() -> dict[str, Any]:
+    old, new = (VerifierKey(ORIGIN, signing_key(name).public_key).to_text() for name in ("log", "next log"))
+    change = {"party": entries.PLATFORM, "role": PlatformKey.LOG, "old": old, "new": new}
+    possession = key_history.sign_change(signing_key("next log"), **change, endorses=False)
+    endorsement = key_history.sign_change(signing_key("log"), **change, endorses=True)
+    return {"key": "log", "old": old, "new": new, "possession": possession, "endorsement": endorsement}
+
+
+def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
+    """Author and body of one entry of every kind."""
+    where = {"campaign": CAMPAIGN, "company": COMPANY}
+    platform = {
+        EntryKind.LOG_START: {
+            "origin": ORIGIN,
+            "platform_key": PLATFORM_KEY.hex(),
+            "log_key": LOG_KEY.to_text(),
+        },
+        EntryKind.PLAN: place.plan_body,
+        EntryKind.CONSENT_EPOCH: {**where, "kind": "train", "root": _digest("root")},
+        EntryKind.OPRF_KEY: {**where, "public_key": _digest("oprf")},
+        EntryKind.TABLE: {**where, "consent_epoch": 7, "manifest": _manifest().to_body()},
+        EntryKind.CAMPAIGN_CLOSED: {"campaign": CAMPAIGN},
+        EntryKind.PLATFORM_KEY_ROTATION: _platform_key_change(),
+        EntryKind.REVOCATION: {"company": COMPANY, "reason": "LEFT"},
+        EntryKind.ROUND_FAILED: {"campaign": CAMPAIGN, "round": 1, "reason": "TOO_FEW_COMPANIES"},
+    }
+    company = {
+        EntryKind.ENROLMENT: {
+            "company": COMPANY,
+            "signing_key": signing_key(COMPANY).public_key.hex(),
+            "sealing_key": sealing_key(COMPANY).public_key.hex(),
+            "tls_key_sha256": _digest("tls"),
+            "node_key_sha256": _digest("node"),
+        },
+        EntryKind.AGREEMENT: {
+            "company": COMPANY,
+            "agreement_sha256": agreement_sha256(),
+            "declared_size": 50,
+        },
+        EntryKind.PLAN_ACCEPTANCE: {**where, "plan_sha256": place.plan.digest().hex()},
+        EntryKind.INTENT: {
+            **where,
+            "round": 1,
+            "plan_sha256": place.plan.digest().hex(),
+            "event": round_event.round_event(place.plan).to_body(),
+            "previous": _digest("odometer"),
+        },
+        EntryKind.KEY_ROTATION: _company_key_change(),
+        EntryKind.SETTLE: {
+            **where,
+            "round": 1,
+            "survivors": list(COMPANIES),
+            "update_sha256": _digest("update"),
+            "model_in": _digest(0),
+            "model_out": _digest(1),
+        },
+        EntryKind.HEAD_COMMITMENT: {
+            **where,
+            "commitment": _digest("head"),
+            "dimensions": 4,
+            "heads": 1,
+            "weight_bits": 8,
+        },
+    }
+    return {
+        **{kind: (entries.PLATFORM, body) for kind, body in platform.items()},
+        **{kind: (COMPANY, body) for kind, body in company.items()},
+    }
+
+
+def _ledger_entries(place: Place) -> list[bytes]:
+    """One entry of every kind, signed and countersigned; keys change and end after everything else."""
+    return [
+        entries.countersign(
+            entries.sign_entry(kind, author, body, signing_key(author)), signing_key("platform")
+        )
+        for kind, (author, body) in _entry_bodies(place).items()
+    ]
+
+
+def _enrolment_first(place: Place) -> list[bytes]:
+    def order(data: bytes) -> int:
+        late = any(
+            b'"kind":"' + kind + b'"' in data
+            for kind in (b"key-rotation", b"platform-key-rotation", b"revocation")
+        )
+        return 2 if late else int(b'"kind":"enrolment"' not in data)
+
+    return sorted(_ledger_entries(place), key=order)
+
+
+def _checkpoint(ledger: Sequence[bytes]) -> bytes:
+    root = merkle.root_hash([merkle.leaf_hash(entry) for entry in ledger])
+    return checkpoint.sign_checkpoint(ORIGIN, len(ledger), root, signing_key("log"))
+
+
+def _ledger_proof(place: Place) -> tuple[bytes, proofs.LedgerProof]:
+    """An earlier checkpoint, and a proof of everything from it on."""
+    ledger = _enrolment_first(place)
+    hashes = [merkle.leaf_hash(entry) for entry in ledger]
+    items = tuple(
+        proofs.EntryProof(index, entry, tuple(merkle.inclusion_proof(hashes, index)))
+        for index, entry in enumerate(ledger)
+    )
+    proof = proofs.LedgerProof(_checkpoint(ledger), tuple(merkle.consistency_proof(hashes, 3)), items)
+    return _checkpoint(ledger[:3]), proof
+
+
+def _keys() -> KeyHistory:
+    return KeyHistory(Anchors(LOG_KEY, PLATFORM_KEY))
+
+
+def _growth_arguments(place: Place) -> list[Any]:
+    known, proof = _ledger_proof(place)
+    return [(known, proof.checkpoint, [*proof.consistency])]
+
+
+def _verify_growth(value: Any, _: Place) -> Any:
+    known, presented, consistency = value
+    return proofs.verify_growth(known=known, presented=presented, consistency=consistency, keys=_keys())
+
+
+def _proof_arguments(place: Place) -> list[Any]:
+    known, proof = _ledger_proof(place)
+    items = [(item.index, item.entry, [*item.inclusion]) for item in proof.entries[:3]]
+    return [(known, proof.checkpoint, [*proof.consistency], items)]
+
+
+def _verify_ledger_proof(value: Any, _: Place) -> Any:
+    known, signed, consistency, items = value
+    proof = proofs.LedgerProof(signed, consistency, tuple(proofs.EntryProof(*item) for item in items))
+    return proofs.verify_ledger_proof(proof, known=known, keys=_keys())
+
+
+def _inclusion_arguments(_: Place) -> list[Any]:
+    hashes = [merkle.leaf_hash(bytes([number])) for number in range(11)]
+    tree = merkle.MerkleTree(hashes)
+    return [(hashes[at], at, 11, tree.inclusion_proof(at), tree.root()) for at in (0, 5, 10)]
+
+
+def _consistency_arguments(_: Place) -> list[Any]:
+    tree = merkle.MerkleTree([merkle.leaf_hash(bytes([number])) for number in range(11)])
+    return [(old, tree.root(old), 11, tree.root(), tree.consistency_proof(old)) for old in (0, 1, 4, 7, 11)]
+
+
+def _signed_note(data: bytes) -> bytes:
+    """The text of a note, whatever became of it, signed by the log."""
+    text = data.rpartition(b"\n\n")[0] + b"\n"
+    raw = LOG_KEY.key_id + signing_key("log").sign_raw(text)
+    return text + "\n— ".encode() + ORIGIN.encode() + b" " + note._to_base64(raw).encode() + b"\n"
+
+
+def _open_checkpoint(data: bytes, _: Place) -> Any:
+    """As it came, and with a valid signature."""
+    checkpoint.open_checkpoint(_signed_note(data), LOG_KEY)
+    return checkpoint.open_checkpoint(data, LOG_KEY)
+
+
+_LEDGER = (
+    Decoder(
+        name="noren_core.canonical_json.parse",
+        shape=shapes.JsonBytes(),
+        valid=_ledger_entries,
+        decode=_calls(canonical_json.parse),
+        encode=canonical_json.encode,
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_core.canonical_json.parse_object",
+        shape=shapes.JsonBytes(),
+        valid=lambda place: _ledger_entries(place)[:3],
+        decode=_calls(canonical_json.parse_object),
+        encode=canonical_json.encode,
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_core.ids.parse_name",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [COMPANY, "a" * 40],
+        decode=_calls(lambda value: ids.parse_name(value, "name")),
+        encode=lambda value: value,
+    ),
+    Decoder(
+        name="noren_core.ids.normalise_identifier",
+        shape=shapes.Text(),
+        valid=lambda _: ["A@example.com", "ｱｲｳ ", "ß"],
+        decode=_calls(lambda value: ids.normalise_identifier(IdentifierKind.EMAIL, value)),
+    ),
+    Decoder(
+        name="noren_core.ledger.note.VerifierKey.from_text",
+        shape=shapes.Text(),
+        valid=lambda _: [LOG_KEY.to_text()],
+        decode=_calls(VerifierKey.from_text),
+        encode=VerifierKey.to_text,
+    ),
+    Decoder(
+        name="noren_core.ledger.note.parse_note",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda _: [note.sign_note("one\n\ntwo\n", ORIGIN, signing_key("log"))],
+        decode=_calls(note.parse_note),
+    ),
+    Decoder(
+        name="noren_core.ledger.checkpoint.open_checkpoint",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_checkpoint(_ledger_entries(place))],
+        decode=_open_checkpoint,
+    ),
+    Decoder(
+        name="noren_core.ledger.entries.parse_entry",
+        shape=shapes.JsonBytes(),
+        valid=_ledger_entries,
+        decode=_calls(entries.parse_entry),
+        encode=entries.SignedEntry.to_bytes,
+        examples=200,
+    ),
+    Decoder(
+        name="noren_core.ledger.proofs.verify_growth",
+        shape=shapes.Arguments(),
+        valid=_growth_arguments,
+        decode=_verify_growth,
+    ),
+    Decoder(
+        name="noren_core.ledger.proofs.verify_ledger_proof",
+        shape=shapes.Arguments(),
+        valid=_proof_arguments,
+        decode=_verify_ledger_proof,
+    ),
+    Decoder(
+        name="noren_core.crypto.merkle.verify_inclusion",
+        shape=shapes.Arguments(),
+        valid=_inclusion_arguments,
+        decode=_calls(lambda value: merkle.verify_inclusion(*value)),
+    ),
+    Decoder(
+        name="noren_core.crypto.merkle.verify_consistency",
+        shape=shapes.Arguments(),
+        valid=_consistency_arguments,
+        decode=_calls(lambda value: merkle.verify_consistency(*value)),
+    ),
+    Decoder(
+        name="noren_core.privacy.events.GaussianEvent.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda place: [round_event.round_event(place.plan).to_body()],
+        decode=_calls(events.GaussianEvent.from_body),
+        encode=events.GaussianEvent.to_body,
+    ),
+    Decoder(
+        name="noren_core.privacy.events.parse_decimal",
+        shape=shapes.Text(),
+        valid=lambda _: ["0.000001", "4.25", "100"],
+        decode=_calls(lambda value: events.parse_decimal(value, "value")),
+        encode=events.format_decimal,
+    ),
+    Decoder(
+        name="noren_core.season.plan.CampaignPlan.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda place: [place.plan_body],
+        decode=_calls(plan.CampaignPlan.from_body),
+        encode=plan.CampaignPlan.to_body,
+        examples=200,
+    ),
+)
+
+# Cryptography -----------------------------------------------------------------------------------------------
+
+_OPRF_KEY = oprf.derive_key_pair(bytes(32), b"")
+
+
+@functools.cache
+def _blinding() -> oprf.Blinding:
+    return oprf.blind([b"one", b"two", b"three"])
+
+
+def _oprf_answer() -> tuple[list[bytes], bytes]:
+    return oprf.blind_evaluate(_OPRF_KEY, _blinding().blinded_elements)
+
+
+def _finalize(value: Any, _: Place) -> Any:
+    evaluated, proof, public_key = value
+    return oprf.finalize(_blinding(), evaluated, proof, public_key)
+
+
+@functools.cache
+def _head() -> tuple[head_encryption.HeadSecret, bytes]:
+    return head_encryption.encrypt_head([[5, -7]], weight_bits=8, binding=b"binding")
+
+
+def _head_fields(data: bytes) -> list[bytes]:
+    """Header and key, then what follows in pieces of a point's or a scalar's length."""
+    bits_end = 38 + 2 * 8 * 66
+    return [
+        data[:1],
+        data[1:2],
+        data[2:3],
+        data[3:5],
+        data[5:38],
+        *shapes.pieces(33)(data[38:bits_end]),
+        *shapes.pieces(32)(data[bits_end:]),
+    ]
+
+
+def _bit_proof() -> tuple[bytes, secp256k1.Point, list[bit_proof.EncryptedBit], bytes]:
+    secret = _head()[0]
+    bits = bit_proof.encrypt_bits([0, 1], secret.scalar)
+    return b"statement", secret.public_key, bits, bit_proof.prove_bits(b"statement", secret.scalar, bits)
+
+
+def _verify_bits(value: Any, _: Place) -> Any:
+    statement, points, proof = value
+    a, b, c, d = map(secp256k1.Point.from_bytes, points)
+    ciphertexts = [bit_proof.Ciphertext(a, b), bit_proof.Ciphertext(c, d)]
+    bit_proof.verify_bits(statement, _head()[0].public_key, ciphertexts, proof)
+
+
+def _bit_proof_arguments(_: Place) -> list[Any]:
+    statement, _key, bits, proof = _bit_proof()
+    points = [point.to_bytes() for bit in bits for point in (bit.ciphertext.a, bit.ciphertext.b)]
+    return [(statement, (*points,), proof)]
+
+
+def _scores(_: Place) -> list[Any]:
+    """Ciphertexts of small scores, as a platform makes them."""
+    secret = _head()[0]
+    made = []
+    for score in (3, -5):
+        nonce = secp256k1.random_scalar()
+        shared = secp256k1.multiply_secret(nonce, secret.public_key)
+        value = secp256k1.multiply_base_secret(secp256k1.public_scalar(score))
+        total = secp256k1.sum_points((shared, value))
+        assert total is not None
+        made.append(secp256k1.multiply_base_secret(nonce).to_bytes() + total.to_bytes())
+    return [made]
+
+
+def _shares() -> dict[int, bytes]:
+    return shamir.split(bytes(range(32)), threshold=3, points=range(1, 5))
+
+
+_KEYS_AND_PROOFS = (
+    Decoder(
+        name="noren_core.crypto.identity.SigningKey.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [bytes(range(32))],
+        decode=_calls(SigningKey.from_bytes),
+        encode=SigningKey.to_bytes,
+        examples=50,
+    ),
+    Decoder(
+        name="noren_core.crypto.identity.SealingKey.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [bytes(range(32))],
+        decode=_calls(SealingKey.from_bytes),
+        encode=SealingKey.to_bytes,
+        examples=50,
+    ),
+    Decoder(
+        name="noren_core.crypto.identity.SealingKey.open",
+        shape=shapes.Bytes(shapes.pieces(32)),
+        valid=lambda _: [identity.seal_to(sealing_key(COMPANY).public_key, b"secret", info=b"info")],
+        decode=_calls(lambda data: sealing_key(COMPANY).open(data, info=b"info")),
+    ),
+    Decoder(
+        name="noren_core.crypto.identity.seal_to",
+        shape=shapes.Bytes(),
+        valid=lambda _: [sealing_key(COMPANY).public_key],
+        decode=_calls(lambda data: identity.seal_to(data, b"secret", info=b"info")),
+    ),
+    Decoder(
+        name="noren_core.crypto.identity.verify_signature",
+        shape=shapes.Arguments(),
+        valid=lambda _: [
+            (signing_key("a").public_key, b"label", b"message", signing_key("a").sign(b"label", b"message"))
+        ],
+        decode=_calls(lambda value: identity.verify_signature(*value)),
+    ),
+    Decoder(
+        name="noren_core.crypto.identity.verify_raw_signature",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(signing_key("a").public_key, b"message", signing_key("a").sign_raw(b"message"))],
+        decode=_calls(lambda value: identity.verify_raw_signature(*value)),
+    ),
+    Decoder(
+        name="noren_core.crypto.oprf.OprfPrivateKey.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [_OPRF_KEY.to_bytes()],
+        decode=_calls(oprf.OprfPrivateKey.from_bytes),
+        encode=oprf.OprfPrivateKey.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.oprf.Blinding.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [_blinding().to_bytes()],
+        decode=_calls(oprf.Blinding.from_bytes),
+        encode=oprf.Blinding.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.oprf.blind_evaluate",
+        shape=shapes.Arguments(),
+        valid=lambda _: [([*_blinding().blinded_elements],)],
+        decode=_calls(lambda value: oprf.blind_evaluate(_OPRF_KEY, value[0])),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.oprf.finalize",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(*_oprf_answer(), _OPRF_KEY.public_key)],
+        decode=_finalize,
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.dleq.verify_proof",
+        shape=shapes.Bytes(shapes.pieces(32)),
+        valid=lambda _: [_oprf_answer()[1]],
+        decode=_calls(
+            lambda data: dleq.verify_proof(
+                _OPRF_KEY.public_key, _blinding().blinded_elements, _oprf_answer()[0], data
+            )
+        ),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.head_encryption.HeadSecret.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [_head()[0].to_bytes()],
+        decode=_calls(head_encryption.HeadSecret.from_bytes),
+        encode=head_encryption.HeadSecret.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.head_encryption.HeadSecret.decrypt",
+        shape=shapes.Arguments(),
+        valid=_scores,
+        decode=_calls(lambda value: _head()[0].decrypt(value, bound=100)),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.head_encryption.verify_head",
+        shape=shapes.Bytes(_head_fields),
+        valid=lambda _: [_head()[1]],
+        decode=_calls(
+            lambda data: head_encryption.verify_head(
+                data,
+                head_encryption.HeadLayout(dimensions=2, weight_bits=8, heads=1),
+                binding=b"binding",
+            )
+        ),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.bit_proof.verify_bits",
+        shape=shapes.Arguments(),
+        valid=_bit_proof_arguments,
+        decode=_verify_bits,
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.secp256k1.Point.from_bytes",
+        shape=shapes.Bytes(lambda data: (data[:1], data[1:])),
+        valid=lambda _: [_head()[0].public_key.to_bytes(), secp256k1.GENERATOR.to_bytes()],
+        decode=_calls(secp256k1.Point.from_bytes),
+        encode=secp256k1.Point.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.shamir.parse_share",
+        shape=shapes.Bytes(),
+        valid=lambda _: list(_shares().values()),
+        decode=_calls(shamir.parse_share),
+        encode=lambda value: value.to_bytes(shamir.SHARE_BYTES, "big"),
+    ),
+    Decoder(
+        name="noren_core.crypto.shamir.recover",
+        shape=shapes.Arguments(),
+        valid=lambda _: [[*_shares().values()]],
+        decode=_calls(lambda value: shamir.recover(dict(enumerate(value, start=1)), threshold=3)),
+    ),
+)
+
+# Sealed tables ----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _table() -> tuple[sealed_table.TableManifest, tuple[bytes, ...], tuple[bytes, ...]]:
+    context = sealed_table.TableContext(
+        company=COMPANY, campaign=CAMPAIGN, kind=TableKind.TRAIN, table_id=bytes(16)
+    )
+    rows = [(hashlib.sha512(bytes([number])).digest(), bytes(8)) for number in range(5)]
+    table = sealed_table.seal_table(context, rows, padded_rows=12, payload_bytes=8, chunk_rows=5)
+    return table.manifest, table.chunks, table.chunk_hashes
+
+
+def _read_table(value: Any, _: Place) -> Any:
+    """The whole table, as a company reads it."""
+    hashes, parts = value
+    outputs = {name: hashlib.sha512(bytes([name])).digest() for name in (1, 9)}
+    reader: sealed_table.TableReader[int] = sealed_table.TableReader(_table()[0], hashes, outputs)
+    for index, chunk in parts:
+        reader.feed(index, chunk)
+    return reader.rows
+
+
+_TABLES = (
+    Decoder(
+        name="noren_core.crypto.sealed_table.TableManifest.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [_manifest().to_body()],
+        decode=_calls(sealed_table.TableManifest.from_body),
+        encode=sealed_table.TableManifest.to_body,
+        examples=120,
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_table.verify_chunk_hashes",
+        shape=shapes.Arguments(),
+        valid=lambda _: [[*_table()[2]]],
+        decode=_calls(lambda value: sealed_table.verify_chunk_hashes(_table()[0], value)),
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_table.verify_chunk",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(index, chunk) for index, chunk in enumerate(_table()[1])],
+        decode=_calls(lambda value: sealed_table.verify_chunk(_table()[0], _table()[2], *value)),
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_table.TableReader",
+        shape=shapes.Arguments(),
+        valid=lambda _: [([*_table()[2]], [*enumerate(_table()[1])])],
+        decode=_read_table,
+    ),
+)
+
+# Training messages ------------------------------------------------------------------------------------------
+
+
+def _group() -> secagg.Group:
+    roster = {company: signing_key(company).public_key for company in COMPANIES}
+    return secagg.Group(
+        roster=roster, threshold=3, minimum_cohort=2, session=SESSION, rounds=2, vector_length=5
+    )
+
+
+def _advertisement(company: str = COMPANY) -> secagg.Advertisement:
+    keys = [sealing_key(f"{company} {number}").public_key for number in range(3)]
+    commitments = tuple(hashlib.sha256(key).digest() for key in keys[1:])
+    contribution = hashlib.sha256(company.encode()).digest()
+    unsigned = secagg.Advertisement(keys[0], tuple(keys[1:]), commitments, contribution, b"")
+    statement = secagg.advertisement_statement(_group(), company, unsigned)
+    signature = signing_key(company).sign(secagg.ADVERTISEMENT_LABEL, statement)
+    return dataclasses.replace(unsigned, signature=signature)
+
+
+def _advertisement_arguments(_: Place) -> list[Any]:
+    made = _advertisement()
+    keys, commitments = [*made.round_keys], [*made.seed_commitments]
+    return [(COMPANY, made.share_key, keys, commitments, made.contribution_commitment, made.signature)]
+
+
+def _verify_advertisement(value: Any, _: Place) -> Any:
+    company, *fields = value
+    secagg.verify_advertisement(_group(), company, secagg.Advertisement(*fields))
+
+
+def _verify_all_distinct(value: Any, _: Place) -> Any:
+    secagg.verify_all_distinct([secagg.Advertisement(*value[1:]), _advertisement("company-2")])
+
+
+def _unmasking() -> secagg.Unmasking:
+    shares = tuple(secagg.PeerShare(company, True, bytes(66)) for company in COMPANIES)
+    statement = secagg.survivor_statement(SESSION, 1, COMPANIES)
+    return secagg.Unmasking(shares, signing_key(COMPANY).sign(secagg.SURVIVORS_LABEL, statement))
+
+
+def _unmasking_arguments(_: Place) -> list[Any]:
+    made = _unmasking()
+    return [([(each.company, each.is_self_mask, each.share) for each in made.shares], made.signature)]
+
+
+def _verify_unmasking(value: Any, _: Place) -> Any:
+    shares, signature = value
+    unmasking = secagg.Unmasking(tuple(secagg.PeerShare(*share) for share in shares), signature)
+    secagg.verify_unmasking(
+        _group(), COMPANY, unmasking, round_number=1, cohort=COMPANIES, survivors=COMPANIES
+    )
+
+
+def _verify_survivors(value: Any, _: Place) -> Any:
+    number, survivors, signature = value
+    secagg.verify_survivor_signature(
+        signing_key(COMPANY).public_key,
+        session=SESSION,
+        round_number=number,
+        survivors=survivors,
+        signature=signature,
+    )
+
+
+def _requests(place: Place) -> list[messages.Request]:
+    _, proof = _ledger_proof(place)
+    short = proofs.LedgerProof(proof.checkpoint, proof.consistency, proof.entries[:2])
+    done = (messages.Aggregate(1, COMPANIES, np.arange(5, dtype=np.int64)),)
+    return [
+        messages.AdvertiseRequest(CAMPAIGN),
+        messages.ShareRequest(CAMPAIGN, {company: _advertisement(company) for company in COMPANIES}),
+        messages.MaskedInputRequest(CAMPAIGN, 2, short, {"company-2": bytes(100)}, done),
+        messages.UnmaskRequest(CAMPAIGN, 1, COMPANIES, {COMPANY: bytes(64)}),
+        messages.FinishRequest(CAMPAIGN, done, {"company-2": bytes(100)}, {COMPANY: bytes(64)}),
+    ]
+
+
+def _answers(place: Place) -> list[messages.Answer]:
+    entry = _ledger_entries(place)[0]
+    replies = (
+        messages.AdvertiseReply(_advertisement()),
+        messages.ShareReply({"company-2": bytes(100)}, entry),
+        messages.MaskedInputReply(np.arange(5, dtype=np.uint64), (entry,), bytes(64)),
+        messages.UnmaskReply(_unmasking(), entry),
+        messages.FinishReply((entry, entry)),
+    )
+    return [messages.Answer(reply, 7) for reply in replies]
+
+
+def _open_signed_answer(data: bytes, _: Place) -> Any:
+    """The bytes signed by the company, so that what is inside them is reached."""
+    signature = signing_key(COMPANY).sign(
+        messages._REPLY_LABEL, messages._reply_statement(COMPANY, b"request", data)
+    )
+    signed = training_pb2.SignedReply(reply=data, signature=signature).SerializeToString()
+    return messages.open_answer(
+        signed, company=COMPANY, request=b"request", public_key=signing_key(COMPANY).public_key
+    )
+
+
+def _open_answer(data: bytes, _: Place) -> Any:
+    return messages.open_answer(
+        data, company=COMPANY, request=b"request", public_key=signing_key(COMPANY).public_key
+    )
+
+
+def _signed_answers(place: Place) -> list[bytes]:
+    return [
+        messages.sign_answer(answer, company=COMPANY, request=b"request", key=signing_key(COMPANY))
+        for answer in _answers(place)
+    ]
+
+
+_MESSAGES = (
+    Decoder(
+        name="noren_core.season.messages.parse_request",
+        shape=shapes.ProtobufBytes(training_pb2.TrainingRequest),
+        valid=lambda place: [messages.encode_request(request) for request in _requests(place)],
+        decode=_calls(messages.parse_request),
+        examples=150,
+    ),
+    Decoder(
+        name="noren_core.season.messages.parse_answer",
+        shape=shapes.ProtobufBytes(training_pb2.TrainingReply),
+        valid=lambda place: [messages._encode_answer(answer) for answer in _answers(place)],
+        decode=_open_signed_answer,
+        examples=150,
+    ),
+    Decoder(
+        name="noren_core.season.messages.open_answer",
+        shape=shapes.ProtobufBytes(training_pb2.SignedReply),
+        valid=_signed_answers,
+        decode=_open_answer,
+    ),
+    Decoder(
+        name="noren_core.season.messages.proof_from_wire",
+        shape=shapes.ProtobufMessage(training_pb2.LedgerProof),
+        valid=lambda place: [messages.proof_to_wire(_ledger_proof(place)[1])],
+        decode=_calls(messages.proof_from_wire),
+    ),
+    Decoder(
+        name="noren_core.secagg.messages.verify_advertisement",
+        shape=shapes.Arguments(),
+        valid=_advertisement_arguments,
+        decode=_verify_advertisement,
+    ),
+    Decoder(
+        name="noren_core.secagg.messages.verify_all_distinct",
+        shape=shapes.Arguments(),
+        valid=_advertisement_arguments,
+        decode=_verify_all_distinct,
+        examples=50,
+    ),
+    Decoder(
+        name="noren_core.secagg.messages.verify_unmasking",
+        shape=shapes.Arguments(),
+        valid=_unmasking_arguments,
+        decode=_verify_unmasking,
+    ),
+    Decoder(
+        name="noren_core.secagg.messages.verify_survivor_signature",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(1, [*COMPANIES], _unmasking().signature)],
+        decode=_verify_survivors,
+    ),
+)
+
+# A company's files ------------------------------------------------------------------------------------------
+
+
+def _company_config() -> CompanyConfig:
+    addresses = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
+    pins = config.parse_pins("ab" * 32, LOG_KEY.to_text(), PLATFORM_KEY.hex())
+    return CompanyConfig(COMPANY, "job-site", addresses, pins, Limits())
+
+
+def _company_directory(place: Place) -> None:
+    """A company that has enrolled."""
+    (place.directory / "keys").mkdir()
+    (place.directory / "platform").mkdir()
+    (place.directory / config.FILE_NAME).write_bytes(config.to_toml(_company_config()))
+    authority = CertificateAuthority.create(name="job-site", now=datetime.now(UTC))
+    keystore.authority_path(place.directory).write_bytes(authority.certificate_pem)
+    keystore.create_missing(place.directory)
+    request = keystore.certificate_request(place.directory, COMPANY)
+    chain = authority.issue_client(request, COMPANY, now=datetime.now(UTC))
+    keystore.save_certificate(place.directory, chain, company=COMPANY)
+
+
+def _of_company(valid: Callable[[Place], Sequence[Any]]) -> Callable[[Place], Sequence[Any]]:
+    def prepared(place: Place) -> Sequence[Any]:
+        _company_directory(place)
+        return valid(place)
+
+    return prepared
+
+
+def _of_campaign(save: Callable[[Path], None], name: str) -> Callable[[Place], Sequence[bytes]]:
+    def valid(place: Place) -> list[bytes]:
+        save(place.directory)
+        return [(campaign_files.directory(place.directory, CAMPAIGN) / name).read_bytes()]
+
+    return valid
+
+
+_IN_CAMPAIGN = f"campaigns/{CAMPAIGN}"
+
+
+def _roster(directory: Path) -> None:
+    campaign_files.save_roster(
+        directory,
+        CAMPAIGN,
+        signing={company: signing_key(company).public_key for company in COMPANIES},
+        sealing={company: sealing_key(company).public_key for company in COMPANIES},
+    )
+
+
+def _training_set(directory: Path) -> None:
+    rows = np.arange(12, dtype=np.int16).reshape(3, 4)
+    campaign_files.save_training_set(directory, CAMPAIGN, rows, np.array([0, 1, 1], dtype=np.int8))
+
+
+def _odometer_lines(place: Place) -> list[bytes]:
+    log = odometer.Odometer(place.directory / "odometer.jsonl", signing_key(COMPANY))
+    for number in (1, 2):
+        log.reserve(place.plan, number)
+    return [(place.directory / "odometer.jsonl").read_bytes()]
+
+
+def _invitation(_: Place) -> list[bytes]:
+    made = _company_config()
+    return [
+        canonical_json.encode(
+            {
+                "format": enrolment.INVITATION_FORMAT,
+                "company": made.company,
+                "platform": made.platform,
+                "enrolment_address": made.addresses.enrolment,
+                "service_address": made.addresses.service,
+                "fleet_address": made.addresses.fleet,
+                "ca_pem": "-----BEGIN CERTIFICATE-----\n",
+                "log_key": made.pins.log_key.to_text(),
+                "platform_key": made.pins.platform_key.hex(),
+                "bundle_sha256": made.pins.bundle_sha256,
+                "agreement_sha256": agreement_sha256(),
+                "code": "ab" * 20,
+                "expires_at": 1_800_000_000,
+            }
+        )
+    ]
+
+
+_APPLICANTS = b"""season,identifier_kind,identifier,decision,outcome
+2025,email,a@example.com,offer,declined
+2025,consent-code,XY-12,no-offer,
+2026,email,"b,c@example.com",offer,
+"""
+
+_COMPANY = (
+    Decoder(
+        name="noren_client.applicants.read_applicants",
+        shape=shapes.Csv(),
+        valid=lambda _: [_APPLICANTS, b"\xef\xbb\xbf" + _APPLICANTS],
+        decode=_file(applicants.read_applicants),
+    ),
+    Decoder(
+        name="noren_client.config.load",
+        shape=shapes.Toml(),
+        valid=lambda _: [config.to_toml(_company_config())],
+        decode=_directory(config.load, config.FILE_NAME),
+        examples=150,
+    ),
+    Decoder(
+        name="noren_client.config.parse_pins",
+        shape=shapes.Arguments(),
+        valid=lambda _: [("ab" * 32, LOG_KEY.to_text(), PLATFORM_KEY.hex())],
+        decode=_calls(lambda value: config.parse_pins(*value)),
+    ),
+    Decoder(
+        name="noren_client.campaign_files.load_plan",
+        shape=shapes.JsonBytes(),
+        valid=lambda place: _of_campaign(
+            lambda where: campaign_files.save_plan(where, place.plan), "plan.json"
+        )(place),
+        decode=_directory(
+            lambda where: campaign_files.load_plan(where, CAMPAIGN), f"{_IN_CAMPAIGN}/plan.json"
+        ),
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_client.campaign_files.load_roster",
+        shape=shapes.JsonBytes(),
+        valid=_of_campaign(_roster, "roster.json"),
+        decode=_directory(
+            lambda where: campaign_files.load_roster(where, CAMPAIGN), f"{_IN_CAMPAIGN}/roster.json"
+        ),
+    ),
+    Decoder(
+        name="noren_client.campaign_files.load_training_set",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=_of_campaign(_training_set, "training.rows"),
+        decode=_directory(
+            lambda where: campaign_files.load_training_set(where, CAMPAIGN), f"{_IN_CAMPAIGN}/training.rows"
+        ),
+        examples=150,
+    ),
+    Decoder(
+        name="noren_client.campaign_files.load_head",
+        shape=shapes.JsonBytes(),
+        valid=_of_campaign(
+            lambda where: campaign_files.save_head(where, CAMPAIGN, [5, -(2**40)]), "head.json"
+        ),
+        decode=_directory(
+            lambda where: campaign_files.load_head(where, CAMPAIGN), f"{_IN_CAMPAIGN}/head.json"
+        ),
+    ),
+    Decoder(
+        name="noren_client.enrolment.read_invitation",
+        shape=shapes.JsonBytes(),
+        valid=_invitation,
+        decode=_file(enrolment.read_invitation),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_client.odometer.Odometer.rounds_reserved",
+        shape=shapes.JsonLines(),
+        valid=_odometer_lines,
+        decode=_file(lambda path: odometer.Odometer(path, signing_key(COMPANY)).rounds_reserved(CAMPAIGN)),
+    ),
+    Decoder(
+        name="noren_client.keystore.load",
+        shape=shapes.Bytes(),
+        valid=_of_company(lambda place: [(place.directory / "keys/signing.key").read_bytes()]),
+        decode=_directory(keystore.load, "keys/signing.key"),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_client.keystore.load_tls",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_of_company(lambda place: [(place.directory / "keys/tls.pem").read_bytes()]),
+        decode=_directory(lambda where: keystore.load_tls(where, now=datetime.now(UTC)), "keys/tls.pem"),
+    ),
+    Decoder(
+        name="noren_client.keystore.save_certificate",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_of_company(lambda place: [(place.directory / "keys/tls.pem").read_bytes()]),
+        decode=lambda data, place: keystore.save_certificate(place.directory, data, company=COMPANY),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_client.keystore.certificate_request",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_of_company(lambda place: [(place.directory / "keys/tls.key").read_bytes()]),
+        decode=_directory(lambda where: keystore.certificate_request(where, COMPANY), "keys/tls.key"),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_client.keystore.node_public_keys",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_of_company(lambda place: [(place.directory / "keys/node.key").read_bytes()]),
+        decode=_directory(keystore.node_public_keys, "keys/node.key"),
+        examples=60,
+    ),
+)
+
+# The platform's files and requests --------------------------------------------------------------------------
+
+_CONSENTS = b"""student,company,season,purpose,identifier_kind,identifier,state
+s1,company-1,2025,train.decline_model,email,a@example.com,live
+s2,company-1,2026,score.offer_followup,consent-code,"X,1",withdrawn
+"""
+_SEASONS = b"""activity_types = ["view", "login"]
+milestone_types = ["entry"]
+[[seasons]]
+name = "2025"
+start_us = 1740787200000000
+cutoff_day = 60
+is_past = true
+"""
+_CAMPAIGN = f"""campaign = "{CAMPAIGN}"
+train_seasons = ["2025"]
+score_season = "2026"
+rounds = 3
+[task]
+name = "decline"
+positive = ["declined"]
+negative = ["accepted"]
+excluded = []
+""".encode()
+_PLATFORM_CONFIG = b"""name = "job-site"
+origin = "job-site/ledger"
+host = "127.0.0.1"
+enrolment_port = 1
+service_port = 2
+fleet_port = 3
+"""
+
+
+def _events(_: Place) -> list[bytes]:
+    rows: dict[str, list[Any]] = {
+        "student": ["s1", "s2"],
+        "time_us": [1_740_787_200_000_000, 1_740_787_200_000_001],
+        "event_type": ["view", "entry"],
+        "context": ["company-1", None],
+        "value": [1.5, None],
+    }
+    made = []
+    for compression in ("none", "snappy"):
+        output = io.BytesIO()
+        pq.write_table(pa.table(rows, schema=event_log.SCHEMA), output, compression=compression)
+        made.append(output.getvalue())
+    return made
+
+
+def _open_events(data: bytes, place: Place) -> Any:
+    """What is accepted can be read to its end by others."""
+    place.file.write_bytes(data)
+    log = event_log.open_event_log(place.file)
+    return pq.read_table(place.file).to_pylist(), log
+
+
+def _node_pem() -> bytes:
+    encoding, layout = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return ec.derive_private_key(12345, ec.SECP384R1()).public_key().public_bytes(encoding, layout)
+
+
+def _authority_key(place: Place) -> list[bytes]:
+    authority = CertificateAuthority.create(name="job-site", now=NOW)
+    (place.directory / "ca.pem").write_bytes(authority.certificate_pem)
+    return [authority.key_pem]
+
+
+def _write_plan(data: bytes, place: Place) -> Any:
+    """A campaign file as the operator's command takes it, up to the calibration of the noise."""
+    place.file.write_bytes(data)
+    choices = campaigns.PlanChoices.from_toml(place.file)
+    campaigns._verify_ranges(choices)
+    return choices
+
+
+_PLATFORM = (
+    Decoder(
+        name="noren_server.consents.read_consents",
+        shape=shapes.Csv(),
+        valid=lambda _: [_CONSENTS],
+        decode=_file(consents.read_consents),
+    ),
+    Decoder(
+        name="noren_server.behaviour_data.load_seasons",
+        shape=shapes.Toml(),
+        valid=lambda _: [_SEASONS],
+        decode=_directory(behaviour_data.load_seasons, "seasons.toml"),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.event_log.open_event_log",
+        shape=shapes.Parquet(),
+        valid=_events,
+        decode=_open_events,
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.campaigns.PlanChoices.from_toml",
+        shape=shapes.Toml(),
+        valid=lambda _: [_CAMPAIGN],
+        decode=_write_plan,
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.platform_files.Platform",
+        shape=shapes.Toml(),
+        valid=lambda _: [_PLATFORM_CONFIG],
+        decode=_directory(platform_files.Platform, "config.toml"),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.certificates.request_key",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=_of_company(lambda place: [keystore.certificate_request(place.directory, COMPANY)]),
+        decode=_calls(certificates.request_key),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.certificates.node_key",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda _: [_node_pem()],
+        decode=_calls(certificates.node_key),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_server.certificates.CertificateAuthority.from_pem",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_authority_key,
+        decode=lambda data, place: CertificateAuthority.from_pem(
+            data, (place.directory / "ca.pem").read_bytes()
+        ),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_server.traffic_meter.read_counts",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [b'{"company-1":[1,2],"company-2":[3,4]}'],
+        decode=_file(traffic_meter.read_counts),
+    ),
+)
+
+# The auditor ------------------------------------------------------------------------------------------------
+
+
+def _trust(_: Place) -> list[bytes]:
+    lines = (
+        f'origin = "{ORIGIN}"',
+        f'log_key = "{LOG_KEY.to_text()}"',
+        f'platform_key = "{PLATFORM_KEY.hex()}"',
+    )
+    limits = ("max_epsilon = 1.5", 'max_row_epsilon = "8"', "max_delta = 1e-6")
+    return ["\n".join(lines).encode(), "\n".join((*lines, *limits)).encode()]
+
+
+def _bundle(place: Place) -> list[bytes]:
+    (place.directory / "bundle").mkdir()
+    return [b"".join(entry + b"\n" for entry in _enrolment_first(place))]
+
+
+def _verify_bundle(data: bytes, place: Place) -> Any:
+    """The entries as they came, under a checkpoint that is signed over them."""
+    bundle = place.directory / "bundle"
+    (bundle / "entries.jsonl").write_bytes(data)
+    (bundle / "checkpoint").write_bytes(_checkpoint([line for line in data.split(b"\n") if line]))
+    return verify.verify_bundle(bundle, trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY))
+
+
+def _verify_bundle_checkpoint(data: bytes, place: Place) -> Any:
+    bundle = place.directory / "bundle"
+    (bundle / "entries.jsonl").write_bytes(b"")
+    (bundle / "checkpoint").write_bytes(data)
+    return verify.verify_bundle(bundle, trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY))
+
+
+def _parse_plan(body: Any, _: Place) -> Any:
+    return audit_season.parse_plan(entries.SignedEntry(EntryKind.PLAN, entries.PLATFORM, body, bytes(64)))
+
+
+_AUDITOR = (
+    Decoder(
+        name="noren_audit.trust.load_trust",
+        shape=shapes.Toml(),
+        valid=_trust,
+        decode=_file(trust.load_trust),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_audit.verify.verify_bundle",
+        shape=shapes.JsonLines(),
+        valid=_bundle,
+        decode=_verify_bundle,
+    ),
+    Decoder(
+        name="noren_audit.bundle.verify_checkpoint",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [*map(_checkpoint, (_bundle(place)[:0], _ledger_entries(place)))],
+        decode=_verify_bundle_checkpoint,
+    ),
+    Decoder(
+        name="noren_audit.season.parse_plan",
+        shape=shapes.JsonValue(),
+        valid=lambda place: [place.plan_body],
+        decode=_parse_plan,
+        encode=plan.CampaignPlan.to_body,
+        has_own_fields=False,
+    ),
+)
+
+# What is kept on disk, sealed or not ------------------------------------------------------------------------
+
+_PASSPHRASE = SecretBytes(b"correct horse battery staple")
+_TABLE_ID = bytes(range(16))
+
+
+@functools.cache
+def _vault() -> tuple[Vault, bytes]:
+    made = Vault.create()
+    return made, made.header(_PASSPHRASE, VaultState.SEALED)
+
+
+def _parse_header(data: bytes, _: Place) -> Any:
+    """As it came, and with a checksum that fits."""
+    with contextlib.suppress(NorenError):
+        body = canonical_json.parse_object(data)
+        body.pop("checksum", None)
+        VaultHeader.parse(canonical_json.encode({**body, "checksum": vault._checksum(body)}))
+    return VaultHeader.parse(data)
+
+
+class _StoredFiles:
+    """A protected directory with this header and this secret."""
+
+    def __init__(self, header: bytes, secret: bytes) -> None:
+        self._stored = {HEADER_NAME: header, "keys/signing.key": secret}
+
+    def read(self, name: str) -> bytes | None:
+        return self._stored.get(name)
+
+    def held(self, *, exclusively: bool) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def _read_sealed(value: Any, _: Place) -> Any:
+    files = SealedFiles(_StoredFiles(*value), lambda _: _vault()[0], must_be_protected=lambda: False)
+    return files.read("keys/signing.key")
+
+
+def _revocations() -> RevocationList:
+    tags = tuple(number.to_bytes(16, "big") for number in range(64))
+    return RevocationList(table_id=_TABLE_ID, sequence=3, tags=tags)
+
+
+def _open_revocations(data: bytes, _: Place) -> Any:
+    """The list with the platform's signature, whatever it says."""
+    signature = signing_key("platform").sign(revocation_list._SIGNATURE_LABEL, data)
+    return revocation_list.open_revocations(data, signature, platform_key=PLATFORM_KEY, table_id=_TABLE_ID)
+
+
+def _signed_cohort() -> bytes:
+    return signing_key(COMPANY).sign(
+        secagg.COHORT_LABEL, secagg.cohort_statement(_group(), bytes(32), COMPANIES)
+    )
+
+
+def _verify_cohort_signature(value: Any, _: Place) -> Any:
+    company, signature = value
+    secagg.verify_cohort_signature(_group(), company, signature, seen=bytes(32), cohort=COMPANIES)
+
+
+def _verify_entry(verify_signature: Callable[..., None]) -> Callable[[Any, Place], Any]:
+    def decode(value: Any, _: Place) -> Any:
+        data, key = value
+        verify_signature(entries.parse_entry(data), key)
+
+    return decode
+
+
+def _kept_by_alignment(place: Place) -> Path:
+    _company_directory(place)
+    return campaign_files.directory(place.directory, CAMPAIGN)
+
+
+def _kept_outputs(place: Place) -> list[bytes]:
+    _kept_by_alignment(place)
+    outputs = {"ab" * 32: "cd" * 64}
+    body = {"batches": {"ef" * 32: "train"}, "outputs": outputs, "public_key": _OPRF_KEY.public_key.hex()}
+    return [canonical_json.encode(body)]
+
+
+def _kept_head(place: Place) -> list[bytes]:
+    _kept_by_alignment(place)
+    secret, message = _head()
+    body = {"heads": [[5, -7]], "message": message.hex(), "secret": secret.to_bytes().hex()}
+    return [canonical_json.encode(body)]
+
+
+def _kept_batch(place: Place) -> list[bytes]:
+    _kept_by_alignment(place)
+    return [canonical_json.encode({"blinding": _blinding().to_bytes().hex(), "kind": "train"})]
+
+
+def _in_keystore(name: str, load: Callable[[Path], Any]) -> Callable[[bytes, Place], Any]:
+    def decode(data: bytes, place: Place) -> Any:
+        path = place.directory / name
+        path.touch(mode=0o600)
+        path.write_bytes(data)
+        return load(place.directory)
+
+    return decode
+
+
+def _kept_keys(place: Place) -> list[bytes]:
+    _company_directory(place)
+    kept = {str(index): entry.decode() for index, entry in enumerate(_enrolment_first(place)[:1])}
+    return [canonical_json.encode(kept)]
+
+
+_AT_REST = (
+    Decoder(
+        name="noren_core.crypto.vault.VaultHeader.parse",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [_vault()[1]],
+        decode=_parse_header,
+        encode=VaultHeader.encode,
+    ),
+    Decoder(
+        name="noren_core.crypto.vault.Vault.open_secret",
+        shape=shapes.Bytes(shapes.pieces(14)),
+        valid=lambda _: [_vault()[0].seal("name", b"secret"), _vault()[0].seal("name", b"")],
+        decode=_calls(lambda data: _vault()[0].open_secret("name", data)),
+    ),
+    Decoder(
+        name="noren_core.crypto.vault.Vault.open_sealed",
+        shape=shapes.Bytes(shapes.pieces(14)),
+        valid=lambda _: [_vault()[0].seal("name", b"secret")],
+        decode=_calls(lambda data: _vault()[0].open_sealed("name", data)),
+        examples=40,
+    ),
+    Decoder(
+        name="noren_core.crypto.vault.parse_passphrase",
+        shape=shapes.Bytes(),
+        valid=lambda _: [b"correct horse\n", b"correct horse\r\n"],
+        decode=_calls(vault.parse_passphrase),
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_files.SealedFiles.read",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(_vault()[1], _vault()[0].seal("keys/signing.key", bytes(32)))],
+        decode=_read_sealed,
+    ),
+    Decoder(
+        name="noren_core.crypto.revocation_list.RevocationList.from_bytes",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=lambda _: [_revocations().to_bytes()],
+        decode=_calls(RevocationList.from_bytes),
+        encode=RevocationList.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.revocation_list.open_revocations",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=lambda _: [_revocations().to_bytes()],
+        decode=_open_revocations,
+        encode=RevocationList.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.secagg.messages.verify_cohort_signature",
+        shape=shapes.Arguments(),
+        valid=lambda _: [(COMPANY, _signed_cohort())],
+        decode=_verify_cohort_signature,
+    ),
+    Decoder(
+        name="noren_core.ledger.entries.verify_author",
+        shape=shapes.Arguments(),
+        valid=lambda place: [(_enrolment_first(place)[0], signing_key(COMPANY).public_key)],
+        decode=_verify_entry(entries.verify_author),
+    ),
+    Decoder(
+        name="noren_core.ledger.entries.verify_countersignature",
+        shape=shapes.Arguments(),
+        valid=lambda place: [(_enrolment_first(place)[0], PLATFORM_KEY)],
+        decode=_verify_entry(entries.verify_countersignature),
+    ),
+    Decoder(
+        name="noren_core.ledger.key_history.KeyHistory.open_checkpoint",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_checkpoint(_ledger_entries(place))],
+        decode=_calls(lambda data: _keys().open_checkpoint(data)),
+    ),
+    Decoder(
+        name="noren_core.toml_text.parse",
+        shape=shapes.Toml(),
+        valid=lambda _: [_SEASONS, _CAMPAIGN],
+        decode=_calls(toml_text.parse),
+    ),
+    Decoder(
+        name="noren_client.evaluated_identifiers._KeptOutputs.load",
+        shape=shapes.JsonBytes(),
+        valid=_kept_outputs,
+        decode=_in_keystore(
+            f"{_IN_CAMPAIGN}/oprf.json",
+            lambda where: evaluated_identifiers._KeptOutputs.load(where, CAMPAIGN, _OPRF_KEY.public_key),
+        ),
+    ),
+    Decoder(
+        name="noren_client.evaluated_identifiers._Batch.load",
+        shape=shapes.JsonBytes(),
+        valid=_kept_batch,
+        decode=_in_keystore(
+            f"{_IN_CAMPAIGN}/blinding.json", lambda where: evaluated_identifiers._Batch.load(where, CAMPAIGN)
+        ),
+    ),
+    Decoder(
+        name="noren_client.scoring._kept",
+        shape=shapes.JsonBytes(),
+        valid=_kept_head,
+        decode=_in_keystore(
+            f"{_IN_CAMPAIGN}/{scoring.HEAD_FILE}", lambda where: scoring._kept(where, CAMPAIGN)
+        ),
+    ),
+    Decoder(
+        name="noren_client.revocations._kept",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=lambda _: [bytes(64) + _revocations().to_bytes()],
+        decode=_file(revocations._kept),
+    ),
+    Decoder(
+        name="noren_client.ledger_watch.LedgerWatch.keys",
+        shape=shapes.JsonBytes(),
+        valid=_kept_keys,
+        decode=_directory(lambda where: LedgerWatch(where).keys(), "platform/key-entries.json"),
+    ),
+    Decoder(
+        name="noren_client.ledger_watch.LedgerWatch.known_tree_size",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_of_company(lambda place: [_checkpoint(_ledger_entries(place))]),
+        decode=_directory(lambda where: LedgerWatch(where).known_tree_size, "platform/checkpoint"),
+    ),
+)
+
+DECODERS = (*_LEDGER, *_KEYS_AND_PROOFS, *_TABLES, *_MESSAGES, *_COMPANY, *_PLATFORM, *_AUDITOR, *_AT_REST)
+"""All of them."""
+
+EXEMPT = {
+    "noren_audit.bundle.read_bundle": "part of noren_audit.verify.verify_bundle",
+    "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
+    "noren_client.keystore.read_secret": "hands on bytes; SealedFiles.read, and whoever parses them, is here",
+    "noren_client.secret_files.CompanyFiles.read": "hands on bytes of a file that our own code names",
+    "noren_client.scoring.open_scores": "a conversation; what comes back goes through decoders that are here",
+    "noren_client.table_reading.Aligner.open_rows": "as scoring.open_scores",
+    "noren_core.crypto.sealed_files.Files.read": "an interface",
+    "noren_core.crypto.vault.Vault.open": "VaultHeader.parse, then 0.15 s of Argon2id for each try",
+    "noren_server.behaviour_data.load": "load_seasons, open_event_log and read_consents together",
+    "noren_server.campaign_rounds.verify_not_begun": "a question to our own ledger by a name that was parsed",
+    "noren_server.secret_files.PlatformFiles.read": "hands on bytes of a file that our own code names",
+    "noren_server.store.SecretRows.read": "hands on bytes of a row that our own code names",
+    "noren_server.store.Store.open": "SQLite reads it; a damaged database is the operator's to restore",
+}
+"""Public functions with a decoder's name that need no fuzzing, and why."""
