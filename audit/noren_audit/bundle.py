@@ -13,9 +13,10 @@ from pathlib import Path
 from noren_audit.findings import Code, Findings
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import DataError, VerificationError
-from noren_core.ledger.checkpoint import Checkpoint, open_checkpoint
-from noren_core.ledger.entries import SignedEntry, parse_entry
-from noren_core.ledger.note import VerifierKey, parse_note
+from noren_core.ledger.checkpoint import Checkpoint
+from noren_core.ledger.entries import PLATFORM, PlatformKey, SignedEntry, parse_entry
+from noren_core.ledger.key_history import KeyHistory, KeyHistoryError
+from noren_core.ledger.note import Note, VerifierKey, parse_note
 
 CHECKPOINT_FILE = "checkpoint"
 ENTRIES_FILE = "entries.jsonl"
@@ -44,26 +45,30 @@ def read_bundle(directory: Path, findings: Findings) -> Bundle:
     return Bundle(checkpoint, _lines(_read_regular(found.get(ENTRIES_FILE), findings), findings))
 
 
-def verify_checkpoint(bundle: Bundle, key: VerifierKey, findings: Findings) -> Checkpoint | None:
-    """The checkpoint, if the trusted log signed it; and whether it is over exactly these entries.
+def verify_checkpoint(bundle: Bundle, keys: KeyHistory, findings: Findings) -> Checkpoint | None:
+    """The checkpoint, if the log signed it; and whether it is over exactly these entries.
 
-    1. It is the log's, and carries no second signature: one that this tool cannot check would leave
-       bytes in the bundle that anybody can change.
+    1. The log key that is current at its size signed it. Beside that stands at most the signature of the key
+       before, which signs along after a change: one that this tool cannot check would leave bytes in the
+       bundle that anybody can change.
     2. It counts as many entries as there are.
     3. Its root is the Merkle root over them.
+
+    Args:
+        bundle: the bytes.
+        keys: all keys of the ledger, its entries read.
+        findings: what is wrong is added here.
     """
     # 1
     try:
-        checkpoint = open_checkpoint(bundle.checkpoint, key)
-        signatures = len(parse_note(bundle.checkpoint).signatures)
+        checkpoint = keys.open_checkpoint(bundle.checkpoint)
+        _verify_signers(parse_note(bundle.checkpoint), _signers(keys, checkpoint.size))
+    except KeyHistoryError as error:
+        findings.add(Code.CHECKPOINT_RETIRED_KEY, error.message)
+        return None
     except VerificationError as error:
         findings.add(Code.CHECKPOINT_INVALID, error.message)
         return None
-    if signatures != 1:
-        findings.add(
-            Code.CHECKPOINT_INVALID,
-            f"checkpoint: expected the log's signature alone, got {signatures} signatures",
-        )
     # 2
     if checkpoint.size != len(bundle.lines):
         findings.add(
@@ -93,6 +98,23 @@ def parse_entries(bundle: Bundle, findings: Findings) -> list[tuple[int, SignedE
         except DataError as error:
             findings.add(Code.ENTRY_MALFORMED, error.message, index=index)
     return parsed
+
+
+def _signers(keys: KeyHistory, size: int) -> tuple[VerifierKey, ...]:
+    """The log key that is current at this size and, if there was one, the key before it."""
+    every = keys.keys_of(PLATFORM, PlatformKey.LOG)
+    place = every.index(keys.log_key(size).to_text())
+    return tuple(VerifierKey.from_text(text) for text in every[max(place - 1, 0) : place + 1])
+
+
+def _verify_signers(note: Note, allowed: tuple[VerifierKey, ...]) -> None:
+    """Every line is one of these keys' signature, and no key signs twice."""
+    known = {(key.name, key.key_id): key for key in allowed}
+    lines = [(item.name, item.key_id) for item in note.signatures]
+    if len(set(lines)) != len(lines) or not set(lines) <= known.keys():
+        raise VerificationError("checkpoint: expected signatures of the log alone, got others")
+    for line in lines:
+        note.verify(known[line])
 
 
 def _read_regular(path: Path | None, findings: Findings) -> bytes:

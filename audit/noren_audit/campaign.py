@@ -24,11 +24,12 @@ class LedgerWide:
     oprf_keys: dict[str, int]
     table_ids: dict[str, int]
     odometers: dict[tuple[str, str], int]
+    season_heads: dict[tuple[str, str], int]
 
     @classmethod
     def empty(cls) -> LedgerWide:
         """Nothing seen yet."""
-        return cls({}, {}, {})
+        return cls({}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class CampaignAudit:
         self._rounds: dict[int, Round] = {}
         self._failures: list[tuple[int, int]] = []
         self._heads: dict[str, int] = {}
+        self._closed: int | None = None
         self._readers: dict[EntryKind, Callable[[int, SignedEntry], None]] = {
             EntryKind.PLAN_ACCEPTANCE: self._acceptance,
             EntryKind.OPRF_KEY: self._oprf_key,
@@ -70,6 +72,7 @@ class CampaignAudit:
             EntryKind.SETTLE: self._settle,
             EntryKind.ROUND_FAILED: self._round_failed,
             EntryKind.HEAD_COMMITMENT: self._head,
+            EntryKind.CAMPAIGN_CLOSED: self._close,
         }
 
     def read(self, index: int, entry: SignedEntry) -> None:
@@ -79,7 +82,20 @@ class CampaignAudit:
             self._add(
                 Code.NOT_IN_COHORT, "expected a company of the plan's cohort, got another", index, entry
             )
+        if self._closed is not None:
+            self._add(
+                Code.CAMPAIGN_CLOSED,
+                "expected nothing of a campaign after it was closed",
+                index,
+                entry,
+                closed=self._closed,
+            )
         self._readers[entry.kind](index, entry)
+
+    def relies_on(self, company: str) -> bool:
+        """Whether the company's keys are in use: from the plan to its last settle or the close."""
+        is_done = self.plan.training.rounds in self._settled.get(company, set())
+        return company in self.plan.companies and self._closed is None and not is_done
 
     def finish(self) -> None:
         """Judge what only the whole ledger shows: rounds that are missing between others."""
@@ -379,29 +395,35 @@ class CampaignAudit:
         self._failures.append((index, number))
 
     def _head(self, index: int, entry: SignedEntry) -> None:
-        """A company commits to its head: once, after the last round, in the plan's format.
+        """A company commits to its heads: once a season, after the last round, in the plan's format.
 
-        A second head could be a basis vector, whose score reads one coordinate of an embedding.
+        Campaigns that score one season ask about the same behaviour (docs/protocol.md §5.5). A second message
+        could hold a basis vector, whose score reads one coordinate of an embedding.
         """
-        first = self._heads.setdefault(entry.author, index)
+        self._heads.setdefault(entry.author, index)
+        first = self._wide.season_heads.setdefault((entry.author, self.plan.score_season), index)
         if first != index:
             self._add(
                 Code.HEAD_REPEATED,
-                "expected one head per company and campaign, got a second",
+                "expected one head commitment per company and score season, got a second",
                 index,
                 entry,
                 first=first,
             )
         if self.plan.training.rounds not in self._rounds:
             self._add(Code.HEAD_EARLY, "expected the settles of the last round before any head", index, entry)
-        expected = (self.plan.rows.dimensions, self.plan.scoring.weight_bits)
-        if (entry.body["dimensions"], entry.body["weight_bits"]) != expected:
+        expected = (self.plan.scoring.heads, self.plan.rows.dimensions, self.plan.scoring.weight_bits)
+        if (entry.body["heads"], entry.body["dimensions"], entry.body["weight_bits"]) != expected:
             self._add(
                 Code.HEAD_NOT_THE_PLANS,
-                f"expected {expected[0]} weights of {expected[1]} bits, got another format",
+                f"expected {expected[0]} heads of {expected[1]} weights of {expected[2]} bits, got others",
                 index,
                 entry,
             )
+
+    def _close(self, index: int, entry: SignedEntry) -> None:
+        del entry
+        self._closed = index
 
     def _check_model_chain(self) -> None:
         for number, current in sorted(self._rounds.items()):

@@ -2,116 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from noren_audit.findings import Code, Findings
 from noren_audit.trust import Trust
-from noren_core.errors import VerificationError
-from noren_core.ledger.entries import (
-    PLATFORM,
-    EntryKind,
-    SignedEntry,
-    verify_author,
-    verify_countersignature,
-)
+from noren_core.ledger.entries import PLATFORM, CompanyKey, EntryKind, PlatformKey, SignedEntry
+from noren_core.ledger.key_history import Anchors, KeyFault, KeyHistory, KeyHistoryError
+
+_CODES = {
+    KeyFault.COUNTERSIGNATURE: Code.COUNTERSIGNATURE,
+    KeyFault.AUTHOR_SIGNATURE: Code.AUTHOR_SIGNATURE,
+    KeyFault.NOT_ENROLLED: Code.NOT_ENROLLED,
+    KeyFault.RETIRED_KEY: Code.RETIRED_KEY,
+    KeyFault.REVOKED: Code.COMPANY_REVOKED,
+    KeyFault.ENROLLED_TWICE: Code.ENROLMENT_REPEATED,
+    KeyFault.KEY_TAKEN: Code.KEY_SHARED,
+    KeyFault.NOT_THE_CURRENT_KEY: Code.ROTATION_CHAIN,
+    KeyFault.ORDER: Code.ROTATION_CHAIN,
+    KeyFault.POSSESSION: Code.ROTATION_NOT_AGREED,
+    KeyFault.TOO_MANY_ROTATIONS: Code.ROTATIONS_TOO_MANY,
+    KeyFault.OTHER_ANCHOR: Code.TRUSTED_KEY_MISSING,
+}
 
 
 class Parties:
     """Keys and agreements seen so far, entry by entry."""
 
-    def __init__(self, trust: Trust, findings: Findings) -> None:
+    def __init__(self, trust: Trust, entries: Mapping[int, SignedEntry], findings: Findings) -> None:
+        """`entries` are all of the ledger: they show which keys came before the trusted ones."""
+        self.keys = KeyHistory.begin(Anchors(trust.log_key, trust.platform_key), entries)
         self._trust = trust
         self._findings = findings
-        self._keys: dict[str, bytes] = {}
         self._agreed: set[str] = set()
-        # Every key has one owner, whatever it is for.
-        self._owners: dict[str, str] = {
-            trust.platform_key.hex(): PLATFORM,
-            trust.log_key.public_key.hex(): PLATFORM,
-        }
         self._signatures: dict[bytes, int] = {}
 
     def admit(self, index: int, entry: SignedEntry) -> bool:
         """Whether this entry is authentic; if not, why not is recorded, and its content is not used.
 
-        1. The platform countersigned it.
-        2. Its author is the platform, or a company whose enrolment stands before it (or is it).
-        3. The author signed it.
-        4. It is not an earlier entry once more.
+        1. The platform countersigned it and the author signed it, both with the keys that are current there.
+        2. It is not an earlier entry once more.
+        3. If it says whose key counts, that follows from what stood before.
         """
-        # 1
         try:
-            verify_countersignature(entry, self._trust.platform_key)
-        except VerificationError as error:
-            self._findings.add(Code.COUNTERSIGNATURE, error.message, index=index)
+            self.keys.verify(index, entry)  # 1
+            first = self._signatures.setdefault(entry.signature, index)
+            if first != index:  # 2
+                self._findings.add(
+                    Code.ENTRY_REPLAYED, "expected each entry once, got one again", index=index, first=first
+                )
+            self.keys.learn(index, entry)  # 3
+        except KeyHistoryError as error:
+            self._findings.add(_CODES[error.fault], error.message, index=index, author=entry.author)
             return False
-        # 2
-        key = self._author_key(entry)
-        if key is None:
-            self._findings.add(
-                Code.NOT_ENROLLED, "expected the author's enrolment before this entry", index=index
-            )
-            return False
-        # 3
-        try:
-            verify_author(entry, key)
-        except VerificationError as error:
-            self._findings.add(Code.AUTHOR_SIGNATURE, error.message, index=index)
-            return False
-        # 4
-        first = self._signatures.setdefault(entry.signature, index)
-        if first != index:
-            self._findings.add(
-                Code.ENTRY_REPLAYED, "expected each entry once, got one again", index=index, first=first
-            )
         return True
 
     def start_log(self, index: int, entry: SignedEntry | None) -> None:
-        """The log starts, once and first, with an entry that names what the trust file names."""
+        """The log starts, once and first, with the keys that lead to those that the trust file names."""
         starts_here = entry is not None and entry.kind is EntryKind.LOG_START
         if starts_here != (index == 0):
             self._findings.add(
                 Code.LOG_START, "expected log-start as the first entry and nowhere else", index=index
             )
-        trusted = {
+        first = {
             "origin": self._trust.origin,
-            "platform_key": self._trust.platform_key.hex(),
-            "log_key": self._trust.log_key.to_text(),
+            "platform_key": self.keys.key_at(PLATFORM, PlatformKey.PLATFORM, 0),
+            "log_key": self.keys.key_at(PLATFORM, PlatformKey.LOG, 0),
         }
-        if entry is not None and starts_here and entry.body != trusted:
+        if entry is not None and starts_here and entry.body != first:
             self._findings.add(
-                Code.LOG_START, "log-start: expected the origin and keys of the trust file", index=index
+                Code.LOG_START,
+                "log-start: expected the origin and keys of the trust file, or those that they replaced",
+                index=index,
             )
 
-    def enrol(self, index: int, entry: SignedEntry) -> None:
-        """Learn a company's keys: one enrolment per company, and no key that someone has already."""
-        company = entry.author
-        if company in self._keys:
-            self._findings.add(
-                Code.ENROLMENT_REPEATED,
-                "expected one enrolment per company, got a second",
-                index=index,
-                company=company,
-            )
-            return
-        self._keys[company] = bytes.fromhex(entry.body["signing_key"])
-        for field in ("signing_key", "sealing_key", "tls_key_sha256", "node_key_sha256"):
-            owner = self._owners.setdefault(entry.body[field], company)
-            if owner != company:
-                self._findings.add(
-                    Code.KEY_SHARED,
-                    f"expected a {field} of this company's own, got one that another party has",
-                    index=index,
-                    company=company,
-                    owner=owner,
-                )
+    def finish(self) -> None:
+        """The keys of the trust file are, or were, the platform's."""
+        try:
+            self.keys.verify_anchored()
+        except KeyHistoryError as error:
+            self._findings.add(_CODES[error.fault], error.message)
 
     def agree(self, entry: SignedEntry) -> None:
         """Learn that a company signed the participation agreement."""
         self._agreed.add(entry.author)
 
     def require_members(self, index: int, companies: tuple[str, ...]) -> None:
-        """Every company of a cohort is enrolled and has signed the agreement before the plan names it."""
+        """Every company of a cohort is enrolled, agreed and not revoked when the plan names it."""
         for company in companies:
-            if company not in self._keys:
+            if not self.keys.keys_of(company, CompanyKey.SIGNING):
                 self._findings.add(
                     Code.NOT_ENROLLED,
                     "expected the enrolment of every company of the cohort before the plan",
@@ -125,10 +103,10 @@ class Parties:
                     index=index,
                     company=company,
                 )
-
-    def _author_key(self, entry: SignedEntry) -> bytes | None:
-        if entry.author == PLATFORM:
-            return self._trust.platform_key
-        if entry.kind is EntryKind.ENROLMENT:
-            return bytes.fromhex(entry.body["signing_key"])  # whoever brings a key shows that it has it
-        return self._keys.get(entry.author)
+            if self.keys.is_revoked(company, index):
+                self._findings.add(
+                    Code.COMPANY_REVOKED,
+                    "expected a cohort without companies that were revoked before the plan",
+                    index=index,
+                    company=company,
+                )

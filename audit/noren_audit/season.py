@@ -8,7 +8,7 @@ from noren_audit.findings import Code, Findings
 from noren_audit.parties import Parties
 from noren_core import canonical_json
 from noren_core.errors import DataError
-from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry
 from noren_core.season.plan import CampaignPlan
 
 
@@ -32,8 +32,10 @@ class SeasonAudit:
         match entry.kind:
             case EntryKind.LOG_START:
                 pass  # compared with the trust file before anything else
-            case EntryKind.ENROLMENT:
-                self._parties.enrol(index, entry)
+            case EntryKind.ENROLMENT | EntryKind.PLATFORM_KEY_ROTATION | EntryKind.REVOCATION:
+                pass  # whose key counts is known since the entry was admitted
+            case EntryKind.KEY_ROTATION:
+                self._rotation(index, entry)
             case EntryKind.AGREEMENT:
                 self._parties.agree(entry)
             case EntryKind.PLAN:
@@ -62,6 +64,20 @@ class SeasonAudit:
         self._budget.check_limits(index, plan)
         self._parties.require_members(index, plan.companies)
         self._campaigns[name] = CampaignAudit(plan, self._wide, self._findings)
+
+    def _rotation(self, index: int, entry: SignedEntry) -> None:
+        """What peers keep of a company for a whole campaign does not change under it."""
+        if entry.body["key"] not in (CompanyKey.SIGNING, CompanyKey.SEALING):
+            return
+        for name, campaign in self._campaigns.items():
+            if campaign.relies_on(entry.author):
+                self._findings.add(
+                    Code.ROTATION_IN_CAMPAIGN,
+                    "expected the change after the company's last settle or the campaign's close",
+                    index=index,
+                    campaign=name,
+                    company=entry.author,
+                )
 
     def _of_campaign(self, index: int, entry: SignedEntry) -> None:
         campaign = self._campaigns.get(str(entry.campaign))

@@ -7,12 +7,12 @@ may set upper limits for epsilon and delta that no plan in the ledger can raise.
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from noren_core import toml_text
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.ledger.note import VerifierKey
 
@@ -59,11 +59,11 @@ class Trust:
 def load_trust(path: Path) -> Trust:
     """Read a trust file; BadTrustFileError says which field is missing, unknown or malformed."""
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=str)
+        fields = toml_text.parse(path.read_bytes(), parse_float=str)
     except OSError as error:
         raise BadTrustFileError(f"expected a readable file, got {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadTrustFileError("expected TOML, got another format") from error
+    except DataError as error:
+        raise BadTrustFileError(error.message) from error
     missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - set(_LIMITS)
     if missing or unknown:
         raise BadTrustFileError(

@@ -59,11 +59,13 @@ def verify_bundle(directory: Path, trust: Trust) -> Verdict:
     """Everything that can be concluded from a bundle and a trust file.
 
     1. Read exactly two files; every byte belongs to the checkpoint or to one framed entry.
-    2. The checkpoint is the trusted log's, and its size and root are those of the entries.
-    3. Every entry is canonical, of a known kind, with a body in range.
-    4. The first entry names the origin and keys that the trust file names.
-    5. Every entry is countersigned by the platform and signed by its author, who was enrolled before, with
-       keys of its own; no entry stands there twice. Only entries that pass are used from here on.
+    2. Every entry is canonical, of a known kind, with a body in range.
+    3. The first entry names the origin that the trust file names, and keys that lead to its keys.
+    4. Every entry is countersigned by the platform and signed by its author, with the keys that are current
+       there; keys change by their holders' agreement, and whoever was revoked is silent; no entry is there
+       twice. Only entries that pass are used from here on.
+    5. The checkpoint is signed by the log key that is current at its size, and its size and root are those of
+       the entries.
     6. Each campaign has one plan, well formed, within the trust file's limits, over enrolled companies
        that signed the agreement; every other entry of the campaign comes after it.
     7. Each campaign's entries follow the plan and each other (`CampaignAudit` numbers those checks).
@@ -75,11 +77,9 @@ def verify_bundle(directory: Path, trust: Trust) -> Verdict:
     # 1
     bundle = read_bundle(directory, findings)
     # 2
-    checkpoint = verify_checkpoint(bundle, trust.log_key, findings)
-    # 3
     entries = parse_entries(bundle, findings)
-    # 4, 5
-    parties, budget = Parties(trust, findings), Budget(trust, findings)
+    # 3, 4
+    parties, budget = Parties(trust, dict(entries), findings), Budget(trust, findings)
     season = SeasonAudit(parties, budget, findings)
     if not bundle.lines:
         parties.start_log(0, None)
@@ -88,6 +88,9 @@ def verify_bundle(directory: Path, trust: Trust) -> Verdict:
         if parties.admit(index, entry):
             # 6, 7
             season.read(index, entry)
+    parties.finish()
+    # 5
+    checkpoint = verify_checkpoint(bundle, parties.keys, findings)
     season.finish()
     # 8
     rounds = tuple(item for campaign in season.campaigns for item in budget.rounds(campaign))

@@ -32,7 +32,9 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import TableKind
-from noren_core.ledger.entries import EntryKind, SignedEntry, sign_entry
+from noren_core.ledger.entries import CompanyKey, EntryKind, sign_entry
+from noren_core.ledger.key_history import KeyHistoryError
+from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 from noren_core.wire.refusal import Refusal
@@ -63,7 +65,8 @@ class PreparedTraining:
 def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> AcceptedPlan:
     """Check a campaign's plan against our own limits, then sign it into the ledger.
 
-    1. The plan, the cohort's enrolments and their keys are proven by the ledger.
+    1. The ledger proves the plan, and for every company of the cohort the keys that were current when the
+       plan was published, which none of them changes until it is done; none is revoked.
     2. Within our limits: bundle, cohort, rounds, deltas.
     3. Epsilons recomputed from the events, not read from the plan, are within the limits.
     4. Sign the hash of the plan; the ledger proves that our acceptance is in it.
@@ -77,9 +80,8 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
     settings, keys, watch = config.load(company_dir), keystore.load(company_dir), LedgerWatch(company_dir)
     with PlatformClient(company_dir, sleep=sleep) as platform:
         proof = platform.get_proof(campaign, known_tree_size=watch.known_tree_size)
-        entries = watch.verify(proof)  # 1
-        plan = _only_plan(entries, campaign)
-        enrolments = _enrolments(entries, plan, keys)
+        index, plan = _only_plan(watch.accept(proof), campaign)  # 1
+        roster = _roster(watch, index, plan, keys)
         _check_limits(plan, settings)  # 2
         accepted = _check_budget(plan, settings)  # 3
         body = {"campaign": campaign, "company": keys.company, "plan_sha256": plan.digest().hex()}
@@ -89,16 +91,13 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
         raise VerificationError("acceptance: expected a proof that it is in the ledger, got none")
     campaign_files.save_plan(company_dir, plan)  # 5
     campaign_files.save_roster(
-        company_dir,
-        campaign,
-        signing={c: bytes.fromhex(e.body["signing_key"]) for c, e in enrolments.items()},
-        sealing={c: bytes.fromhex(e.body["sealing_key"]) for c, e in enrolments.items()},
+        company_dir, campaign, signing=roster[CompanyKey.SIGNING], sealing=roster[CompanyKey.SEALING]
     )
     return accepted
 
 
 def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> PreparedTraining:
-    """Open our training rows and join them with our outcomes: `training.npz` of the campaign.
+    """Open our training rows and join them with our outcomes: the campaign's training set.
 
     1. Our applicants of the training seasons with an offer and an outcome that counts.
     2. Align them.
@@ -111,7 +110,7 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         DataError: if our own file is malformed.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
-    (campaign_files.directory(company_dir, campaign) / "training.npz").unlink(missing_ok=True)
+    (campaign_files.directory(company_dir, campaign) / campaign_files.TRAINING_FILE).unlink(missing_ok=True)
     labels = _training_labels(company_dir, plan)  # 1
     with PlatformClient(company_dir, sleep=sleep) as platform:
         aligner = Aligner(company_dir, plan, platform, sleep=sleep)
@@ -144,25 +143,34 @@ def _training_labels(company_dir: Path, plan: CampaignPlan) -> dict[bytes, bool]
     return {row.applicant.key: row.is_positive for row in by_season}
 
 
-def _only_plan(entries: Sequence[SignedEntry], campaign: str) -> CampaignPlan:
-    plans = [entry for entry in entries if entry.kind is EntryKind.PLAN and entry.campaign == campaign]
+def _only_plan(entries: Sequence[VerifiedEntry], campaign: str) -> tuple[int, CampaignPlan]:
+    """The campaign's plan and its index."""
+    plans = [item for item in entries if (item.entry.kind, item.entry.campaign) == (EntryKind.PLAN, campaign)]
     if len(plans) != 1:
         raise _mismatch(f"plan: expected one in the ledger for this campaign, got {len(plans)}")
-    return CampaignPlan.from_body(plans[0].body)
+    return plans[0].index, CampaignPlan.from_body(plans[0].entry.body)
 
 
-def _enrolments(
-    entries: Sequence[SignedEntry], plan: CampaignPlan, keys: keystore.CompanyKeys
-) -> dict[str, SignedEntry]:
-    """The enrolment entry of every company of the cohort; ours is the one we made."""
-    found = {entry.author: entry for entry in entries if entry.kind is EntryKind.ENROLMENT}
-    if keys.company not in plan.companies:
+def _roster(
+    watch: LedgerWatch, index: int, plan: CampaignPlan, ours: keystore.CompanyKeys
+) -> dict[CompanyKey, dict[str, bytes]]:
+    """The signing and sealing keys of the cohort at the plan's index; ours are those that we hold."""
+    known, size = watch.keys(), watch.known_tree_size
+    if ours.company not in plan.companies:
         raise _mismatch("plan: expected a cohort that we are in, got another")
-    if not set(plan.companies) <= set(found):
-        raise _mismatch("plan: expected the enrolment of every company of the cohort, got fewer")
-    if found[keys.company].body["sealing_key"] != keys.sealing.public_key.hex():
-        raise _mismatch("plan: expected our own enrolment, got another")
-    return {company: found[company] for company in plan.companies}
+    if any(known.is_revoked(company, size) for company in plan.companies):
+        raise _mismatch("plan: expected a cohort without revoked companies, got one with them")
+    try:
+        roster = {
+            role: {c: bytes.fromhex(known.key_at(c, role, index)) for c in plan.companies}
+            for role in (CompanyKey.SIGNING, CompanyKey.SEALING)
+        }
+    except KeyHistoryError as error:
+        raise _mismatch("plan: expected every company of the cohort enrolled before it, got fewer") from error
+    held = (ours.signing.public_key, ours.sealing.public_key)
+    if (roster[CompanyKey.SIGNING][ours.company], roster[CompanyKey.SEALING][ours.company]) != held:
+        raise _mismatch("plan: expected it to rely on the keys that we hold, got others")
+    return roster
 
 
 def _check_limits(plan: CampaignPlan, settings: CompanyConfig) -> None:

@@ -2,18 +2,19 @@
 
     plan.json       the accepted plan, canonical
     roster.json     the cohort's public keys, from proven enrolment entries
-    training.npz    rows (int16, n × d) and labels (int8, n) after alignment
+    training.rows   rows (int16, n × d) and labels (int8, n) after alignment
     head.json       the head of the last round, the only model a company ever holds
     scores.json     integer scores, probabilities and bands of its own offerees
 
-Every file is written whole (temporary file, fsync, rename) with mode 0600.
+The first two are public; all others are secrets of the company, sealed if its directory is protected
+(`secret_files`). Every file is written whole (temporary file, fsync, rename) with mode 0600. Two others that
+lie here hold only what the platform serves: `table-<kind>.download` (`partial_table`), which is no whole
+file, and `revocations-<kind>.bin` (`revocations`).
 """
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from noren_client import keystore
+from noren_client.private_file import write_private
 from noren_core import canonical_json, ids
 from noren_core.errors import LocalProtocolError, NorenError
 from noren_core.season.plan import CampaignPlan
+
+TRAINING_FILE = "training.rows"
+_SHAPE = struct.Struct("<IH")
 
 
 def directory(company_dir: Path, campaign: str) -> Path:
@@ -33,20 +39,19 @@ def directory(company_dir: Path, campaign: str) -> Path:
     return path
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a whole file with mode 0600, or leave what was there."""
-    temporary = path.with_name(path.name + ".part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def secret_name(campaign: str, file: str) -> str:
+    """What a secret file of the campaign is called in the company's keystore."""
+    return f"campaigns/{ids.parse_name(campaign, 'campaign')}/{file}"
 
 
 def save_plan(company_dir: Path, plan: CampaignPlan) -> None:
     """Keep an accepted plan."""
     write_private(directory(company_dir, plan.campaign) / "plan.json", canonical_json.encode(plan.to_body()))
+
+
+def accepted(company_dir: Path) -> list[str]:
+    """The campaigns whose plan is kept here."""
+    return sorted(path.parent.name for path in (company_dir / "campaigns").glob("*/plan.json"))
 
 
 def load_plan(company_dir: Path, campaign: str) -> CampaignPlan:
@@ -65,55 +70,67 @@ def save_roster(
 def load_roster(company_dir: Path, campaign: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The cohort's signing and sealing public keys, by company."""
     body = _load(company_dir, campaign, "roster.json", "accept the plan first")
-    signing = {company: bytes.fromhex(keys["signing"]) for company, keys in body.items()}
-    return signing, {company: bytes.fromhex(keys["sealing"]) for company, keys in body.items()}
+    try:
+        signing = {company: bytes.fromhex(keys["signing"]) for company, keys in body.items()}
+        return signing, {company: bytes.fromhex(keys["sealing"]) for company, keys in body.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged("roster.json", "accept the plan first") from error
 
 
 def save_training_set(
     company_dir: Path, campaign: str, rows: npt.NDArray[np.int16], labels: npt.NDArray[np.int8]
 ) -> None:
-    """Keep the joined training set."""
-    buffer = io.BytesIO()
-    np.savez(buffer, rows=rows, labels=labels)
-    write_private(directory(company_dir, campaign) / "training.npz", buffer.getvalue())
+    """Keep the joined training set: n(4) ‖ d(2) ‖ rows(2·n·d) ‖ labels(n), little-endian."""
+    data = _SHAPE.pack(*rows.shape) + rows.astype("<i2").tobytes() + labels.astype("i1").tobytes()
+    keystore.write_secret(company_dir, secret_name(campaign, TRAINING_FILE), data)
 
 
 def load_training_set(
     company_dir: Path, campaign: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The joined training set: rows (n, d) still in integer units, labels (n,) of 0 and 1."""
-    path = directory(company_dir, campaign) / "training.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            rows, labels = file["rows"], file["labels"]
-    except FileNotFoundError as error:
-        raise LocalProtocolError(
-            "expected a prepared training set: run noren-company prepare first"
-        ) from error
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise LocalProtocolError(
-            "the training set on disk is damaged: run noren-company prepare again"
-        ) from error
+    kept = keystore.read_secret(company_dir, secret_name(campaign, TRAINING_FILE))
+    if kept is None:
+        raise LocalProtocolError("expected a prepared training set: run noren-company prepare first")
+    n, d = _SHAPE.unpack_from(kept) if len(kept) >= _SHAPE.size else (0, 0)
+    if not d or len(kept) != _SHAPE.size + n * (2 * d + 1):
+        raise _damaged(TRAINING_FILE, "run noren-company prepare again")
+    rows = np.frombuffer(kept, dtype="<i2", count=n * d, offset=_SHAPE.size).reshape(n, d)
+    labels = np.frombuffer(kept, dtype="i1", offset=_SHAPE.size + 2 * n * d)
+    if not np.isin(labels, (0, 1)).all():
+        raise _damaged(TRAINING_FILE, "run noren-company prepare again")
     return rows.astype(np.float64), labels.astype(np.float64)
 
 
 def save_head(company_dir: Path, campaign: str, weights: Sequence[int]) -> None:
     """Keep the released head: coordinate weights then bias, as integers scaled by 2^32."""
     body = {"scale": "2^32", "weights": [str(weight) for weight in weights]}
-    write_private(directory(company_dir, campaign) / "head.json", canonical_json.encode(body))
+    keystore.write_secret(company_dir, secret_name(campaign, "head.json"), canonical_json.encode(body))
 
 
 def load_head(company_dir: Path, campaign: str) -> tuple[int, ...]:
     """The released head; LocalProtocolError before the last round."""
-    body = _load(company_dir, campaign, "head.json", "take part in the training rounds first")
-    return tuple(int(weight) for weight in body["weights"])
+    kept = keystore.read_secret(company_dir, secret_name(campaign, "head.json"))
+    body = _parse(kept, "head.json", "take part in the training rounds first")
+    try:
+        return tuple(int(weight) for weight in body["weights"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged("head.json", "take part in the training rounds first") from error
 
 
 def _load(company_dir: Path, campaign: str, name: str, missing: str) -> dict[str, Any]:
     path = directory(company_dir, campaign) / name
+    return _parse(path.read_bytes() if path.exists() else None, name, missing)
+
+
+def _parse(data: bytes | None, name: str, missing: str) -> dict[str, Any]:
+    if data is None:
+        raise LocalProtocolError(f"expected {name} of this campaign: {missing}")
     try:
-        return canonical_json.parse_object(path.read_bytes())
-    except FileNotFoundError as error:
-        raise LocalProtocolError(f"expected {name} of this campaign: {missing}") from error
+        return canonical_json.parse_object(data)
     except NorenError as error:
-        raise LocalProtocolError(f"{name} of this campaign is damaged: {missing}") from error
+        raise _damaged(name, missing) from error
+
+
+def _damaged(name: str, remedy: str) -> LocalProtocolError:
+    return LocalProtocolError(f"{name} of this campaign is damaged: {remedy}")

@@ -27,8 +27,18 @@ app = typer.Typer(
 
 _MAX_DECLARED_SIZE = 1 << 15  # the ledger's own bound; importing it would slow --help down
 
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Replace this company's keys, or protect them with a passphrase.",
+)
+app.add_typer(keys_app, name="keys")
+
 Result = dict[str, Any]
 Context = typer.Context
+NewPassphrase = Annotated[
+    Path | None, typer.Option(help="A file (0600) with the new passphrase; asked for if left out.")
+]
 
 
 @app.callback()
@@ -42,6 +52,7 @@ def _options(
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("noren_client.table_reading").setLevel(logging.INFO)  # how far a long download is
 
 
 @app.command()
@@ -87,11 +98,12 @@ def collect(
 @app.command("import")
 def import_applicants(context: Context, file: Annotated[Path, typer.Argument(help="Company CSV.")]) -> Result:
     """Check a file of applicants, decisions and outcomes, and take it over; it stays on this machine."""
-    from noren_client import applicants, campaign_files, config
+    from noren_client import applicants, config
+    from noren_client.private_file import write_private
 
     config.load(context.obj)
     rows = applicants.read_applicants(file)
-    campaign_files.write_private(context.obj / "applicants.csv", file.read_bytes())
+    write_private(context.obj / "applicants.csv", file.read_bytes())
     return {"rows": len(rows)}
 
 
@@ -128,12 +140,91 @@ def run(context: Context) -> Result:
 
 
 @app.command()
-def score(context: Context, campaign: str) -> Result:
-    """Send the encrypted head, open the sealed scores of the offerees, calibrate, sort into bands."""
+def score(
+    context: Context,
+    campaign: str,
+    also: Annotated[
+        str, typer.Option(help="Campaigns over the same rows to score with this one, separated by commas.")
+    ] = "",
+) -> Result:
+    """Send the encrypted heads, open the sealed scores of the offerees, calibrate, sort into bands."""
     from noren_client import follow_up
 
-    follow_up.score(context.obj, campaign)
+    follow_up.score(context.obj, campaign, others=[name for name in also.split(",") if name])
     return {"campaign": campaign, "state": "scored"}
+
+
+@keys_app.command("status")
+def keys_status(context: Context) -> Result:
+    """Whether the secrets are encrypted at rest."""
+    from noren_client.secret_files import secrets_of
+
+    state = secrets_of(context.obj).state
+    return {"protection": "none" if state is None else state.value}
+
+
+@keys_app.command("protect")
+def keys_protect(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
+    """Encrypt every secret; completes a conversion that was interrupted. Stop the services first."""
+    from noren_client import passphrase
+    from noren_client.secret_files import secrets_of
+
+    given = passphrase.configured() if new_passphrase_file is None else None
+    chosen = passphrase.chosen(new_passphrase_file) if given is None else given
+    return {"protection": "sealed", "secrets": secrets_of(context.obj).protect(chosen)}
+
+
+@keys_app.command("unprotect")
+def keys_unprotect(context: Context) -> Result:
+    """Store every secret plainly again. Stop the services first."""
+    from noren_client import passphrase
+    from noren_client.secret_files import secrets_of
+
+    return {"protection": "none", "secrets": secrets_of(context.obj).unprotect(passphrase.current())}
+
+
+@keys_app.command("change-passphrase")
+def keys_change_passphrase(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
+    """Replace the passphrase. Stop the services first."""
+    from noren_client import passphrase
+    from noren_client.secret_files import secrets_of
+
+    secrets = secrets_of(context.obj)
+    secrets.change_passphrase(passphrase.current(), passphrase.chosen(new_passphrase_file))
+    return {"protection": "sealed"}
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    context: Context,
+    key: Annotated[str, typer.Argument(help="signing, sealing, tls, node or all.")],
+) -> Result:
+    """Replace a key, or every key, by a new one; completes what was interrupted."""
+    from noren_client import key_rotation
+    from noren_core.errors import ConfigurationError
+    from noren_core.ledger.entries import CompanyKey
+
+    if key != "all" and key not in set(CompanyKey):
+        raise ConfigurationError(f"key: expected {', '.join(CompanyKey)} or all")
+    # Those that a campaign may hold back come last.
+    order = (CompanyKey.TLS, CompanyKey.NODE, CompanyKey.SEALING, CompanyKey.SIGNING)
+    chosen = order if key == "all" else (CompanyKey(key),)
+    for role in chosen:
+        key_rotation.rotate(context.obj, role)
+    return {"rotated": [role.value for role in chosen]}
+
+
+@keys_app.command("authority")
+def keys_authority(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="The platform's new ca.pem, as it was handed over.")],
+    fingerprint: Annotated[str, typer.Option(help="What the platform's operator reads out by phone.")],
+) -> Result:
+    """Take over the platform's new certificate authority."""
+    from noren_client import keystore
+
+    keystore.replace_authority(context.obj, file, fingerprint)
+    return {"key": "authority", "state": "replaced"}
 
 
 @app.command()

@@ -7,12 +7,13 @@ a plan beyond them is refused whatever the platform says.
 from __future__ import annotations
 
 import json
-import tomllib
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from noren_core import toml_text
 from noren_core.errors import ConfigurationError, NorenError
 from noren_core.ids import parse_name
 from noren_core.ledger.note import VerifierKey
@@ -20,7 +21,7 @@ from noren_core.privacy.events import format_decimal
 from noren_core.season.plan import MAX_COMPANIES, MAX_ROUNDS
 
 FILE_NAME = "config.toml"
-MAX_FILE_BYTES = 64 << 10
+_LIMIT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,11 @@ def load(company_dir: Path) -> CompanyConfig:
     path = company_dir / FILE_NAME
     try:
         data = path.read_bytes()
-        if len(data) > MAX_FILE_BYTES:
-            raise ConfigurationError(f"{FILE_NAME}: expected at most {MAX_FILE_BYTES} bytes, got more")
-        tables = tomllib.loads(data.decode())
-    except FileNotFoundError as error:
+    except OSError as error:
         raise ConfigurationError(f"expected {FILE_NAME} in the company's directory: enrol first") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{FILE_NAME}: expected TOML, got something else") from error
     try:
-        return _parse(tables)
-    except (KeyError, TypeError, ValueError) as error:
+        return _parse(toml_text.parse(data))
+    except KeyError as error:
         raise ConfigurationError(f"{FILE_NAME}: expected the fields that enrolment wrote: {error}") from error
     except NorenError as error:
         raise ConfigurationError(f"{FILE_NAME}: {error.message}") from error
@@ -117,12 +113,16 @@ def to_toml(config: CompanyConfig) -> bytes:
 
 
 def _parse(tables: dict[str, Any]) -> CompanyConfig:
-    pins, limits = tables.pop("pins"), tables.pop("limits")
+    pins, limits, addresses = (_table(tables.pop(name)) for name in ("pins", "limits", "addresses"))
     config = CompanyConfig(
         company=parse_name(tables.pop("company"), "company"),
         platform=parse_name(tables.pop("platform"), "platform"),
-        addresses=Addresses(**tables.pop("addresses")),
-        pins=parse_pins(pins.pop("bundle_sha256"), pins.pop("log_key"), pins.pop("platform_key")),
+        addresses=Addresses(
+            enrolment=_text(addresses.pop("enrolment")),
+            service=_text(addresses.pop("service")),
+            fleet=_text(addresses.pop("fleet")),
+        ),
+        pins=parse_pins(*(_text(pins.pop(name)) for name in ("bundle_sha256", "log_key", "platform_key"))),
         limits=Limits(
             max_epsilon=_decimal(limits.pop("max_epsilon"), "max_epsilon", 16),
             max_row_epsilon=_decimal(limits.pop("max_row_epsilon"), "max_row_epsilon", 16),
@@ -131,7 +131,12 @@ def _parse(tables: dict[str, Any]) -> CompanyConfig:
             minimum_cohort=_integer(limits.pop("minimum_cohort"), "minimum_cohort", MAX_COMPANIES),
         ),
     )
-    for name, table in (("top level", tables), ("pins", pins), ("limits", limits)):
+    for name, table in (
+        ("top level", tables),
+        ("pins", pins),
+        ("limits", limits),
+        ("addresses", addresses),
+    ):
         if table:
             raise ConfigurationError(f"{name}: expected no further fields, got {len(table)} more")
     return config
@@ -145,12 +150,23 @@ def parse_pins(bundle_sha256: str, log_key: str, platform_key: str) -> Pins:
     return Pins(bundle_sha256, VerifierKey.from_text(log_key), bytes.fromhex(platform_key))
 
 
-def _decimal(text: Any, name: str, high: Fraction | int) -> Fraction:
-    """A limit as people write it: 1, 1.0 or "1"."""
-    value = Fraction(str(text))
-    if not 0 < value <= high:
-        raise ConfigurationError(f"limits.{name}: expected more than 0 and at most {float(high):g}")
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"expected a table of fields, got {type(value).__name__}")
+    return dict(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"expected a text, got {type(value).__name__}")
     return value
+
+
+def _decimal(value: Any, name: str, high: Fraction | int) -> Fraction:
+    """A limit as people write it: 1, 1.0 or "1"; without the exponents that take an hour to expand."""
+    if not _LIMIT.match(text := str(value)) or not 0 < Fraction(text) <= high:
+        raise ConfigurationError(f"limits.{name}: expected more than 0 and at most {float(high):g}")
+    return Fraction(text)
 
 
 def _integer(value: Any, name: str, high: int) -> int:

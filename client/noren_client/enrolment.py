@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from noren_client import config, keystore
-from noren_client.campaign_files import write_private
 from noren_client.config import Addresses, CompanyConfig, Limits
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.private_file import write_private
 from noren_client.transport import EnrolmentClient
 from noren_core import canonical_json
 from noren_core.crypto.identity import fingerprint

@@ -38,7 +38,8 @@ def make_client_app(handle: Handle) -> ClientApp:
             payload = _parse_payload(message)
             reply = _content(handle(Path(str(context.node_config[COMPANY_DIR_KEY])), payload))
         except NorenError as error:
-            _log.warning("message refused: %s", error.code)
+            # A public sentence, and the only place where the company reads which other one is to blame.
+            _log.warning("message refused: %s: %s", error.code, error.message)
         except Exception as error:  # noqa: BLE001  # nothing of it may reach the platform
             _log.error("message failed: %s", type(error).__name__)  # its text may quote a row
         else:

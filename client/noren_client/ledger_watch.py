@@ -2,11 +2,12 @@
 
     platform/checkpoint           the newest checkpoint that was verified
     platform/earlier/<size>       the few before it
-    platform/companies.json       the signing key of every company whose enrolment was proven
+    platform/key-entries.json     every enrolment, rotation and revocation that was proven, by index
     platform/evidence/…           two signed checkpoints that contradict each other, if that ever happens
 
-Promises: the checkpoint only moves forward, by proof; it is on disk before what was proven is used; a
-company has one key for ever; a split view is refused and kept as evidence that anybody can verify.
+Promises: the checkpoint only moves forward, by proof; it is on disk before what was proven is used; whose
+key counts where is what the proven entries say, from the invitation's pins on; a change of our own key that
+we did not make is refused; a split view is refused and kept as evidence that anybody can verify.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from noren_client import config, keystore
-from noren_client.campaign_files import write_private
+from noren_client.private_file import write_private
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
-from noren_core.ledger.checkpoint import open_checkpoint
-from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.ledger.entries import CompanyKey, SignedEntry, parse_entry
+from noren_core.ledger.key_history import Anchors, KeyHistory, KeyHistoryError
 from noren_core.ledger.proofs import (
-    LedgerKeys,
     LedgerProof,
     SplitViewError,
     VerifiedEntry,
@@ -35,22 +36,33 @@ from noren_core.ledger.proofs import (
 )
 
 _KEPT_EARLIER = 8
+_KEYS_FILE = "key-entries.json"
 
 
 class LedgerWatch:
     """The ledger as one company knows it; safe for several processes of that company."""
 
     def __init__(self, company_dir: Path) -> None:
-        keys = keystore.load(company_dir)
+        pins = config.load(company_dir).pins
+        self._company_dir = company_dir
         self._directory = company_dir / "platform"
-        self._pins = config.load(company_dir).pins
-        self._own = {keys.company: keys.signing.public_key}
+        self._anchors = Anchors(pins.log_key, pins.platform_key)
 
     @property
     def known_tree_size(self) -> int:
         """The size of the newest checkpoint kept, for the next request; 0 before the first."""
-        known = self._known()
-        return 0 if known is None else open_checkpoint(known, self._pins.log_key).size
+        known = self._known()  # before the keys, which are kept before the checkpoint that needs them
+        return 0 if known is None else self._kept_keys().open_checkpoint(known).size
+
+    def keys(self) -> KeyHistory:
+        """Every key that was proven to us so far."""
+        return self._kept_keys()
+
+    def earlier_signing_keys(self) -> tuple[bytes, ...]:
+        """The signing keys that we had before today's, the first one first."""
+        ours = keystore.load(self._company_dir)
+        every = map(bytes.fromhex, self.keys().keys_of(ours.company, CompanyKey.SIGNING))
+        return tuple(takewhile(lambda key: key != ours.signing.public_key, every))
 
     def verify(self, proof: LedgerProof) -> tuple[SignedEntry, ...]:
         """The entries that `proof` shows, in the ledger's order; see `accept`."""
@@ -61,7 +73,8 @@ class LedgerWatch:
 
         1. Take the lock: no other process of ours moves the checkpoint meanwhile.
         2. Verify everything against the checkpoint and the keys on disk.
-        3. Keep the new checkpoint and the keys that were learnt; only then answer.
+        3. The ledger has our own signing key under our name, or the one that we are changing to.
+        4. Keep the keys that were learnt, then the new checkpoint; only then answer.
 
         Raises:
             SplitViewError: if the ledger did not simply grow; both checkpoints are kept as evidence.
@@ -71,18 +84,18 @@ class LedgerWatch:
         """
         with self._locked():  # 1
             known = self._known()
-            learnt = self._companies()
-            verified = self._verified(proof, known, learnt)  # 2
-            self._keep(proof.checkpoint, known)  # 3
-            self._keep_companies(verified, learnt)
+            keys = self._kept_keys()
+            verified = self._verified(proof, known, keys)  # 2
+            self._verify_own_key(verified)  # 3
+            self._keep_keys(verified.keys, keys)  # 4
+            self._keep(proof.checkpoint, known, verified.keys)
         return verified.entries
 
-    def _verified(self, proof: LedgerProof, known: bytes | None, learnt: dict[str, bytes]) -> VerifiedProof:
-        keys = LedgerKeys(self._pins.log_key, self._pins.platform_key, {**learnt, **self._own})
+    def _verified(self, proof: LedgerProof, known: bytes | None, keys: KeyHistory) -> VerifiedProof:
         try:
             return verify_ledger_proof(proof, known=known, keys=keys)
         except SplitViewError as error:
-            if self._begins_earlier(proof):
+            if self._begins_earlier(proof, keys):
                 raise LocalProtocolError(
                     "ledger: expected a proof from our newest checkpoint, got one from an earlier one",
                     code="STALE_PROOF",
@@ -90,7 +103,7 @@ class LedgerWatch:
             self._keep_evidence(error)
             raise
 
-    def _begins_earlier(self, proof: LedgerProof) -> bool:
+    def _begins_earlier(self, proof: LedgerProof, keys: KeyHistory) -> bool:
         """Whether the proof extends a checkpoint that we kept before the newest."""
         for path in self._earlier():
             try:
@@ -98,31 +111,41 @@ class LedgerWatch:
                     known=path.read_bytes(),
                     presented=proof.checkpoint,
                     consistency=proof.consistency,
-                    log_key=self._pins.log_key,
+                    keys=keys,
                 )
             except VerificationError:
                 continue
             return True
         return False
 
-    def _keep(self, checkpoint: bytes, known: bytes | None) -> None:
+    def _verify_own_key(self, verified: VerifiedProof) -> None:
+        """Whoever changes our key in the ledger without us has stolen it, or plays us."""
+        ours = keystore.load(self._company_dir)
+        try:
+            said = verified.keys.key_at(ours.company, CompanyKey.SIGNING, verified.checkpoint.size)
+        except KeyHistoryError:
+            return  # our enrolment was not shown: no entry in our name verifies either
+        if bytes.fromhex(said) not in keystore.own_signing_keys(self._company_dir):
+            raise VerificationError(
+                "ledger: expected our own signing key under our name, got one that we did not make",
+                code="NOT_OUR_KEY",
+            )
+
+    def _keep(self, checkpoint: bytes, known: bytes | None, keys: KeyHistory) -> None:
         if known is not None:
-            size = open_checkpoint(known, self._pins.log_key).size
+            size = keys.open_checkpoint(known).size
             (self._directory / "earlier").mkdir(mode=0o700, exist_ok=True)
             write_private(self._directory / "earlier" / str(size), known)
             for path in self._earlier()[:-_KEPT_EARLIER]:
                 path.unlink()
         write_private(self._directory / "checkpoint", checkpoint)
 
-    def _keep_companies(self, verified: VerifiedProof, learnt: dict[str, bytes]) -> None:
-        proven = {
-            item.entry.author: bytes.fromhex(item.entry.body["signing_key"])
-            for item in verified.entries
-            if item.entry.kind is EntryKind.ENROLMENT
-        }
-        if not proven.items() <= learnt.items():
-            known = {company: key.hex() for company, key in {**learnt, **proven}.items()}
-            write_private(self._directory / "companies.json", canonical_json.encode(known))
+    def _keep_keys(self, proven: KeyHistory, kept: KeyHistory) -> None:
+        """Before the checkpoint: with a newer one alone we could not verify what its key signs."""
+        if proven is kept:
+            return
+        body = {str(index): entry.to_bytes().decode() for index, entry in proven.entries.items()}
+        write_private(self._directory / _KEYS_FILE, canonical_json.encode(body))
 
     def _keep_evidence(self, error: SplitViewError) -> None:
         directory = self._directory / "evidence"
@@ -140,15 +163,14 @@ class LedgerWatch:
         found = (path for path in (self._directory / "earlier").glob("*") if path.name.isdigit())
         return sorted(found, key=lambda path: int(path.name))
 
-    def _companies(self) -> dict[str, bytes]:
-        path = self._directory / "companies.json"
-        if not path.exists():
-            return {}
+    def _kept_keys(self) -> KeyHistory:
+        path = self._directory / _KEYS_FILE
         try:
-            known = canonical_json.parse_object(path.read_bytes())
-            return {company: bytes.fromhex(key) for company, key in known.items()}
-        except (NorenError, TypeError, ValueError) as error:
-            raise VerificationError("platform/companies.json: expected the keys that we kept") from error
+            kept = canonical_json.parse_object(path.read_bytes()) if path.exists() else {}
+            entries = {int(index): parse_entry(entry.encode()) for index, entry in kept.items()}
+            return KeyHistory(self._anchors).extended(entries)
+        except (NorenError, AttributeError, ValueError) as error:
+            raise VerificationError(f"platform/{_KEYS_FILE}: expected the entries that we kept") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

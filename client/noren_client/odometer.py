@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,11 @@ class Reservation:
 class Odometer:
     """The chain in one file; every operation locks it, reads it whole and verifies it first."""
 
-    def __init__(self, path: Path, key: SigningKey) -> None:
+    def __init__(self, path: Path, key: SigningKey, *, earlier: Sequence[bytes] = ()) -> None:
+        """The chain of whoever signs with `key` and before signed with the `earlier` ones, in their order."""
         self._path = path
         self._key = key
+        self._keys = (*earlier, key.public_key)
 
     def reserve(self, plan: CampaignPlan, round_number: int) -> Reservation:
         """Spend round `round_number` of `plan`: on disk before this returns, never given back.
@@ -90,16 +92,21 @@ class Odometer:
             os.ftruncate(descriptor, len(whole))
         entries: list[dict[str, Any]] = []
         head = _GENESIS
+        keys: Sequence[bytes] = self._keys
         for line in whole.splitlines():
-            entries.append(self._verified(line, len(entries), head))
+            entry, keys = self._verified(line, len(entries), head, keys)
+            entries.append(entry)
             head = hashlib.sha256(line).digest()
         return entries, head
 
-    def _verified(self, line: bytes, seq: int, head: bytes) -> dict[str, Any]:
+    def _verified(
+        self, line: bytes, seq: int, head: bytes, keys: Sequence[bytes]
+    ) -> tuple[dict[str, Any], Sequence[bytes]]:
+        """The line's entry, and the keys that may sign the next one: its own and those that came later."""
         try:
             entry = canonical_json.parse_object(line)
             signature = bytes.fromhex(entry.pop("signature"))
-            verify_signature(self._key.public_key, _LABEL, canonical_json.encode(entry), signature)
+            place = _signer(keys, canonical_json.encode(entry), signature)
             intact = entry["seq"] == seq and entry["previous"] == head.hex()
         except (NorenError, KeyError, TypeError, ValueError) as error:
             raise VerificationError(
@@ -107,7 +114,7 @@ class Odometer:
             ) from error
         if not intact:
             raise VerificationError(f"odometer: line {seq + 1} breaks the chain", code="ACCOUNTANT_RESET")
-        return entry
+        return entry, keys[place:]
 
     def _append(self, descriptor: int, entry: dict[str, Any]) -> None:
         entry["signature"] = self._key.sign(_LABEL, canonical_json.encode(entry)).hex()
@@ -115,6 +122,17 @@ class Odometer:
         if os.write(descriptor, line) != len(line):
             raise BudgetExceededError("odometer: the disk did not take the reservation, nothing is computed")
         os.fsync(descriptor)
+
+
+def _signer(keys: Sequence[bytes], message: bytes, signature: bytes) -> int:
+    """Which of these keys signed; VerificationError if none did."""
+    for place, key in enumerate(keys):
+        try:
+            verify_signature(key, _LABEL, message, signature)
+        except VerificationError:
+            continue
+        return place
+    raise VerificationError("odometer: expected a signature of ours, got another")
 
 
 def _check_reservation(entries: list[dict[str, Any]], plan: CampaignPlan, round_number: int) -> None:

@@ -1,8 +1,8 @@
-"""The company's side of sealed scoring: an encrypted head out, integer scores of its own offerees in.
+"""The company's side of sealed scoring: encrypted heads out, integer scores of its own offerees in.
 
-docs/protocol.md §5. Promises: the head leaves only encrypted, with its proof, and is committed in the ledger;
-there is one head per campaign, also after a crash between sending and hearing back; the key that opens scores
-never leaves this machine. Calibration and bands are made from these integers elsewhere.
+docs/protocol.md §5. Promises: heads leave only encrypted, with their proof, and are committed in the ledger;
+there is one message of heads per score season, also after a crash between sending and hearing back; the key
+that opens scores never leaves this machine. Calibration and bands are made from these integers elsewhere.
 """
 
 from __future__ import annotations
@@ -10,26 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from noren_client import alignment, campaign_files, keystore
 from noren_client.applicants import Applicant, offerees
-from noren_client.campaign_files import write_private
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.table_reading import Aligner, Sleep
 from noren_client.transport import PlatformClient
 from noren_core import canonical_json
-from noren_core.crypto.head_encryption import (
-    CIPHERTEXT_BYTES,
-    HeadSecret,
-    encrypt_head,
-    head_commitment,
-    score_bound,
-)
+from noren_core.crypto.head_encryption import CIPHERTEXT_BYTES, HeadSecret, encrypt_head
+from noren_core.crypto.secret import Secret
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.season.participation import head_binding
+from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 
@@ -40,16 +35,25 @@ MAX_POLL_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class OpenedScore:
-    """One offeree and her score w·h, an exact integer; None without a live consent, or without data."""
+    """One offeree and her k scores w·h, exact integers; None without a live consent, or without data."""
 
     applicant: Applicant
-    score: int | None = field(repr=False)
+    scores: tuple[int, ...] | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _KeptHead(Secret):
+    """`encrypted-head.json`: the one message of a campaign, what it encrypts, and the key."""
+
+    heads: list[list[int]]
+    secret: HeadSecret
+    message: bytes
 
 
 def submit_head(
-    company_dir: Path, campaign: str, weights: Sequence[int], *, sleep: Sleep = time.sleep
+    company_dir: Path, campaign: str, heads: Sequence[Sequence[int]], *, sleep: Sleep = time.sleep
 ) -> None:
-    """Encrypt the head, commit to it in the ledger and submit it for scoring.
+    """Encrypt the heads, commit to them in the ledger and submit them for scoring.
 
     1. Encrypt and keep key and message before anything is sent; a second call sends the same message.
     2. Sign the commitment and submit both.
@@ -58,21 +62,17 @@ def submit_head(
     Args:
         company_dir: the company's directory.
         campaign: an accepted campaign.
-        weights: integers of the plan's `weight_bits`, one per coordinate, without intercept.
+        heads: up to the plan's number of heads; each of integers of the plan's `weight_bits`, one per
+            coordinate, without intercept. Zeros fill the rest, so that nobody sees how many are in use.
         sleep: how to wait between attempts.
 
     Raises:
-        LocalProtocolError: with code HEAD_LIMIT, for other weights than those that were submitted before.
+        LocalProtocolError: with code HEAD_LIMIT, for other heads than those that were submitted before, for
+            this campaign or for another that scores the same season.
     """
     plan, keys = campaign_files.load_plan(company_dir, campaign), keystore.load(company_dir)
-    message = _encrypted(company_dir, plan, keys.company, list(weights))  # 1
-    body = {
-        "campaign": campaign,
-        "company": keys.company,
-        "commitment": head_commitment(message).hex(),
-        "dimensions": plan.rows.dimensions,
-        "weight_bits": plan.scoring.weight_bits,
-    }
+    message = _encrypted(company_dir, plan, keys.company, _filled(plan, heads))  # 1
+    body = commitment_body(plan, keys.company, message)
     entry = sign_entry(EntryKind.HEAD_COMMITMENT, keys.company, body, keys.signing)  # 2
     watch = LedgerWatch(company_dir)
     with PlatformClient(company_dir, sleep=sleep) as platform:
@@ -90,7 +90,7 @@ def open_scores(
     sleep: Sleep = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[OpenedScore, ...]:
-    """The scores of our offerees of the score season, in the file's order.
+    """The scores of our offerees of the score season, in the file's order, for every head of the message.
 
     1. Align the offerees; the batch is as large as ever, also for none.
     2. Read the sealed score table to its end and open our rows, waiting until it is there.
@@ -101,17 +101,25 @@ def open_scores(
         RemoteProtocolError: with code NOT_READY, if there is no table within `wait_seconds`.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
-    secret = _head_secret(company_dir, plan)
+    kept = _kept(company_dir, plan.campaign)
+    if kept is None:
+        raise LocalProtocolError("scores: expected a submitted head: submit it first")
+    layout = head_layout(plan)
     people = offerees(alignment.applicants(company_dir, plan), plan.score_season)
     with PlatformClient(company_dir, sleep=sleep) as platform:
         opened = Aligner(company_dir, plan, platform, sleep=sleep).open_rows(  # 1, 2
             TableKind.SCORE,
             [person.key for person in people],
-            payload_bytes=CIPHERTEXT_BYTES,
+            payload_bytes=layout.payload_bytes,
             keep_waiting=_Waiting(wait_seconds, sleep=sleep, clock=clock),
         )
-    bound = score_bound(plan.rows.dimensions, plan.scoring.weight_bits)
-    scores = dict(zip(opened, secret.decrypt(list(opened.values()), bound=bound), strict=True))  # 3
+    ciphertexts = [
+        payload[start : start + CIPHERTEXT_BYTES]
+        for payload in opened.values()
+        for start in range(0, layout.payload_bytes, CIPHERTEXT_BYTES)
+    ]
+    values = iter(kept.secret.decrypt(ciphertexts, bound=layout.score_bound))  # 3
+    scores = {key: tuple(islice(values, layout.heads)) for key in opened}
     return tuple(OpenedScore(person, scores.get(person.key)) for person in people)
 
 
@@ -134,35 +142,49 @@ class _Waiting:
         return True
 
 
-def _encrypted(company_dir: Path, plan: CampaignPlan, company: str, weights: list[int]) -> bytes:
-    """The head's one message: made and kept at the first call, the same at every other."""
-    path = campaign_files.directory(company_dir, plan.campaign) / HEAD_FILE
-    if path.exists():
-        kept_weights, _, message = _load_head(path)
-        if kept_weights != weights:
+def _filled(plan: CampaignPlan, heads: Sequence[Sequence[int]]) -> list[list[int]]:
+    """As many heads as the plan has, the last ones zero."""
+    given, width = [list(head) for head in heads], plan.rows.dimensions
+    if not 1 <= len(given) <= plan.scoring.heads:
+        raise LocalProtocolError(f"head: expected 1 to {plan.scoring.heads} heads, got {len(given)}")
+    if any(len(head) != width for head in given):
+        raise LocalProtocolError(f"head: expected {width} weights in every head, got another number")
+    return given + [[0] * width] * (plan.scoring.heads - len(given))
+
+
+def _encrypted(company_dir: Path, plan: CampaignPlan, company: str, heads: list[list[int]]) -> bytes:
+    """The campaign's one message: made and kept at the first call, the same at every other."""
+    kept = _kept(company_dir, plan.campaign)
+    if kept is not None:
+        if kept.heads != heads:
             raise LocalProtocolError(Refusal.HEAD_LIMIT.sentence, code=Refusal.HEAD_LIMIT)
-        return message
-    if len(weights) != plan.rows.dimensions:
-        raise LocalProtocolError(f"head: expected {plan.rows.dimensions} weights, got {len(weights)}")
+        return kept.message
+    _verify_first_of_season(company_dir, plan)
     secret, message = encrypt_head(
-        weights, weight_bits=plan.scoring.weight_bits, binding=head_binding(plan, company)
+        heads, weight_bits=plan.scoring.weight_bits, binding=head_binding(plan, company)
     )
-    body = {"message": message.hex(), "secret": secret.to_bytes().hex(), "weights": weights}
-    write_private(path, canonical_json.encode(body))
+    body = {"heads": heads, "message": message.hex(), "secret": secret.to_bytes().hex()}
+    keystore.write_secret(
+        company_dir, campaign_files.secret_name(plan.campaign, HEAD_FILE), canonical_json.encode(body)
+    )
     return message
 
 
-def _head_secret(company_dir: Path, plan: CampaignPlan) -> HeadSecret:
-    path = campaign_files.directory(company_dir, plan.campaign) / HEAD_FILE
-    if not path.exists():
-        raise LocalProtocolError("scores: expected a submitted head: submit it first")
-    return _load_head(path)[1]
+def _verify_first_of_season(company_dir: Path, plan: CampaignPlan) -> None:
+    """The platform would refuse a second message for the season, and it would stand against us."""
+    for other in campaign_files.accepted(company_dir):
+        is_same_season = campaign_files.load_plan(company_dir, other).score_season == plan.score_season
+        if is_same_season and _kept(company_dir, other) is not None:
+            raise LocalProtocolError(Refusal.HEAD_LIMIT.sentence, code=Refusal.HEAD_LIMIT)
 
 
-def _load_head(path: Path) -> tuple[list[int], HeadSecret, bytes]:
+def _kept(company_dir: Path, campaign: str) -> _KeptHead | None:
+    data = keystore.read_secret(company_dir, campaign_files.secret_name(campaign, HEAD_FILE))
+    if data is None:
+        return None
     try:
-        body = canonical_json.parse_object(path.read_bytes())
+        body = canonical_json.parse_object(data)
         secret = HeadSecret.from_bytes(bytes.fromhex(body["secret"]))
-        return body["weights"], secret, bytes.fromhex(body["message"])
+        return _KeptHead(body["heads"], secret, bytes.fromhex(body["message"]))
     except (NorenError, KeyError, TypeError, ValueError) as error:
-        raise LocalProtocolError(f"{path.name}: expected what submitting a head kept, got another") from error
+        raise LocalProtocolError(f"{HEAD_FILE}: expected what submitting a head kept, got another") from error

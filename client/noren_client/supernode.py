@@ -1,10 +1,10 @@
 """What a company runs: Flower's SuperNode as a child process, and our pinned worker in this one.
 
 The SuperNode holds the connection to the platform (outbound only, the platform's certificate pinned,
-a P-384 node key) and offers its Runtime API on loopback under a certificate and a secret made at
-every start. It is started with process isolation, so it executes nothing by itself. It is restarted,
-with growing pauses, when it ends for whatever reason: Flower's exit status says nothing (it is 0 for
-a refused key). It does not outlive this process (PR_SET_PDEATHSIG).
+a P-384 node key, handed over in memory) and offers its Runtime API on loopback under a certificate and
+a secret made at every start. It is started with process isolation, so it executes nothing by itself. It
+is restarted, with growing pauses, when it ends for whatever reason: Flower's exit status says nothing (it
+is 0 for a refused key). It does not outlive this process (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from types import FrameType
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client.campaign_files import write_private
+from noren_client.private_file import write_private
+from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, LocalProtocolError
 
 _LOOPBACK = "127.0.0.1"
@@ -54,33 +56,24 @@ class SupernodeSettings:
     company_dir: Path
     fleet_address: str
     root_certificates: Path
-    node_key: Path
+    node_key: SecretBytes
     bundle_sha256: str
     runtime_port: int = 0
 
 
-def create_node_key(path: Path) -> bytes:
-    """Make the P-384 key that authenticates the SuperNode, mode 0600; the public half in PEM.
-
-    Raises:
-        LocalProtocolError: if there is a key already; a node key is never overwritten.
-    """
-    if path.exists():
-        raise LocalProtocolError("node key: expected none yet, got one")
-    key = ec.generate_private_key(ec.SECP384R1())
-    private = key.private_bytes(
+def generate_node_key() -> bytes:
+    """A fresh P-384 key that authenticates a SuperNode, in OpenSSH format without encryption."""
+    return ec.generate_private_key(ec.SECP384R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    write_private(path, private)
-    return node_public_key(path)
 
 
-def node_public_key(path: Path) -> bytes:
+def node_public_key(private_key: SecretBytes) -> bytes:
     """The public half of a node key, in PEM, as the platform registers it."""
     try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError("node key: expected an OpenSSH private key file, got none") from error
+        key = serialization.load_ssh_private_key(private_key.reveal(), password=None)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError("node key: expected an OpenSSH private key, got another file") from error
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -93,6 +86,7 @@ class Supernode:
         self._settings = settings
         self._directory = settings.company_dir / "flower"
         self._process: subprocess.Popen[bytes] | None = None
+        self._node_key = -1
         self.address = f"{_LOOPBACK}:{settings.runtime_port or _free_loopback_port()}"
         self.secret = secrets.token_bytes(32)
         self.certificate = ""
@@ -105,11 +99,15 @@ class Supernode:
         write_private(self._directory / "runtime.crt", certificate)
         write_private(self._directory / "superexec.secret", self.secret)
         self.certificate = certificate.decode()
+        # Flower reads its key from a path: one in memory, which a protected directory never shows.
+        self._node_key = os.memfd_create("node.key")
+        os.write(self._node_key, self._settings.node_key.buffer)
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        os.close(self._node_key)
 
     @property
     def is_alive(self) -> bool:
@@ -128,6 +126,7 @@ class Supernode:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(self._node_key,),
             )
         finally:
             os.close(log)
@@ -173,7 +172,7 @@ class Supernode:
             str(program),
             *("--superlink", settings.fleet_address),
             *("--root-certificates", str(settings.root_certificates.resolve())),
-            *("--auth-supernode-private-key", str(settings.node_key.resolve())),
+            *("--auth-supernode-private-key", f"/proc/self/fd/{self._node_key}"),
             *("--host", host, "--port", port),
             *("--isolation", "process"),
             *("--superexec-auth-secret-file", str(directory / "superexec.secret")),

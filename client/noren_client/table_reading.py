@@ -1,44 +1,36 @@
-"""Finding our rows: evaluated identifiers of one campaign, and sealed tables read with them.
+"""Finding our rows: sealed tables, read with our evaluated identifiers.
 
-docs/protocol.md §1 and §2. Promises: key and table are the ones in the ledger, proven; the platform sees one
-batch of one fixed size per table, and a table is always read to its end, so that nothing tells it who the
-applicants are; a chunk is verified before it is used and asked for again if it does not verify. Evaluated
-identifiers are kept (0600) for the campaign, since every evaluation counts against the plan.
+docs/protocol.md §2. Promises: key and table are the ones in the ledger, proven; a table is always read to
+its end, so that nothing tells the platform who the applicants are; a chunk is verified before it is used and
+asked for again if it does not verify; a download that broke goes on where it broke, also in another process;
+a row that was revoked is as good as absent.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from noren_client import campaign_files, keystore
-from noren_client.campaign_files import write_private
+from noren_client import campaign_files, keystore, revocations
+from noren_client.evaluated_identifiers import EvaluatedIdentifiers
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.partial_table import PartialTable
 from noren_client.transport import PlatformClient, PlatformUnavailableError
-from noren_core import canonical_json
-from noren_core.crypto import oprf
-from noren_core.crypto.sealed_table import TableManifest, TableReader
-from noren_core.errors import (
-    BudgetExceededError,
-    ConfigurationError,
-    DataError,
-    NorenError,
-    RemoteProtocolError,
-    VerificationError,
-)
+from noren_core.crypto.sealed_table import TableManifest, TableReader, row_secrets
+from noren_core.errors import RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 
-OUTPUTS_FILE = "oprf.json"
 FETCH_ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.25
-DUMMY_BYTES = 32
+PROGRESS_CHUNKS = 64  # some 25 MB of scores
+
+_LOG = logging.getLogger(__name__)
 
 Sleep = Callable[[float], None]
 
@@ -49,12 +41,13 @@ class Aligner:
     def __init__(
         self, company_dir: Path, plan: CampaignPlan, platform: PlatformClient, *, sleep: Sleep = time.sleep
     ) -> None:
+        self._company_dir = company_dir
         self._plan = plan
         self._platform = platform
         self._sleep = sleep
         self._company = keystore.load(company_dir).company
         self._watch = LedgerWatch(company_dir)
-        self._outputs_path = campaign_files.directory(company_dir, plan.campaign) / OUTPUTS_FILE
+        self._evaluated = EvaluatedIdentifiers(company_dir, plan, platform)
 
     def open_rows(
         self,
@@ -66,7 +59,7 @@ class Aligner:
     ) -> dict[bytes, bytes]:
         """The payloads of those normalised identifiers that have a row in our table.
 
-        Absence is normal and means nothing in particular.
+        Absence is normal and means nothing in particular. Whoever withdrew since it was sealed has none.
 
         Args:
             kind: which table.
@@ -74,47 +67,16 @@ class Aligner:
             payload_bytes: what the plan makes a payload of this kind.
             keep_waiting: called as long as there is no table yet: waits and says True, or gives up.
         """
-        outputs = self._outputs(kind, identifiers)
-        manifest = self._manifest(kind, payload_bytes, keep_waiting)
-        return self._read_table(manifest, outputs)
-
-    def _outputs(self, kind: TableKind, identifiers: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The OPRF output of every identifier, from the campaign's file or evaluated now.
-
-        One batch is sent per table even if every output is known, so that the number of batches tells
-        the platform nothing.
-        """
         public_key = bytes.fromhex(self._only(EntryKind.OPRF_KEY).body["public_key"])
-        kept = _KeptOutputs.load(self._outputs_path, public_key)
-        missing = [identifier for identifier in identifiers if identifier not in kept]
-        if missing or kind.value not in kept.batches:
-            self._check_batches_left(kind, kept)
-            kept.add(kind, self._evaluate(missing, public_key))
-        return {identifier: kept[identifier] for identifier in identifiers}
-
-    def _check_batches_left(self, kind: TableKind, kept: _KeptOutputs) -> None:
-        """Keep one of the plan's batches for scoring, however often the training file changes."""
-        member = self._plan.member(self._company)
-        reserved = 1 if kind is TableKind.TRAIN and TableKind.SCORE.value not in kept.batches else 0
-        if (len(kept.batches) + 1 + reserved) * member.padded_batch > member.evaluations:
-            raise BudgetExceededError(
-                "alignment: expected an evaluation left for each table, another batch would use it up",
-                code=Refusal.EVALUATION_LIMIT,
-            )
-
-    def _evaluate(self, identifiers: Sequence[bytes], public_key: bytes) -> dict[bytes, bytes]:
-        """One batch: blinded identifiers and random dummies, evaluated and verified."""
-        batch = self._plan.member(self._company).padded_batch
-        if len(identifiers) > batch:
-            raise DataError(
-                f"alignment: expected at most the declared {batch} applicants, got {len(identifiers)}",
-                code="MORE_THAN_DECLARED",
-            )
-        dummies = [b"dummy\0" + secrets.token_bytes(DUMMY_BYTES) for _ in range(batch - len(identifiers))]
-        blinding = oprf.blind([*identifiers, *dummies])
-        evaluated, proof = self._platform.evaluate(self._plan.campaign, blinding.blinded_elements)
-        outputs = oprf.finalize(blinding, evaluated, proof, public_key)
-        return dict(zip(identifiers, outputs, strict=False))  # without the dummies' outputs
+        outputs = self._evaluated.outputs(kind, identifiers, public_key)
+        manifest = self._manifest(kind, payload_bytes, keep_waiting)
+        rows = self._read_table(manifest, outputs)
+        revoked = revocations.revoked_tags(self._company_dir, manifest.context, self._platform, self._watch)
+        return {
+            identifier: payload
+            for identifier, payload in rows.items()
+            if row_secrets(outputs[identifier], manifest.context)[0] not in revoked
+        }
 
     def _manifest(
         self, kind: TableKind, payload_bytes: int, keep_waiting: Callable[[], bool]
@@ -170,7 +132,11 @@ class Aligner:
             VerificationError: if what comes is still not what the ledger says after some attempts.
             PlatformUnavailableError: if it does not come.
         """
-        reading = _Reading(manifest, outputs)
+        context = manifest.context
+        path = (
+            campaign_files.directory(self._company_dir, context.campaign) / f"table-{context.kind}.download"
+        )
+        reading = _Reading(manifest, outputs, PartialTable(path, manifest))
         for attempt in range(FETCH_ATTEMPTS):
             try:
                 self._read_on(reading)
@@ -179,90 +145,74 @@ class Aligner:
                 if attempt == FETCH_ATTEMPTS - 1:
                     raise
                 self._sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        return reading.rows
+        return reading.rows()
 
     def _read_on(self, reading: _Reading) -> None:
+        if reading.is_complete:
+            return
         context = reading.manifest.context
         parts = self._platform.fetch_table(context.campaign, context.kind, first_chunk=reading.next_index)
         for part in parts:
             reading.take(part.index, part.chunk, part.chunk_hashes)
-        reading.check_complete()
+            if reading.next_index % PROGRESS_CHUNKS == 0:
+                _LOG.info(
+                    "%s table: %d of %d chunks",
+                    context.kind,
+                    reading.next_index,
+                    reading.manifest.chunk_count,
+                )
+        if not reading.is_complete:
+            raise PlatformUnavailableError("sealed table: expected every chunk, the stream ended early")
 
 
 class _Reading:
     """A table on its way in: which chunk is next, and what was opened so far."""
 
-    def __init__(self, manifest: TableManifest, outputs: Mapping[bytes, bytes]) -> None:
+    def __init__(
+        self, manifest: TableManifest, outputs: Mapping[bytes, bytes], partial: PartialTable
+    ) -> None:
         self.manifest = manifest
         self.next_index = 0
         self._outputs = outputs
+        self._partial = partial
         self._reader: TableReader[bytes] | None = None
+        self._resume()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last chunk was taken."""
+        return self.next_index == self.manifest.chunk_count
 
     def take(self, index: int, chunk: bytes, chunk_hashes: tuple[bytes, ...]) -> None:
-        """Verify and open one part; VerificationError leaves everything as it was."""
+        """Verify, open and keep one part; VerificationError leaves everything as it was."""
         if self._reader is None:
             self._reader = TableReader(self.manifest, chunk_hashes, self._outputs)
+            self._partial.begin(chunk_hashes, kept=0)
         if index != self.next_index:
             raise VerificationError(f"sealed table: expected chunk {self.next_index}, got another")
         self._reader.feed(index, chunk)
+        self._partial.keep(index, chunk)
         self.next_index += 1
 
-    def check_complete(self) -> None:
-        """Raise PlatformUnavailableError if the stream ended early."""
-        if self.next_index != self.manifest.chunk_count:
-            raise PlatformUnavailableError("sealed table: expected every chunk, the stream ended early")
-
-    @property
     def rows(self) -> dict[bytes, bytes]:
-        """The opened payloads; only after the last chunk."""
+        """The opened payloads; only after the last chunk. What was kept of the download goes."""
         if self._reader is None:
             raise PlatformUnavailableError("sealed table: expected chunks, got none")
+        self._partial.remove()
         return self._reader.rows
 
-
-class _KeptOutputs:
-    """`oprf.json`: evaluated identifiers of a campaign, by hash, and for which tables batches were sent."""
-
-    def __init__(self, path: Path, public_key: bytes, batches: list[str], outputs: dict[str, bytes]) -> None:
-        self._path = path
-        self._public_key = public_key
-        self.batches = batches
-        self._outputs = outputs
-
-    @classmethod
-    def load(cls, path: Path, public_key: bytes) -> _KeptOutputs:
-        """What was kept under this key; VerificationError if it was kept under another."""
-        if not path.exists():
-            return cls(path, public_key, [], {})
+    def _resume(self) -> None:
+        """Take what an earlier process kept, verified as if it came now, up to what is wrong with it."""
+        hashes = self._partial.chunk_hashes()
+        if hashes is None:
+            return
         try:
-            body = canonical_json.parse_object(path.read_bytes())
-            outputs = {name: bytes.fromhex(value) for name, value in body["outputs"].items()}
-            batches, kept_key = list(body["batches"]), bytes.fromhex(body["public_key"])
-        except (NorenError, KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"{path.name}: expected what alignment kept, got another file"
-            ) from error
-        if kept_key != public_key:
-            raise VerificationError("alignment: expected the key of the first alignment, got another")
-        return cls(path, public_key, batches, outputs)
-
-    def __contains__(self, identifier: bytes) -> bool:
-        return _name(identifier) in self._outputs
-
-    def __getitem__(self, identifier: bytes) -> bytes:
-        return self._outputs[_name(identifier)]
-
-    def add(self, kind: TableKind, outputs: Mapping[bytes, bytes]) -> None:
-        """Keep verified outputs, on disk before they are used: they are paid for."""
-        self._outputs.update({_name(identifier): output for identifier, output in outputs.items()})
-        self.batches.append(kind.value)
-        body = {
-            "batches": self.batches,
-            "outputs": {name: output.hex() for name, output in self._outputs.items()},
-            "public_key": self._public_key.hex(),
-        }
-        write_private(self._path, canonical_json.encode(body))
-
-
-def _name(identifier: bytes) -> str:
-    return hashlib.sha256(identifier).hexdigest()
+            self._reader = TableReader(self.manifest, hashes, self._outputs)
+            for index, chunk in enumerate(self._partial.chunks()):
+                self._reader.feed(index, chunk)
+                self.next_index = index + 1
+        except VerificationError:
+            _LOG.warning("what was kept of a download is damaged; the rest of it is fetched again")
+        if self._reader is not None:
+            self._partial.begin(hashes, kept=self.next_index)
+        _LOG.info("download goes on at chunk %d of %d", self.next_index, self.manifest.chunk_count)

@@ -92,9 +92,11 @@ class PlatformClient:
         return self._proof(lambda: self._stub.Append(request, timeout=CALL_SECONDS))
 
     def evaluate(self, campaign: str, blinded: Sequence[bytes]) -> tuple[tuple[bytes, ...], bytes]:
-        """Evaluate one batch. Never repeated by itself: each call counts against the plan."""
+        """Evaluate one batch; repeating the same one is answered again and counts once."""
         request = wire.EvaluateRequest(campaign=campaign, blinded=blinded)
-        reply = _called(lambda: self._stub.Evaluate(request, timeout=EVALUATE_SECONDS))
+        reply = repeated(
+            lambda: _called(lambda: self._stub.Evaluate(request, timeout=EVALUATE_SECONDS)), sleep=self._sleep
+        )
         return tuple(reply.evaluated), reply.proof
 
     def fetch_table(self, campaign: str, kind: TableKind, *, first_chunk: int) -> Iterator[TablePart]:
@@ -107,6 +109,13 @@ class PlatformClient:
         finally:
             stream.cancel()
 
+    def fetch_revocations(self, campaign: str, kind: TableKind) -> tuple[bytes, bytes]:
+        """The revocation list of our newest table of this kind, and the signature over it."""
+        request = wire.FetchRevocationsRequest(campaign=campaign, kind=kind.value)
+        call = self._stub.FetchRevocations
+        reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
+        return reply.revocations, reply.signature
+
     def submit_head(
         self, campaign: str, head: bytes, commitment_entry: bytes, *, known_tree_size: int
     ) -> LedgerProof:
@@ -118,6 +127,17 @@ class PlatformClient:
             known_tree_size=known_tree_size,
         )
         return self._proof(lambda: self._stub.SubmitHead(request, timeout=CALL_SECONDS))
+
+    def rotate_key(
+        self, entry: bytes, *, tls_request: bytes, node_key: bytes, known_tree_size: int
+    ) -> tuple[LedgerProof, bytes]:
+        """Replace one of our keys: proof, and chain for a TLS key; repeating it adds nothing."""
+        request = wire.RotateKeyRequest(
+            entry=entry, tls_request=tls_request, node_key=node_key, known_tree_size=known_tree_size
+        )
+        call = self._stub.RotateKey
+        reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
+        return messages.proof_from_wire(reply.proof), reply.certificate
 
     def _proof(self, call: Callable[[], training_pb2.LedgerProof]) -> LedgerProof:
         return messages.proof_from_wire(repeated(lambda: _called(call), sleep=self._sleep))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from noren_client import config, keystore
-from noren_client.campaign_files import write_private
+from noren_client.config import CompanyConfig
+from noren_client.private_file import write_private
+from noren_client.secret_files import secrets_of
 from noren_client.supernode import SupernodeSettings, run_company
 
 
@@ -20,13 +22,18 @@ def run(company_dir: Path) -> None:
     keystore.load(company_dir)
     ready = company_dir / "run" / "ready"
     ready.parent.mkdir(mode=0o700, exist_ok=True)
+    with secrets_of(company_dir).held():  # nobody converts the keys under a running worker
+        _run(company_dir, settings, ready)
+
+
+def _run(company_dir: Path, settings: CompanyConfig, ready: Path) -> None:
     try:
         run_company(
             SupernodeSettings(
                 company_dir=company_dir.resolve(),
                 fleet_address=settings.addresses.fleet,
                 root_certificates=keystore.authority_path(company_dir),
-                node_key=keystore.node_key_path(company_dir),
+                node_key=keystore.node_key(company_dir),
                 bundle_sha256=settings.pins.bundle_sha256,
             ),
             on_ready=lambda: write_private(ready, b"ready\n"),

@@ -1,4 +1,4 @@
-"""Names of companies, campaigns and seasons, and the identifiers that are aligned (docs/protocol.md §1)."""
+"""Names of companies, campaigns and seasons, and the identifiers that are aligned (docs/protocol.md §1.2)."""
 
 from __future__ import annotations
 

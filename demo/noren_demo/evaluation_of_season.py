@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noren_client import campaign_files, passphrase
 from noren_client.applicants import Decision, read_applicants
+from noren_client.secret_files import CompanyFiles
+from noren_core.crypto.sealed_files import SealedFiles
+from noren_core.crypto.vault import Vault
+from noren_core.errors import DataError
 from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
 from noren_demo import evaluation
 from noren_demo.people import read_truth
@@ -171,12 +176,24 @@ def _scores(season: Season, campaign: str) -> dict[_Key, _Scored]:
     """Every score that a company opened, by person."""
     result = {}
     for company in season.joined[campaign]:
-        path = season.places.company(company) / "campaigns" / campaign / "scores.json"
-        for row in json.loads(path.read_bytes())["scores"]:
+        for row in json.loads(_scores_file(season, company, campaign))["scores"]:
             key = normalise_identifier(IdentifierKind(row["identifier_kind"]), row["identifier"])
             scored = _Scored(row["probability"] / PROBABILITY_UNIT, row["band"])
             result[company, season.data.score_seasons[0], key] = scored
     return result
+
+
+def _scores_file(season: Season, company: str, campaign: str) -> bytes:
+    """What the company keeps, opened with the passphrase that the demo gave it."""
+
+    def unlock(header: bytes) -> Vault:
+        return Vault.open(passphrase.from_file(season.places.passphrase(company)), header)
+
+    files = SealedFiles(CompanyFiles(season.places.company(company)), unlock, must_be_protected=lambda: False)
+    found = files.read(campaign_files.secret_name(campaign, "scores.json"))
+    if found is None:
+        raise DataError("evaluation: expected the scores of every company that scored, got none")
+    return found.reveal()
 
 
 def _known_outcomes(season: Season, companies: Sequence[str]) -> dict[_Key, str]:

@@ -13,10 +13,11 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +81,16 @@ class Places:
         """A company's directory."""
         return self.root / "companies" / company
 
+    def passphrase(self, party: str) -> Path:
+        """A file with what protects a party's secrets, outside its directory; made on first use."""
+        path = self.root / "passphrases" / party
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(16) + "\n")
+        return path
+
     @property
     def auditor(self) -> Path:
         """The auditor's directory: an exported ledger and a trust file, nothing else."""
@@ -94,13 +105,13 @@ class Commands:
         self._running: set[subprocess.Popen[str]] = set()
         self._is_over = False
 
-    def run(self, program: str, *arguments: str) -> dict[str, Any]:
-        """Run one with --json; its result.
+    def run(self, program: str, *arguments: str, environment: Mapping[str, str]) -> dict[str, Any]:
+        """Run one with --json, and with these variables besides ours; its result.
 
         Raises:
             CommandFailedError: if it ends with another exit code than 0 or is ended.
         """
-        with self._launch(program, arguments) as process:
+        with self._launch(program, arguments, environment) as process:
             try:
                 stdout, stderr = process.communicate(timeout=COMMAND_SECONDS)
             except subprocess.TimeoutExpired as error:
@@ -120,7 +131,9 @@ class Commands:
             for process in self._running:
                 process.kill()
 
-    def _launch(self, program: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    def _launch(
+        self, program: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[str]:
         from noren_server.processes import dies_with_parent, executable
 
         command = dies_with_parent((executable(program), "--json", *arguments))
@@ -130,6 +143,7 @@ class Commands:
             # A session of its own: on Ctrl-C it is ours to end it, before its failure is taken for an answer.
             process = subprocess.Popen(
                 command,
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -193,7 +207,7 @@ class InOrder:
 
 
 class SeparateProcesses:
-    """Every party in processes of its own, as deployed."""
+    """Every party in processes of its own, as deployed, its secrets protected by a passphrase of its own."""
 
     def __init__(self, places: Places, monitor: ResourceMonitor) -> None:
         from noren_server.processes import Supervisor
@@ -208,11 +222,11 @@ class SeparateProcesses:
 
     def platform(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-platform` command to its end; its JSON result."""
-        return self._run("noren-platform", self._places.platform, *arguments)
+        return self._run(PLATFORM, "noren-platform", self._places.platform, *arguments)
 
     def company(self, company: str, *arguments: str) -> dict[str, Any]:
         """Run one `noren-company` command of this company to its end; its JSON result."""
-        return self._run("noren-company", self._places.company(company), *arguments)
+        return self._run(company, "noren-company", self._places.company(company), *arguments)
 
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
@@ -263,17 +277,24 @@ class SeparateProcesses:
             return ready.exists()
 
         argv = (executable(program), "--directory", str(directory), command)
-        return Child(party, argv, is_ready=is_ready)
+        return Child(party, argv, self._environment(party), is_ready=is_ready)
 
-    def _run(self, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
-        """Run a command, as long as everybody's services run.
+    def _environment(self, party: str) -> dict[str, str]:
+        from noren_client.passphrase import FILE_VARIABLE  # the same for both programs
+
+        return {FILE_VARIABLE: str(self._places.passphrase(party))}
+
+    def _run(self, party: str, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
+        """Run a party's command, as long as everybody's services run.
 
         Raises:
             PartyEndedError: if some ended; the command is not waited for.
             CommandFailedError: if it failed by itself.
         """
         try:
-            return self._commands.run(program, "--directory", str(directory), *arguments)
+            return self._commands.run(
+                program, "--directory", str(directory), *arguments, environment=self._environment(party)
+            )
         except CommandFailedError as error:
             for party in sorted(self._started - self._supervisor.process_ids().keys()):
                 self._on_crash(party)  # the supervisor's thread looks only now and then

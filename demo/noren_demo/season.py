@@ -78,8 +78,11 @@ class Season:
                 companies = self._enrol(parties)
             with self.monitor.phase("ingest logs and consents"):
                 self._ingest(parties)
-            for task in self.data.tasks:
-                self._campaign(parties, task, companies)
+            ready = {
+                campaign_name(task): self._campaign(parties, task, companies) for task in self.data.tasks
+            }
+            with self.monitor.phase("sealed scoring"):
+                self._score(parties, ready)
             self.traffic = _traffic(parties)
             with self.monitor.phase("export and audit the ledger"):
                 verification, report = self._audit(parties)
@@ -123,7 +126,8 @@ class Season:
             "--seasons", str(self.files.description),
         )  # fmt: skip
 
-    def _campaign(self, parties: Parties, task: Task, companies: list[str]) -> None:
+    def _campaign(self, parties: Parties, task: Task, companies: list[str]) -> list[str]:
+        """Plan, tables and rounds of one task; the companies that took part."""
         campaign = campaign_name(task)
         with self.monitor.phase(f"{campaign}: features, encoder, training tables"):
             self.say(f"Platform: plan of {campaign}; features, encoder and sealed training tables")
@@ -139,11 +143,23 @@ class Season:
         with self.monitor.phase(f"{campaign}: training rounds"):
             self.say(f"Training: {len(ready)} companies, secure aggregation, differential privacy")
             self.progress[campaign] = parties.train(campaign)
-        with self.monitor.phase(f"{campaign}: sealed scoring"):
-            self.say("Companies: encrypt the head; platform: one ciphertext per student; companies: bands")
-            self.joined[campaign] = self._each(
-                parties, ready, lambda name: parties.company(name, "score", campaign), "score"
-            )
+        return ready
+
+    def _score(self, parties: Parties, ready: Mapping[str, list[str]]) -> None:
+        """One message of heads per company: a season is scored once, whatever the number of tasks."""
+        self.say("Companies: encrypt the heads; platform: ciphertexts for every student; companies: bands")
+        mine: dict[str, list[str]] = {}
+        for campaign, names in ready.items():
+            for name in names:
+                mine.setdefault(name, []).append(campaign)
+        scored = self._each(
+            parties,
+            list(mine),
+            lambda name: parties.company(name, "score", mine[name][0], "--also", ",".join(mine[name][1:])),
+            "score",
+        )
+        for campaign, names in ready.items():
+            self.joined[campaign] = [name for name in names if name in scored]
 
     def _prepare(self, parties: Parties, name: str, campaign: str) -> None:
         parties.company(name, "accept", campaign)
@@ -155,6 +171,7 @@ class Season:
         lines = [f'campaign = "{campaign_name(task)}"']
         lines.append(f"train_seasons = {json.dumps(list(self.data.train_seasons))}")
         lines.append(f'score_season = "{self.data.score_seasons[0]}"')
+        lines.append(f"heads = {len(self.data.tasks)}")
         if self.options.rounds is not None:
             lines.append(f"rounds = {self.options.rounds}")
         if self.options.epsilon is not None:

@@ -2,7 +2,8 @@
 
 docs/protocol.md §1. The platform sees blinded elements, a fixed number of them, and never an identifier. What
 it answers is counted in the database before it is answered, so that neither a crash nor a second process
-gives a company more evaluations than its plan.
+gives a company more evaluations than its plan. The identical batch is answered again without counting, so
+that neither a crash nor a lost answer gives it fewer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from noren_core.crypto.oprf import OprfPrivateKey, blind_evaluate, evaluate, generate_key_pair
+from noren_core.crypto.oprf import OprfPrivateKey, blind_evaluate, evaluate_all, generate_key_pair
 from noren_core.errors import BudgetExceededError, LocalProtocolError, RemoteProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
@@ -47,12 +48,12 @@ def oprf_key(store: Store, campaign: str, company: str) -> OprfPrivateKey:
 def evaluate_batch(
     store: Store, plan: CampaignPlan, company: str, blinded: Sequence[bytes]
 ) -> tuple[list[bytes], bytes]:
-    """Evaluate one batch of a company that accepted the plan: evaluated elements and one proof.
+    """Evaluate one batch of a company that accepted the plan: evaluated elements and one proof (§1.5).
 
     1. The batch is exactly the plan's padded batch, so that its size says nothing.
-    2. The company has that many evaluations left.
+    2. The company has that many evaluations left, or this very batch of its own was counted before.
     3. Every element is valid and fresh; evaluate, and keep the answer here.
-    4. Count, in one transaction that fails if another batch was faster; only then answer.
+    4. Count and remember the batch, in one transaction that fails if another batch was faster; then answer.
 
     Raises:
         RemoteProtocolError: in step 1 with code BATCH_SIZE, in step 3; nothing is counted.
@@ -61,21 +62,32 @@ def evaluate_batch(
     member = plan.member(company)
     if len(blinded) != member.padded_batch:  # 1
         raise RemoteProtocolError(Refusal.BATCH_SIZE.sentence, code=Refusal.BATCH_SIZE)
+    # Other boundaries between the same bytes are no replay: step 3 refuses elements that are not 32 bytes.
+    batch_sha256 = hashlib.sha256(b"".join(blinded)).digest()
     with store.transaction() as transaction:  # 2
         stored = transaction.oprf_key(plan.campaign, company)
+        is_counted = transaction.is_counted(plan.campaign, company, batch_sha256)
     if stored is None:
         raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
-    if stored.evaluations + len(blinded) > member.evaluations:
+    if not is_counted and stored.evaluations + len(blinded) > member.evaluations:
         raise BudgetExceededError(Refusal.EVALUATION_LIMIT.sentence, code=Refusal.EVALUATION_LIMIT)
     answer = blind_evaluate(stored.key, blinded)  # 3
     with store.transaction() as transaction:  # 4
-        transaction.count_evaluations(plan.campaign, company, len(blinded), limit=member.evaluations)
+        transaction.count_batch(plan.campaign, company, batch_sha256, len(blinded), limit=member.evaluations)
     return answer
 
 
-def evaluate_identifiers(key: OprfPrivateKey, identifiers: Sequence[bytes]) -> list[bytes]:
-    """The outputs that the company would get for these normalised identifiers."""
-    return [evaluate(key, identifier) for identifier in identifiers]
+def evaluate_identifiers(
+    key: OprfPrivateKey, identifiers: Sequence[bytes], *, threads: int | None = None
+) -> list[bytes]:
+    """The outputs that the company would get for these normalised identifiers, in their order.
+
+    Args:
+        key: the company's.
+        identifiers: what the company would send.
+        threads: how many at once; as many as there are cores if not given.
+    """
+    return evaluate_all(key, identifiers, threads=threads)
 
 
 def row_key(oprf_output: bytes) -> bytes:

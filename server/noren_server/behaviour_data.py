@@ -6,14 +6,13 @@ Nothing is taken over unless all of it is well formed; what was there before sta
 from __future__ import annotations
 
 import shutil
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from noren_core import ids
+from noren_core import ids, toml_text
 from noren_core.errors import ConfigurationError, DataError
-from noren_server.consents import ConsentTable, read_consents
+from noren_server.consents import ConsentTable, LatestConsents, read_consents
 from noren_server.event_log import EventLog, open_event_log
 from noren_server.features import FeatureConfig, Season
 
@@ -86,9 +85,9 @@ def load_seasons(directory: Path) -> tuple[Season, ...]:
     return _read_seasons(directory / _SEASONS_FILE)[0]
 
 
-def load_consents(directory: Path) -> ConsentTable:
-    """The consents that were ingested last, without the logs."""
-    return read_consents(directory / "consents.csv")
+def latest_consents(directory: Path) -> LatestConsents:
+    """The consents that were ingested last, whenever they are asked for."""
+    return LatestConsents(directory / "consents.csv")
 
 
 def _copy_private(source: Path, target: Path) -> None:
@@ -116,7 +115,10 @@ def _exactly(kind: type[T], value: object) -> T:
 
 def _read_seasons(path: Path) -> tuple[tuple[Season, ...], FeatureConfig]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_text.parse(path.read_bytes())
+    except (OSError, DataError) as error:
+        raise DataError(f"{path.name}: expected a readable TOML file") from error
+    try:
         seasons = tuple(
             Season(
                 name=ids.parse_name(entry["name"], "season"),
@@ -130,8 +132,6 @@ def _read_seasons(path: Path) -> tuple[tuple[Season, ...], FeatureConfig]:
             activity_types=tuple(_exactly(str, word) for word in _exactly(list, table["activity_types"])),
             milestone_types=tuple(_exactly(str, word) for word in _exactly(list, table["milestone_types"])),
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path.name}: expected a readable TOML file") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path.name}: expected [[seasons]] with name, start_us, cutoff_day, is_past, and event types"

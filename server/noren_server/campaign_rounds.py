@@ -1,8 +1,13 @@
 """The platform's side of the training rounds: drives the machines, keeps the ledger, never holds a head.
 
-One run: set-up (advertise, share), then per round two exchanges (masked input, unmask), then finish.
-A company that misses an answer is left out of the rounds that follow; the run fails only when fewer
-than the plan's minimum remain. Nothing a company sends can end the run for the others.
+One run: set-up (advertise, share), then per round two exchanges (masked input, unmask), then finish. Within
+an exchange whoever did not answer is asked once more, the identical request, if time is left. A company that
+misses an answer all the same is left out of the rounds that follow, as is one that the operator revokes; the
+run fails when fewer than the plan's minimum remain.
+
+Nothing that a company sends can end the run for the others, with one exception: a company that seals garbage
+to the others in place of shares. Those it sealed it to drop out, or the round in which its secret is needed
+fails; it is named, by them or here (docs/threat-model.md).
 """
 
 from __future__ import annotations
@@ -20,14 +25,17 @@ from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolErro
 from noren_core.ledger import entries
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
-from noren_core.season.cohort_key import key_author
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 from noren_core.secagg.server import RoundFailedError, SecAggServer
 from noren_server.ledger_service import LedgerService
+from noren_server.store import CompanyState
 
 _LOG = logging.getLogger("noren.rounds")
 SETUP_DEADLINE_SECONDS = 120.0
+FINISH_ATTEMPTS = 2
+# Of an exchange's deadline, what passes before those who did not answer are asked again.
+_FIRST_PART = 2 / 3
 
 R = TypeVar("R", bound=m.Reply)
 
@@ -70,6 +78,7 @@ class CampaignRun:
         plan: CampaignPlan,
         *,
         signing_keys: Mapping[str, bytes],
+        admitted: Callable[[], Collection[str]],
         ledger: LedgerService,
         exchange: Exchange,
         progress: Progress,
@@ -77,6 +86,7 @@ class CampaignRun:
     ) -> None:
         self._plan = plan
         self._keys = dict(signing_keys)
+        self._admitted = admitted
         self._ledger = ledger
         self._exchange = exchange
         self._progress = progress
@@ -85,7 +95,8 @@ class CampaignRun:
         self._intents: dict[str, int] = {}
         self._settled: dict[str, int] = {}
         self._aggregates: list[m.Aggregate] = []
-        self._cohort_keys: dict[str, bytes] = {}
+        self._took_shares: set[str] = set()
+        self._took_signatures: set[str] = set()
         self._secagg = SecAggServer(
             roster=self._keys,
             threshold=plan.threshold,
@@ -115,7 +126,7 @@ class CampaignRun:
     def _set_up(self) -> set[str]:
         """Connect, advertise, share; the companies that are ready for round 1."""
         self._tell(state="set-up")
-        present = self._exchange.wait_for(self._plan.companies, deadline_seconds=SETUP_DEADLINE_SECONDS)
+        present = self._present(self._plan.companies, deadline_seconds=SETUP_DEADLINE_SECONDS)
         request = m.AdvertiseRequest(self._plan.campaign)
         for company, reply in self._ask(dict.fromkeys(present, request), m.AdvertiseReply).items():
             self._take(company, partial(self._secagg.add_advertisement, company, reply.advertisement))
@@ -132,14 +143,7 @@ class CampaignRun:
 
     def _add_shares(self, company: str, reply: m.ShareReply) -> None:
         intent = self._verified_entry(company, reply.intent, "intent", {"round": 1})
-        advertised = self._secagg.advertisements
-        others = advertised.keys() - {company} if company == key_author(advertised) else set()
-        if reply.sealed_cohort_keys.keys() != others:
-            raise RemoteProtocolError(
-                "cohort key: expected it for every other company, from its author alone"
-            )
         self._secagg.add_sealed_shares(company, reply.sealed_shares)
-        self._cohort_keys.update(reply.sealed_cohort_keys)
         self._intents[company] = self._ledger.append_company_entry(intent)
 
     def _round(self, round_number: int, active: set[str]) -> set[str]:
@@ -150,13 +154,14 @@ class CampaignRun:
         for company, reply in self._ask(requests, m.MaskedInputReply).items():
             self._take(company, partial(self._add_masked, round_number, company, reply))
         survivors = self._secagg.close_inputs(round_number)
-        unmask = m.UnmaskRequest(self._plan.campaign, round_number, survivors)
+        unmask = self._unmask_request(round_number, survivors)
         remaining = {
             company
             for company, reply in self._ask(dict.fromkeys(survivors, unmask), m.UnmaskReply).items()
             if self._take(company, partial(self._add_unmasking, round_number, company, reply))
         }
         values = self._secagg.aggregate(round_number)
+        self._log_disputes(round_number)
         self._aggregates.append(m.Aggregate(round_number, survivors, values))
         self._progress.round_seconds.append(round(self._clock() - started, 3))
         if round_number < self._plan.training.rounds:
@@ -164,18 +169,28 @@ class CampaignRun:
         return remaining
 
     def _masked_input_request(self, round_number: int, company: str) -> m.MaskedInputRequest:
-        first = round_number == 1
         return m.MaskedInputRequest(
             campaign=self._plan.campaign,
             round_number=round_number,
             proof=self._prove(company, [self._intents[company]]),
-            sealed_shares=self._secagg.inbox(company) if first else {},
-            sealed_cohort_key=self._cohort_keys.get(company, b"") if first else b"",
+            sealed_shares=self._missing_shares(company),
             finished=self._unsettled(company),
         )
 
+    def _unmask_request(self, round_number: int, survivors: tuple[str, ...]) -> m.UnmaskRequest:
+        """One request for all: in round 1 nobody has the others' signatures, later everybody asked has."""
+        signatures = self._secagg.cohort_signatures if round_number == 1 else {}
+        return m.UnmaskRequest(self._plan.campaign, round_number, survivors, signatures)
+
+    def _missing_shares(self, company: str) -> dict[str, bytes]:
+        """The peers' sealed shares, until a reply shows that the company has them."""
+        return {} if company in self._took_shares else self._secagg.inbox(company)
+
     def _add_masked(self, round_number: int, company: str, reply: m.MaskedInputReply) -> None:
         settles = self._verified_settles(company, reply.settles)
+        if company not in self._took_shares:
+            self._secagg.add_cohort_signature(company, reply.cohort_signature)
+            self._took_shares.add(company)
         self._secagg.add_masked(round_number, company, reply.masked)
         self._append_settles(company, settles)
 
@@ -186,18 +201,49 @@ class CampaignRun:
             None if last else self._verified_entry(company, reply.next_intent, "intent", {"round": following})
         )
         self._secagg.add_unmasking(round_number, company, reply.unmasking)
+        self._took_signatures.add(company)
         if intent is not None:
             self._intents[company] = self._ledger.append_company_entry(intent)
 
+    def _log_disputes(self, round_number: int) -> None:
+        """Tell the operator who gave wrong shares of whose secrets."""
+        for dispute in self._secagg.disputes:
+            if dispute.round_number == round_number:
+                _LOG.warning(
+                    "round %d: wrong share of the secret of %s from %s",
+                    round_number,
+                    dispute.dealer,
+                    dispute.holder,
+                )
+
     def _finish(self) -> None:
-        """Hand out the last aggregates; a company that missed rounds still gets the head."""
+        """Hand out the last aggregates; a company that missed rounds, even all of them, gets the head too.
+
+        No round is held up here, so whoever is silent is waited for and asked again.
+        """
         self._tell(state="finishing")
-        requests = {
-            company: m.FinishRequest(self._plan.campaign, self._unsettled(company))
-            for company in self._secagg.cohort
-        }
-        for company, reply in self._ask(requests, m.FinishReply).items():
-            self._take(company, partial(self._add_settles, company, reply.settles))
+        waiting = set(self._secagg.cohort)
+        for attempt in range(FINISH_ATTEMPTS):
+            if attempt:
+                deadline_seconds = self._plan.training.deadline_seconds
+                present = self._present(waiting, deadline_seconds=deadline_seconds)
+            else:
+                present = waiting
+            requests = {company: self._finish_request(company) for company in sorted(present)}
+            for company, reply in self._ask(requests, m.FinishReply).items():
+                self._take(company, partial(self._add_settles, company, reply.settles))
+                waiting = waiting - {company}
+            if not waiting:
+                break
+
+    def _finish_request(self, company: str) -> m.FinishRequest:
+        has_signatures = company in self._took_signatures
+        return m.FinishRequest(
+            campaign=self._plan.campaign,
+            finished=self._unsettled(company),
+            sealed_shares=self._missing_shares(company),
+            cohort_signatures={} if has_signatures else self._secagg.cohort_signatures,
+        )
 
     def _add_settles(self, company: str, settles: tuple[bytes, ...]) -> None:
         self._append_settles(company, self._verified_settles(company, settles))
@@ -227,7 +273,7 @@ class CampaignRun:
     ) -> entries.SignedEntry:
         """An entry signed by this company, of this kind, saying what the protocol makes it say."""
         entry = entries.parse_entry(data)
-        entries.verify_author(entry, self._keys[company])
+        self._ledger.verify_author(entry)
         expected = {"campaign": self._plan.campaign, "company": company, **fields}
         if kind == "intent":
             expected |= {
@@ -242,13 +288,35 @@ class CampaignRun:
     def _prove(self, company: str, indices: list[int]) -> LedgerProof:
         return self._ledger.prove(known_tree_size=self._known[company], indices=indices)
 
+    def _present(self, companies: Collection[str], *, deadline_seconds: float) -> set[str]:
+        admitted = set(companies) & set(self._admitted())
+        return self._exchange.wait_for(admitted, deadline_seconds=deadline_seconds)
+
     def _ask(self, requests: Mapping[str, m.Request], kind: type[R]) -> dict[str, R]:
-        """Send requests and keep the answers of the expected kind; the rest is dropped, its text unread."""
-        payloads = {company: m.encode_request(request) for company, request in requests.items()}
-        replies = self._exchange.exchange(payloads, deadline_seconds=self._plan.training.deadline_seconds)
+        """Send requests and keep the answers of the expected kind; the rest is dropped, its text unread.
+
+        Companies that are not admitted any more are not asked. Who did not answer, or not well, is asked once
+        more before the deadline. That costs nothing when all answer, and the request is the identical one: a
+        company that answered it, but whose answer was lost, answers with the same bytes.
+        """
+        admitted = self._admitted()
+        payloads = {c: m.encode_request(request) for c, request in requests.items() if c in admitted}
+        deadline_seconds = self._plan.training.deadline_seconds
+        end = self._clock() + deadline_seconds
+        kept = self._ask_once(payloads, kind, deadline_seconds=_FIRST_PART * deadline_seconds)
+        missing = {company: data for company, data in payloads.items() if company not in kept}
+        remaining = end - self._clock()
+        if missing and remaining > 0:
+            kept |= self._ask_once(missing, kind, deadline_seconds=remaining)
+        return kept
+
+    def _ask_once(
+        self, payloads: Mapping[str, bytes], kind: type[R], *, deadline_seconds: float
+    ) -> dict[str, R]:
+        replies = self._exchange.exchange(payloads, deadline_seconds=deadline_seconds)
         kept: dict[str, R] = {}
         for company, data in sorted(replies.items()):
-            if company not in requests:
+            if company not in payloads:
                 continue
             try:
                 answer = self._opened(company, data, payloads[company])
@@ -286,6 +354,7 @@ class CampaignRun:
             )
 
     def _fail(self, error: NorenError) -> None:
+        _LOG.error("run failed: %s", error.message)
         body = {
             "campaign": self._plan.campaign,
             "reason": error.code,
@@ -321,9 +390,15 @@ def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
     platform = platform_files.Platform(platform_dir)
     plan = platform.plan(campaign)
     verify_not_begun(platform.ledger, campaign)
+
+    def admitted() -> set[str]:
+        with platform.store.transaction() as transaction:
+            return {c.name for c in transaction.companies() if c.state is CompanyState.APPROVED}
+
     CampaignRun(
         plan,
         signing_keys=platform.signing_keys(plan.companies),
+        admitted=admitted,
         ledger=platform.ledger,
         exchange=exchange,
         progress=Progress(platform.progress_path(campaign), plan.training.rounds),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
@@ -11,17 +10,20 @@ from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
+from noren_core import toml_text
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
 from noren_core.privacy.events import format_decimal, parse_decimal
 from noren_core.season.plan import MAX_DIMENSIONS, MAX_ROUNDS, UNIT, CampaignPlan
-from noren_server.campaign_rounds import SETUP_DEADLINE_SECONDS, verify_not_begun
+from noren_core.wire.refusal import Refusal
+from noren_server.campaign_rounds import FINISH_ATTEMPTS, SETUP_DEADLINE_SECONDS, verify_not_begun
 from noren_server.embeddings import TRAINING_ROW_SCALE
 from noren_server.features import Season
+from noren_server.head_limit import season_heads
 from noren_server.platform_files import Platform
-from noren_server.store import CompanyState
-from noren_server.superlink import Fleet, RunOutcome
+from noren_server.store import DATABASE_NAME, CompanyState
+from noren_server.superlink import Fleet, RunOutcome, compact_database
 
 GRID = 1 << 16
 MINIMUM_COHORT = 5
@@ -51,6 +53,7 @@ class PlanChoices:
     row_dimensions: int = 4
     row_epsilon: str = "8"
     row_delta: str = "0.000001"
+    heads: int = 1
     weight_bits: int = 8
     band_edges: tuple[str, ...] = ("0.2", "0.4")
     minimum_cohort: int = MINIMUM_COHORT
@@ -60,14 +63,14 @@ class PlanChoices:
     def from_toml(cls, path: Path) -> PlanChoices:
         """Read a campaign file; ConfigurationError names what is missing or unknown."""
         try:
-            given = tomllib.loads(path.read_text(encoding="utf-8"))
+            given = toml_text.parse(path.read_bytes())
             for name in ("train_seasons", "band_edges"):
                 if isinstance(given.get(name), list):
                     given[name] = tuple(given[name])
             choices = _verified(cls(**given))
         except OSError as error:
             raise ConfigurationError(f"{path.name}: expected a readable campaign file, got none") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        except (DataError, TypeError) as error:
             raise ConfigurationError(
                 f"campaign file: expected the fields of docs/deploying.md: {error}"
             ) from error
@@ -126,7 +129,11 @@ def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_s
             **_cohort_sizes(len(companies), choices.minimum_cohort),
             "training": _training(choices, declared_sizes),
             "rows": _rows(choices),
-            "scoring": {"weight_bits": choices.weight_bits, "band_edges": list(choices.band_edges)},
+            "scoring": {
+                "heads": choices.heads,
+                "weight_bits": choices.weight_bits,
+                "band_edges": list(choices.band_edges),
+            },
             "bundle_sha256": bundle_sha256,
         }
     )
@@ -150,7 +157,8 @@ def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[s
     """Write the plan for these companies (all approved ones if empty), put it in the ledger and open it.
 
     Raises:
-        ConfigurationError: if a company is not approved, or there are too few.
+        ConfigurationError: if a company is not approved or has sent its head for the season to be scored
+            (`head_limit`), or there are too few.
         LocalProtocolError: if the campaign exists.
     """
     with platform.store.transaction() as transaction:
@@ -159,6 +167,12 @@ def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[s
     if missing:
         raise ConfigurationError(f"campaign: expected approved companies, got {', '.join(missing)}")
     sizes = {name: approved[name].declared_size for name in companies or approved}
+    spent = sorted(c for c in sizes if season_heads(platform.ledger_store, c, choices.score_season))
+    if spent:
+        raise ConfigurationError(
+            f"campaign: expected companies without a head for this season, got {', '.join(spent)}",
+            code=Refusal.HEAD_LIMIT,
+        )
     plan = write_plan(choices, sizes, platform.facts.bundle_sha256)
     with platform.store.transaction() as transaction:
         transaction.add_campaign(plan)
@@ -185,18 +199,45 @@ def train(platform: Platform, campaign: str) -> dict[str, Any]:
     return record
 
 
+def close(platform: Platform, campaign: str) -> None:
+    """End a campaign for good: companies are answered no more, and its OPRF keys are gone from the disk.
+
+    Without a key nobody, the platform included, can find out whose row is whose in a table that was kept.
+    Call it after the run has ended. After a crash the same call completes it.
+
+    Raises:
+        LocalProtocolError: if there is no such campaign; with code STATE_BUSY, if the database could not be
+            rewritten because it is in use: call again.
+    """
+    plan = platform.plan(campaign)
+    with platform.store.transaction() as transaction:
+        transaction.close_campaign(plan.campaign)
+        platform.ledger.append_platform_entry(EntryKind.CAMPAIGN_CLOSED, {"campaign": plan.campaign})
+    compact_database(platform.directory / DATABASE_NAME)
+
+
 def progress(platform: Platform, campaign: str) -> dict[str, Any]:
     """What the last run of a campaign said of itself."""
     path = platform.progress_path(platform.plan(campaign).campaign)
     if not path.exists():
         return {"state": "not begun", "reason": ""}
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return _parse_progress(path.read_bytes())
+
+
+def _parse_progress(data: bytes) -> dict[str, Any]:
+    """The record that `campaign_rounds.Progress` wrote; DataError if the file is damaged."""
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DataError("progress: expected what a run says of itself, got something else") from error
+    if not isinstance(record, dict) or not {"state", "reason"} <= record.keys():
+        raise DataError("progress: expected the fields of a run's record, got others")
     return record
 
 
 def _run_deadline_seconds(plan: CampaignPlan) -> float:
     """Every exchange may take its deadline; set-up waits for companies to connect first."""
-    exchanges = 2 * plan.training.rounds + 3
+    exchanges = 2 * plan.training.rounds + 2 + 2 * FINISH_ATTEMPTS
     return SETUP_DEADLINE_SECONDS + exchanges * plan.training.deadline_seconds + 60
 
 

@@ -1,9 +1,9 @@
 """The platform's private certificate authority: one root for gRPC, the SuperLink and the fleet proxy.
 
-Promises: keys are EC P-256 and lie on disk with mode 0600; a server certificate is valid for the given host
-names and addresses only; a client certificate names one company (common name and the URI
-`noren:company:<name>`), is bound to the key of a PKCS #10 request whose holder proved possession, and takes
-nothing else from that request. The authority can sign no further authorities.
+Promises: keys are EC P-256; a server certificate is valid for the given host names and addresses only; a
+client certificate names one company (common name and the URI `noren:company:<name>`), is bound to the key of
+a PKCS #10 request whose holder proved possession, and takes nothing else from that request. The authority
+can sign no further authorities. Nothing is stored here.
 
 Left to the caller: who may have a certificate, and refusing one that was revoked (docs/protocol.md §0).
 """
@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Self
 
 from cryptography import x509
@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.crypto.secret import Secret
+from noren_core.errors import ConfigurationError, DataError
 from noren_core.ids import parse_name
-from noren_server.private_file import write_private
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 397
@@ -34,39 +34,43 @@ COMPANY_URI = "noren:company:"
 MAX_REQUEST_BYTES = 4096
 
 _CLOCK_SKEW = timedelta(minutes=5)
-_KEY_FILE = "ca.key"
-_CERTIFICATE_FILE = "ca.pem"
 
 
-class CertificateAuthority:
-    """The root key and certificate, in one directory."""
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """What a server presents, and the authority whose client certificates it lets in; all PEM."""
+
+    key: bytes = field(repr=False)
+    certificate: bytes
+    authority: bytes
+
+
+class CertificateAuthority(Secret):
+    """The root key and certificate."""
+
+    __slots__ = ("_certificate", "_key")
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
         self._certificate = certificate
 
     @classmethod
-    def create(cls, directory: Path, *, name: str, now: datetime) -> Self:
-        """Make a new root; LocalProtocolError if the directory has one, which is never overwritten."""
-        if (directory / _KEY_FILE).exists():
-            raise LocalProtocolError("certificate authority: expected none yet, got one")
+    def create(cls, *, name: str, now: datetime) -> Self:
+        """A new root."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority")])
         builder = _builder(subject, key.public_key(), now=now, days=AUTHORITY_DAYS).issuer_name(subject)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
-        certificate = builder.sign(key, hashes.SHA256())
-        write_private(directory / _CERTIFICATE_FILE, _certificate_pem(certificate))
-        write_private(directory / _KEY_FILE, _key_pem(key))
-        return cls(key, certificate)
+        return cls(key, builder.sign(key, hashes.SHA256()))
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
-        """The root that `create` made; ConfigurationError if it is missing or damaged."""
+    def from_pem(cls, key_pem: bytes, certificate_pem: bytes) -> Self:
+        """The root with this key and certificate; ConfigurationError if they are damaged or not a pair."""
         try:
-            key = serialization.load_pem_private_key((directory / _KEY_FILE).read_bytes(), password=None)
-            certificate = x509.load_pem_x509_certificate((directory / _CERTIFICATE_FILE).read_bytes())
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            key = serialization.load_pem_private_key(key_pem, password=None)
+            certificate = x509.load_pem_x509_certificate(certificate_pem)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigurationError("certificate authority: expected a key and a certificate") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise ConfigurationError("certificate authority: expected the certificate of its key")
@@ -77,10 +81,13 @@ class CertificateAuthority:
         """The root certificate, which every party gets out of band."""
         return _certificate_pem(self._certificate)
 
-    def issue_server(
-        self, hosts: Sequence[str], *, key_path: Path, certificate_path: Path, now: datetime
-    ) -> None:
-        """Write a fresh key and a certificate chain for these host names and addresses.
+    @property
+    def key_pem(self) -> bytes:
+        """The private key, for the key store only."""
+        return _key_pem(self._key)
+
+    def issue_server(self, hosts: Sequence[str], *, now: datetime) -> ServerTls:
+        """A fresh key and a certificate chain for these host names and addresses.
 
         Raises:
             ConfigurationError: if there is no host, or one is neither an address nor a DNS name.
@@ -93,8 +100,7 @@ class CertificateAuthority:
         builder = _builder(subject, key.public_key(), now=now, days=SERVER_DAYS)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         chain = self._sign(builder, ExtendedKeyUsageOID.SERVER_AUTH)
-        write_private(key_path, _key_pem(key))
-        write_private(certificate_path, chain)
+        return ServerTls(_key_pem(key), chain, self.certificate_pem)
 
     def issue_client(self, request: bytes, company: str, *, now: datetime) -> bytes:
         """The certificate chain (PEM) for the key of a PKCS #10 request, in the name of `company`.
@@ -162,6 +168,14 @@ def key_sha256(key: ec.EllipticCurvePublicKey) -> str:
 def certificate_sha256(pem: bytes) -> bytes:
     """SHA-256 of the first certificate (DER) in `pem`: what a connection's certificate is compared with."""
     return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())
+
+
+def certified_key_sha256(pem: bytes) -> str:
+    """SHA-256 of the key that the first certificate in `pem` is for, as ledger entries state it."""
+    key = x509.load_pem_x509_certificate(pem).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise DataError("certificate: expected one for an EC key, got another kind")
+    return key_sha256(key)
 
 
 def _builder(

@@ -29,9 +29,18 @@ ledger_app = typer.Typer(
 )
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(ledger_app, name="ledger")
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Replace the platform's own keys, or protect them with a passphrase.",
+)
+app.add_typer(keys_app, name="keys")
 
 Result = dict[str, Any]
 Context = typer.Context
+NewPassphrase = Annotated[
+    Path | None, typer.Option(help="A file (0600) with the new passphrase; asked for if left out.")
+]
 
 
 @app.callback()
@@ -113,12 +122,23 @@ def reject(context: Context, company: str) -> Result:
 
 
 @app.command()
-def revoke(context: Context, company: str) -> Result:
-    """End a company's access from its next call on; what is in the ledger stays."""
+def revoke(
+    context: Context,
+    company: str,
+    reason: Annotated[
+        str,
+        typer.Option(help="KEY_COMPROMISED, LEFT, BREACH_OF_AGREEMENT or MISTAKEN_ENROLMENT; public."),
+    ],
+) -> Result:
+    """End a company's participation for good, also in the ledger; what it said before stays."""
+    from noren_core.errors import ConfigurationError
+    from noren_core.ledger.entries import RevocationReason
     from noren_server.superlink import Fleet, SuperlinkFiles
 
+    if reason not in set(RevocationReason):
+        raise ConfigurationError(f"reason: expected one of {', '.join(RevocationReason)}")
     platform = _platform(context)
-    platform.enrolment.revoke(company)
+    platform.enrolment.revoke(company, RevocationReason(reason))
     if SuperlinkFiles(platform.directory).address.exists():
         with Fleet(platform.directory) as fleet:
             fleet.unregister(company)
@@ -191,11 +211,10 @@ def campaign_status(context: Context, campaign: str) -> Result:
 
 @campaign_app.command("close")
 def campaign_close(context: Context, campaign: str) -> Result:
-    """Stop answering companies for a campaign; what is in the ledger stays."""
-    platform = _platform(context)
-    plan = platform.plan(campaign)
-    with platform.store.transaction() as transaction:
-        transaction.close_campaign(plan.campaign)
+    """End a campaign for good: stop answering companies and delete its OPRF keys; the ledger says so."""
+    from noren_server import campaigns
+
+    campaigns.close(_platform(context), campaign)
     return {"campaign": campaign, "state": "closed"}
 
 
@@ -216,6 +235,39 @@ def ledger_trust(context: Context, output: Path) -> Result:
     return {"trust": str(output)}
 
 
+@keys_app.command("rotate")
+def keys_rotate(
+    context: Context,
+    key: Annotated[str, typer.Argument(help="platform, log, server, authority or assignment.")],
+) -> Result:
+    """Replace a key by a new one, with the services stopped; completes what a crash interrupted."""
+    from noren_core.errors import ConfigurationError
+    from noren_core.ledger.entries import PlatformKey
+    from noren_server import platform_keys
+
+    platform = _platform(context)
+    if key == "authority":
+        return {"key": key, "state": "rotated", "fingerprint": platform_keys.rotate_authority(platform)}
+    if key == "server":
+        platform_keys.rotate_server_key(platform)
+    elif key == "assignment":
+        platform_keys.rotate_assignment_key(platform)
+    elif key in set(PlatformKey):
+        platform_keys.rotate(platform, PlatformKey(key))
+    else:
+        raise ConfigurationError("key: expected platform, log, server, authority or assignment")
+    return {"key": key, "state": "rotated"}
+
+
+@keys_app.command("retire-log")
+def keys_retire_log(context: Context) -> Result:
+    """Delete the log key that was replaced: checkpoints carry the new key's signature alone."""
+    from noren_server import platform_keys
+
+    platform_keys.retire_log_key(_platform(context))
+    return {"key": "log", "state": "retired"}
+
+
 @app.command()
 def traffic(context: Context) -> Result:
     """Application bytes that each company sent and received since the services were started."""
@@ -226,6 +278,46 @@ def traffic(context: Context) -> Result:
         node_keys = {company.name: company.node_key for company in transaction.companies()}
     found = company_traffic(platform.directory / "run", node_keys)
     return {"companies": {c: {"sent": t.sent, "received": t.received} for c, t in found.items()}}
+
+
+@keys_app.command("status")
+def keys_status(context: Context) -> Result:
+    """Whether the secrets are encrypted at rest."""
+    from noren_server.secret_files import secrets_of
+
+    state = secrets_of(context.obj).state
+    return {"protection": "none" if state is None else state.value}
+
+
+@keys_app.command("protect")
+def keys_protect(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
+    """Encrypt every secret; completes a conversion that was interrupted. Stop the services first."""
+    from noren_server import passphrase
+    from noren_server.secret_files import secrets_of
+
+    given = passphrase.configured() if new_passphrase_file is None else None
+    chosen = passphrase.chosen(new_passphrase_file) if given is None else given
+    return {"protection": "sealed", "secrets": secrets_of(context.obj).protect(chosen)}
+
+
+@keys_app.command("unprotect")
+def keys_unprotect(context: Context) -> Result:
+    """Store every secret plainly again. Stop the services first."""
+    from noren_server import passphrase
+    from noren_server.secret_files import secrets_of
+
+    return {"protection": "none", "secrets": secrets_of(context.obj).unprotect(passphrase.current())}
+
+
+@keys_app.command("change-passphrase")
+def keys_change_passphrase(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
+    """Replace the passphrase. Stop the services first."""
+    from noren_server import passphrase
+    from noren_server.secret_files import secrets_of
+
+    secrets = secrets_of(context.obj)
+    secrets.change_passphrase(passphrase.current(), passphrase.chosen(new_passphrase_file))
+    return {"protection": "sealed"}
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The live-consent table: who may be looked up by which company, in which season, for which purpose.
+"""The consent table: who may be looked up by which company, in which season, for which purpose.
 
 `read_consents` accepts a CSV only as a whole: one bad row and nothing is used. Identifiers are what
 students gave for being found; they appear in no message and in no repr.
@@ -40,13 +40,37 @@ class ConsentedStudent:
 
 @dataclass(frozen=True, slots=True)
 class ConsentTable:
-    """All live consents, by company, season and purpose."""
+    """All consents, live and withdrawn, by company, season and purpose."""
 
     _live: Mapping[_Key, tuple[ConsentedStudent, ...]] = field(repr=False)
+    _withdrawn: Mapping[_Key, tuple[ConsentedStudent, ...]] = field(repr=False)
 
     def live(self, company: str, season: str, purpose: Purpose) -> tuple[ConsentedStudent, ...]:
         """The consented students of one cohort, sorted by student; empty if there are none."""
         return self._live.get((company, season, purpose), ())
+
+    def withdrawn(self, company: str, season: str, purpose: Purpose) -> tuple[ConsentedStudent, ...]:
+        """Those of one cohort who consented once and do so no longer, sorted by student."""
+        return self._withdrawn.get((company, season, purpose), ())
+
+
+class LatestConsents:
+    """The consent table of a file, read again only when there is another file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[tuple[int, int, int], ConsentTable] | None = None
+
+    def table(self) -> ConsentTable:
+        """What the file says now; as `read_consents`."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise DataError(f"{self._path.name}: expected a consent table, got no file") from error
+        version = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._read is None or self._read[0] != version:
+            self._read = (version, read_consents(self._path))
+        return self._read[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,7 @@ def read_consents(path: Path) -> ConsentTable:
     students: set[tuple[_Key, str | bytes]] = set()
     identifiers: set[tuple[_Key, str | bytes]] = set()
     live: dict[_Key, list[ConsentedStudent]] = {}
+    withdrawn: dict[_Key, list[ConsentedStudent]] = {}
     for line, fields in _lines(path):
         where = f"{path.name}, line {line}"
         row = _parse_row(fields, where)
@@ -75,7 +100,9 @@ def read_consents(path: Path) -> ConsentTable:
         if row.state is ConsentState.LIVE:
             _add_once(identifiers, (row.key, row.found_by), f"{where}, column identifier")
             live.setdefault(row.key, []).append(row.student)
-    return ConsentTable({key: tuple(sorted(rows)) for key, rows in live.items()})
+        else:
+            withdrawn.setdefault(row.key, []).append(row.student)
+    return ConsentTable(_sorted(live), _sorted(withdrawn))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -116,6 +143,10 @@ def _parse_row(fields: dict[str, str], where: str) -> _Row:
         raise DataError(f"{where}, column {error.message}") from error
     student = ConsentedStudent(fields["student"], kind, fields["identifier"])
     return _Row(key=(company, season, purpose), student=student, found_by=found_by, state=state)
+
+
+def _sorted(cohorts: Mapping[_Key, list[ConsentedStudent]]) -> dict[_Key, tuple[ConsentedStudent, ...]]:
+    return {key: tuple(sorted(students)) for key, students in cohorts.items()}
 
 
 def _parse_word(kind: type[_Enum], text: str, where: str) -> _Enum:

@@ -24,7 +24,14 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import fingerprint, verify_signature
 from noren_core.errors import DataError, LocalProtocolError, RemoteProtocolError, VerificationError
 from noren_core.ids import parse_name
-from noren_core.ledger.entries import PLATFORM, EntryKind, SignedEntry, parse_entry, verify_author
+from noren_core.ledger.entries import (
+    PLATFORM,
+    EntryKind,
+    RevocationReason,
+    SignedEntry,
+    parse_entry,
+    verify_author,
+)
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season.participation import COLLECT_LABEL, agreement_sha256
 from noren_core.wire.refusal import Refusal
@@ -197,10 +204,20 @@ class EnrolmentDesk:
             if not transaction.remove_pending(company):
                 raise LocalProtocolError("reject: expected a company that waits for approval, got none")
 
-    def revoke(self, company: str) -> None:
-        """End a company's access from its next call on; what is in the ledger stays."""
+    def revoke(self, company: str, reason: RevocationReason) -> None:
+        """End a company's participation, for good: its name and its keys are not enrolled again.
+
+        What it said before stays valid; from the ledger's entry on it says nothing more, and is not let in
+        from its next call on. After a crash in between the same call completes it.
+
+        Raises:
+            LocalProtocolError: if there is no approved company of that name.
+        """
         with self._store.transaction() as transaction:
             transaction.revoke_company(company)
+            if not self._ledger.store.entries(kind=EntryKind.REVOCATION, company=company):
+                body = {"company": company, "reason": reason.value}
+                self._ledger.append_platform_entry(EntryKind.REVOCATION, body)
 
     def collect(self, signing_key: bytes, signature: bytes) -> Certified | None:
         """The certificate of the company with this key, or None as long as it is not approved.

@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
     ]
 )
 REQUIRED = ("student", "time_us", "event_type")
+_TEXTS = ("student", "event_type", "context")
 
 # Bounds that keep every sum of the feature expressions inside int64, on every engine.
 MAX_TIME_US = 2**53
@@ -54,8 +55,8 @@ def open_event_log(path: Path) -> EventLog:
 
     Raises:
         DataError: naming file, column and row index (from 0), if a file is missing, unreadable, has other
-            columns or types than `SCHEMA`, a null in a required column, an empty student or event type, a
-            time outside 0 to 2^53 µs, or a value that is not finite or beyond ±10^6.
+            columns or types than `SCHEMA`, text that is not UTF-8, a null in a required column, an empty
+            student or event type, a time outside 0 to 2^53 µs, or a value that is not finite or beyond ±10^6.
     """
     files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
     if not files:
@@ -105,7 +106,9 @@ def _check_file(file: Path) -> int:
             for batch in parquet.iter_batches(batch_size=1 << 18):
                 _check_batch(file, batch, first)
                 first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+            if first != parquet.metadata.num_rows:  # readers differ in which column they believe
+                raise DataError(f"{file.name}: expected columns as long as the file says, got another length")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
         raise DataError(f"{file.name}: expected a readable Parquet file, got one that is not") from error
     return first
 
@@ -131,6 +134,12 @@ def _check_batch(file: Path, batch: pa.RecordBatch, first: int) -> None:
     for name in REQUIRED:
         if batch[name].null_count:
             _refuse(file, name, first, pc.is_null(batch[name]), "a value", "none")
+    for name in _TEXTS:
+        try:
+            batch[name].validate(full=True)
+        except pa.ArrowInvalid:
+            # Parquet readers pass on what is no text; the engine would stop at it in the middle of a query.
+            raise DataError(f"{file.name}, column {name}: expected UTF-8 text, got other bytes") from None
     for name in ("student", "event_type"):
         _refuse(file, name, first, pc.equal(pc.binary_length(batch[name]), 0), "a text", "an empty one")
     time, value = batch["time_us"], batch["value"]

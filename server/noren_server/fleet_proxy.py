@@ -191,7 +191,8 @@ class FleetProxy:
         """The whole body, refused with 413 as soon as it is known to be too large."""
         limit = self._settings.max_body_bytes
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > limit:
+        # Nineteen digits first: Python refuses to convert numbers of thousands of them, with another error.
+        if not declared.isdigit() or len(declared) > 19 or int(declared) > limit:
             raise _RefusedError(413)
         chunks = bytearray()
         try:

@@ -29,7 +29,7 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import TableKind
-from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, verify_author
+from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry, parse_entry
 from noren_core.season import messages
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import METADATA_KEY, Refusal
@@ -37,10 +37,13 @@ from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
 from noren_core.wire.v1 import training_pb2
 from noren_server.alignment import evaluate_batch
+from noren_server.certificates import ServerTls
+from noren_server.company_keys import KeyChange, KeyDesk
 from noren_server.enrolment import CompanyRequest, EnrolmentDesk
 from noren_server.ledger_service import LedgerService
+from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import SealedScoring
-from noren_server.store import CampaignState, Company, Store
+from noren_server.store import CampaignState, Company, Store, StoredTable
 from noren_server.tables import TablePublisher
 from noren_server.traffic_meter import TrafficMeter
 
@@ -61,20 +64,13 @@ _STATUS = {
     Refusal.EVALUATION_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Refusal.TOO_MANY_ATTEMPTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Refusal.HEAD_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
+    Refusal.KEY_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
+    Refusal.KEY_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.ALREADY_ENROLLED: grpc.StatusCode.ALREADY_EXISTS,
     Refusal.NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.NOT_ACCEPTED: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.INTERNAL: grpc.StatusCode.INTERNAL,
 }  # INVALID_ARGUMENT for the rest
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFiles:
-    """The server's key and certificate chain, and the authority whose client certificates are let in."""
-
-    key: Path
-    certificate: Path
-    authority: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +81,8 @@ class PlatformParts:
     ledger: LedgerService
     publisher: TablePublisher
     scoring: SealedScoring
+    revocations: Revocations
+    keys: KeyDesk
 
 
 class RunningService:
@@ -118,7 +116,7 @@ class RunningService:
 def serve(
     desk: EnrolmentDesk,
     parts: PlatformParts,
-    files: ServerFiles,
+    tls: ServerTls,
     *,
     enrolment_address: str,
     service_address: str,
@@ -128,17 +126,17 @@ def serve(
     """Start both services; port 0 takes a free one. Score tables that are missing are begun.
 
     Raises:
-        OSError, RuntimeError: if a file is missing or an address is taken.
+        RuntimeError: if an address is taken.
     """
     enrolment_server = _new_server("enrolment", MAX_ENROLMENT_BYTES)
     services.add_EnrolmentServicer_to_server(EnrolmentServicer(desk), enrolment_server)
     metering: list[grpc.ServerInterceptor] = [] if meter is None else [MeteringInterceptor(meter)]
     company_server = _new_server("company", MAX_REQUEST_BYTES, metering)
     services.add_PlatformServicer_to_server(PlatformServicer(parts, clock), company_server)
-    key, chain, authority = (p.read_bytes() for p in (files.key, files.certificate, files.authority))
-    open_credentials = grpc.ssl_server_credentials([(key, chain)])
+    pair = [(tls.key, tls.certificate)]
+    open_credentials = grpc.ssl_server_credentials(pair)
     mutual_credentials = grpc.ssl_server_credentials(
-        [(key, chain)], root_certificates=authority, require_client_auth=True
+        pair, root_certificates=tls.authority, require_client_auth=True
     )
     enrolment_port = enrolment_server.add_secure_port(enrolment_address, open_credentials)
     service_port = company_server.add_secure_port(service_address, mutual_credentials)
@@ -205,6 +203,8 @@ class PlatformServicer(services.PlatformServicer):
         self._ledger = parts.ledger
         self._publisher = parts.publisher
         self._scoring = parts.scoring
+        self._revocations = parts.revocations
+        self._keys = parts.keys
         self._clock = clock
 
     def GetProof(  # noqa: N802
@@ -233,11 +233,23 @@ class PlatformServicer(services.PlatformServicer):
         while (part := _answered(context, lambda: next(parts, None))) is not None:
             yield part
 
+    def FetchRevocations(  # noqa: N802
+        self, request: wire.FetchRevocationsRequest, context: grpc.ServicerContext
+    ) -> wire.FetchRevocationsReply:
+        """The rows of a sealed table that may not be used any more."""
+        return _answered(context, lambda: self._fetch_revocations(request, self._caller(context)))
+
     def SubmitHead(  # noqa: N802
         self, request: wire.SubmitHeadRequest, context: grpc.ServicerContext
     ) -> training_pb2.LedgerProof:
         """Take the caller's encrypted head."""
         return _answered(context, lambda: self._submit_head(request, self._caller(context)))
+
+    def RotateKey(  # noqa: N802
+        self, request: wire.RotateKeyRequest, context: grpc.ServicerContext
+    ) -> wire.RotateKeyReply:
+        """Replace one of the caller's keys."""
+        return _answered(context, lambda: self._rotate_key(request, self._caller(context)))
 
     def _caller(self, context: grpc.ServicerContext) -> Company:
         """The company of this connection's certificate.
@@ -277,7 +289,7 @@ class PlatformServicer(services.PlatformServicer):
         of_cohort = [
             *self._entries(EntryKind.PLAN, plan.campaign),
             *self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign),
-            *(i for member in plan.companies for i in self._entries(EntryKind.ENROLMENT, company=member)),
+            *(i for member in plan.companies for i in self._key_entries(member)),
         ]
         own_kinds = (
             EntryKind.OPRF_KEY,
@@ -287,6 +299,16 @@ class PlatformServicer(services.PlatformServicer):
         )
         own = [i for kind in own_kinds for i in self._entries(kind, plan.campaign, caller.name)]
         return self._prove(request.known_tree_size, sorted({*of_cohort, *own}))
+
+    def _key_entries(self, company: str) -> list[int]:
+        """What tells a peer which of the company's keys count: enrolment, changes that concern peers, end."""
+        rotations = self._ledger.store.entries(kind=EntryKind.KEY_ROTATION, company=company)
+        for_peers = (CompanyKey.SIGNING, CompanyKey.SEALING)
+        return [
+            *self._entries(EntryKind.ENROLMENT, company=company),
+            *(stored.index for stored in rotations if stored.entry.body["key"] in for_peers),
+            *self._entries(EntryKind.REVOCATION, company=company),
+        ]
 
     def _append(self, request: wire.AppendRequest, caller: Company) -> training_pb2.LedgerProof:
         """Append a plan acceptance, once per company and campaign."""
@@ -308,12 +330,7 @@ class PlatformServicer(services.PlatformServicer):
         return wire.EvaluateReply(evaluated=evaluated, proof=proof)
 
     def _table_parts(self, request: wire.FetchTableRequest, caller: Company) -> Iterator[wire.TablePart]:
-        if request.kind not in set(TableKind):
-            raise _refused(Refusal.NOT_AVAILABLE)
-        plan, kind = self._accepted_plan(request.campaign, caller), TableKind(request.kind)
-        table = self._publisher.table(plan.campaign, caller.name, kind)
-        if table is None:
-            raise _refused(self._why_no_table(plan, caller, kind))
+        _, table = self._plan_and_table(request.campaign, request.kind, caller)
         if request.first_chunk >= table.manifest.chunk_count:
             raise _refused(Refusal.PROTOCOL_VIOLATION)
         chunks = self._publisher.chunks(table, request.first_chunk)
@@ -325,6 +342,23 @@ class PlatformServicer(services.PlatformServicer):
             )
             for index, chunk in chunks
         )
+
+    def _fetch_revocations(
+        self, request: wire.FetchRevocationsRequest, caller: Company
+    ) -> wire.FetchRevocationsReply:
+        plan, table = self._plan_and_table(request.campaign, request.kind, caller)
+        revocations, signature = self._revocations.newest(plan, table)
+        return wire.FetchRevocationsReply(revocations=revocations, signature=signature)
+
+    def _plan_and_table(self, campaign: str, kind: str, caller: Company) -> tuple[CampaignPlan, StoredTable]:
+        """The caller's table of that kind in a campaign that it accepted."""
+        if kind not in set(TableKind):
+            raise _refused(Refusal.NOT_AVAILABLE)
+        plan = self._accepted_plan(campaign, caller)
+        table = self._publisher.table(plan.campaign, caller.name, TableKind(kind))
+        if table is None:
+            raise _refused(self._why_no_table(plan, caller, TableKind(kind)))
+        return plan, table
 
     def _why_no_table(self, plan: CampaignPlan, caller: Company, kind: TableKind) -> Refusal:
         """A score table is on its way once there is a head; any other is not available."""
@@ -339,12 +373,19 @@ class PlatformServicer(services.PlatformServicer):
         index = self._scoring.accept_head(plan, caller.name, request.head, commitment)
         return self._prove(request.known_tree_size, [index])
 
+    def _rotate_key(self, request: wire.RotateKeyRequest, caller: Company) -> wire.RotateKeyReply:
+        self._check_tree_size(request.known_tree_size)
+        change = KeyChange(parse_entry(request.entry), request.tls_request, request.node_key)
+        changed = self._keys.rotate(caller.name, change)
+        proof = self._prove(request.known_tree_size, [changed.index])
+        return wire.RotateKeyReply(proof=proof, certificate=changed.certificate)
+
     def _own_entry(self, data: bytes, caller: Company) -> SignedEntry:
         """An entry that the caller wrote and signed about itself, not countersigned yet."""
         entry = parse_entry(data)
         if entry.author != caller.name or entry.company != caller.name or entry.countersignature is not None:
             raise _refused(Refusal.PROTOCOL_VIOLATION)
-        verify_author(entry, caller.signing_key)
+        self._ledger.verify_author(entry)
         return entry
 
     def _entries(self, kind: EntryKind, campaign: str | None = None, company: str | None = None) -> list[int]:

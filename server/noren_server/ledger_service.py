@@ -1,16 +1,24 @@
-"""Appending to the ledger as the platform: verify, countersign, store; and proving what is in it."""
+"""Appending to the ledger as the platform: verify, countersign, store; and proving what is in it.
+
+Promises: nothing that companies or auditors would refuse for its signatures gets in. Whose key counts is
+asked of the ledger itself, under its write lock, so that a company that was revoked a moment ago, by another
+process, says nothing more. Every proof brings the platform's own rotations, without which whoever knows only
+older keys could not verify it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from noren_core.crypto.identity import SigningKey
+from noren_core.errors import ConfigurationError
 from noren_core.ledger import entries
+from noren_core.ledger.entries import PLATFORM, EntryKind
+from noren_core.ledger.key_history import KEY_KINDS, Anchors, KeyHistory
 from noren_core.ledger.proofs import LedgerProof
 from noren_server.ledger_store import LedgerStore
-
-PLATFORM = "platform"
 
 
 class LedgerService:
@@ -19,21 +27,96 @@ class LedgerService:
     def __init__(self, store: LedgerStore, platform_key: SigningKey) -> None:
         self._store = store
         self._key = platform_key
+        self._lock = threading.RLock()
+        self._keys: KeyHistory | None = None
+        self._read = 0
+
+    def keys(self) -> KeyHistory:
+        """Every key in the ledger as it stands now.
+
+        Raises:
+            ConfigurationError: with code KEY_ROTATION_UNFINISHED, if our own keys are not the current ones: a
+                change of keys was interrupted, and what we signed would be worth nothing.
+        """
+        with self._lock, self._store.locked():
+            size = self._store.size
+            if self._keys is None:
+                self._keys, self._read = self._begin(), 0
+            for stored in self._store.entries_of_kinds(KEY_KINDS, first=self._read):
+                self._keys.learn(stored.index, stored.entry)
+            self._read = size
+            self._verify_own_keys(self._keys, size)
+            return self._keys
+
+    def verify_author(self, entry: entries.SignedEntry) -> None:
+        """Raise VerificationError unless the entry is signed by the key that its author has now."""
+        entries.verify_author(entry, self.keys().signing_key(entry.author, self._store.size))
 
     def append_platform_entry(self, kind: str, body: dict[str, Any]) -> int:
         """Sign, countersign and append an entry of our own; its index."""
         signed = entries.sign_entry(kind, PLATFORM, body, self._key)
-        return self._store.append(entries.countersign(signed, self._key))
+        return self._append(entries.countersign(signed, self._key))
 
     def append_company_entry(self, entry: entries.SignedEntry) -> int:
-        """Countersign and append a company's entry whose author signature the caller verified; its index."""
-        return self._store.append(entries.countersign(entry.to_bytes(), self._key))
+        """Countersign and append a company's entry; its index.
+
+        Raises:
+            KeyHistoryError: if the author is not who signed it, or the keys in it cannot become its own;
+                nothing is appended.
+        """
+        return self._append(entries.countersign(entry.to_bytes(), self._key))
 
     def prove(self, *, known_tree_size: int, indices: Sequence[int]) -> LedgerProof:
         """A fresh checkpoint with proofs that it extends `known_tree_size` and holds `indices`."""
-        return self._store.prove(known_tree_size, indices)
+        rotations = self.indices([EntryKind.PLATFORM_KEY_ROTATION])
+        return self._store.prove(known_tree_size, sorted({*indices, *rotations}))
+
+    def indices(self, kinds: Collection[EntryKind]) -> list[int]:
+        """Where the entries of these kinds stand."""
+        return [stored.index for stored in self._store.entries_of_kinds(kinds, first=0)]
 
     @property
     def store(self) -> LedgerStore:
         """The store, for reading."""
         return self._store
+
+    def _append(self, data: bytes) -> int:
+        """Append a countersigned entry that the ledger's keys bear out.
+
+        1. Take the ledger's write lock: keys and size stay as they are.
+        2. The same statement again, after a lost answer or a crash, keeps its place, also if the platform's
+           key has changed in between: a second one would contradict the first.
+        3. Signatures, and what becomes of the keys, are what everybody else will check, at the next index.
+        4. Append.
+        """
+        entry = entries.parse_entry(data)
+        with self._lock, self._store.locked():  # 1
+            for known in self._store.entries(kind=entry.kind, campaign=entry.campaign, company=entry.company):
+                if _is_same_statement(known.entry, entry):  # 2
+                    return known.index
+            keys, index = self.keys(), self._store.size
+            if entry.kind in KEY_KINDS:  # 3
+                keys.extended({index: entry})
+            else:
+                keys.verify(index, entry)
+            return self._store.append(data)  # 4
+
+    def _begin(self) -> KeyHistory:
+        """Our own keys are what we believe; the ledger says which keys came before them."""
+        anchors = Anchors(self._store.log_key, self._key.public_key)
+        rotations = self._store.entries_of_kinds([EntryKind.PLATFORM_KEY_ROTATION], first=0)
+        return KeyHistory.begin(anchors, {stored.index: stored.entry for stored in rotations})
+
+    def _verify_own_keys(self, keys: KeyHistory, size: int) -> None:
+        current = (keys.signing_key(PLATFORM, size), keys.log_key(size))
+        if current != (self._key.public_key, self._store.log_key):
+            raise ConfigurationError(
+                "ledger: expected our keys to be the current ones: finish with noren-platform keys rotate",
+                code="KEY_ROTATION_UNFINISHED",
+            )
+
+
+def _is_same_statement(known: entries.SignedEntry, entry: entries.SignedEntry) -> bool:
+    """By the platform, the same words; by a company, the very entry that it signed."""
+    same = (known.author, known.body) == (entry.author, entry.body)
+    return same and (entry.author == PLATFORM or known.signature == entry.signature)

@@ -9,12 +9,14 @@ write the file can drop them, and is found out by the Merkle root that companies
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,7 @@ from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, RemoteProtocolError
 from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.entries import SignedEntry, parse_entry
+from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof
 
 SCHEMA_VERSION = 1
@@ -75,23 +78,45 @@ class _Row:
 class LedgerStore:
     """The append-only file, the Merkle tree over it, and the key that signs its checkpoints."""
 
-    def __init__(self, path: Path, *, origin: str, log_key: SigningKey) -> None:
-        """Open the ledger at `path`; it is created (0600) if there is none."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        origin: str,
+        log_key: SigningKey,
+        retiring_log_key: SigningKey | None = None,
+        exclusively: bool = False,
+    ) -> None:
+        """Open the ledger at `path`; it is created (0600) if there is none.
+
+        Args:
+            path: the file.
+            origin: the log's name.
+            log_key: signs checkpoints.
+            retiring_log_key: signs along after a change of the log key, for those who know no other yet.
+            exclusively: let no other process have it open meanwhile, since it would go on with old keys.
+
+        Raises:
+            LocalProtocolError: with code LEDGER_IN_USE, if others have it open, or one of them exclusively.
+        """
+        self._leave_users = weakref.finalize(self, os.close, _join_users(path, exclusively=exclusively))
         if not path.exists():
             _create(path)
         self._origin = origin
         self._log_key = log_key
-        self._lock = threading.Lock()
+        self._retiring = retiring_log_key
+        self._lock = threading.RLock()
         self._tree = MerkleTree()
         self._db = _connect(path)
         if self._db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            self._db.close()
+            self.close()
             raise ConfigurationError("ledger file: expected a ledger of this version, got another file")
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; a second call does nothing."""
         with self._lock:
             self._db.close()
+            self._leave_users()
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +127,21 @@ class LedgerStore:
         self.close()
 
     @property
+    def log_key(self) -> VerifierKey:
+        """The public key of the checkpoints."""
+        return VerifierKey(self._origin, self._log_key.public_key)
+
+    @property
     def size(self) -> int:
         """The number of entries, including those that other processes appended."""
         with self._snapshot():
             return self._tree.size
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the file's write lock: what is read inside is still so when an entry is appended inside."""
+        with self._lock, _transaction(self._db, "BEGIN IMMEDIATE"):
+            yield
 
     def append(self, entry: bytes) -> int:
         """Append one countersigned entry and return its index; see `append_many`."""
@@ -157,6 +193,14 @@ class LedgerStore:
         query = f"SELECT seq, entry FROM entries WHERE {condition} ORDER BY seq"  # noqa: S608 (fixed names)
         with self._lock:
             found = self._db.execute(query, tuple(given.values())).fetchall()
+        return [StoredEntry(seq, parse_entry(data)) for seq, data in found]
+
+    def entries_of_kinds(self, kinds: Collection[str], *, first: int) -> list[StoredEntry]:
+        """The entries of any of these kinds from index `first` on, in order."""
+        marks = ", ".join("?" * len(kinds))
+        query = f"SELECT seq, entry FROM entries WHERE seq >= ? AND kind IN ({marks}) ORDER BY seq"  # noqa: S608
+        with self._lock:
+            found = self._db.execute(query, (first, *kinds)).fetchall()
         return [StoredEntry(seq, parse_entry(data)) for seq, data in found]
 
     def prove(self, known_size: int, indices: Sequence[int]) -> LedgerProof:
@@ -238,7 +282,8 @@ class LedgerStore:
         return data
 
     def _sign_checkpoint(self) -> bytes:
-        return sign_checkpoint(self._origin, self._tree.size, self._tree.root(), self._log_key)
+        keys = (self._log_key,) if self._retiring is None else (self._log_key, self._retiring)
+        return sign_checkpoint(self._origin, self._tree.size, self._tree.root(), *keys)
 
 
 def _parse_row(data: bytes) -> _Row:
@@ -246,6 +291,19 @@ def _parse_row(data: bytes) -> _Row:
     if entry.countersignature is None:
         raise DataError("ledger: expected a countersigned entry, got one without a countersignature")
     return _Row(data, leaf_hash(data), entry)
+
+
+def _join_users(path: Path, *, exclusively: bool) -> int:
+    """A lock beside the file, since SQLite's own are lost when a second descriptor of it is closed."""
+    users = os.open(path.with_name(f"{path.name}.users"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(users, (fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(users)
+        raise LocalProtocolError(
+            "ledger: expected nobody to use it meanwhile: stop the services first", code="LEDGER_IN_USE"
+        ) from error
+    return users
 
 
 def _create(path: Path) -> None:
@@ -274,7 +332,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """Begin; whatever is not committed inside is rolled back."""
+    """Begin, unless the caller has; whatever is not committed inside is rolled back."""
+    if db.in_transaction:
+        yield
+        return
     db.execute(begin)
     try:
         yield

@@ -1,7 +1,7 @@
 """The platform's directory: what is where, and the platform as one opened thing.
 
 config.toml     name, addresses and ports
-keys/           platform signing key, ledger signing key, assignment key (0600)
+keys/           platform signing key, ledger signing key, assignment key (0600); vault.json if protected
 ca/             the private certificate authority
 tls/            server certificate and key for gRPC and the fleet proxy
 ledger.db       the transparency ledger
@@ -15,26 +15,36 @@ flower/         the SuperLink's own files
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from noren_core import ids
+from noren_core import ids, toml_text
 from noren_core.crypto.identity import SigningKey
-from noren_core.errors import ConfigurationError, LocalProtocolError
+from noren_core.crypto.secret import SecretBytes
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.ledger.entries import CompanyKey
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
-from noren_server.certificates import CertificateAuthority
+from noren_server import passphrase
+from noren_server.certificates import CertificateAuthority, ServerTls
 from noren_server.enrolment import EnrolmentDesk, PlatformAddresses, PlatformFacts, utc_now
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
 from noren_server.private_file import write_private
 from noren_server.processes import free_loopback_port
-from noren_server.store import Store
+from noren_server.secret_files import secrets_of
+from noren_server.store import DATABASE_NAME, Store
 from noren_server.superlink import bundle_sha256
 
+SERVER_CERTIFICATE = "tls/server.pem"
+
+PLATFORM_KEY, LOG_KEY, RETIRING_LOG_KEY = "keys/platform.key", "keys/log.key", "keys/log.retiring.key"
+SERVER_KEY = "tls/server.key"
+
+ASSIGNMENT_KEY = "keys/assignment.key"
+AUTHORITY_KEY, AUTHORITY = "ca/ca.key", "ca/ca.pem"
 _PORTS = ("enrolment_port", "service_port", "fleet_port")
 
 
@@ -69,13 +79,17 @@ class Platform:
     @cached_property
     def signing_key(self) -> SigningKey:
         """What the platform signs and countersigns entries with."""
-        return SigningKey.from_bytes(self._key("platform.key"))
+        return self.key(PLATFORM_KEY)
+
+    @cached_property
+    def log_key(self) -> SigningKey:
+        """What the platform signs checkpoints with."""
+        return self.key(LOG_KEY)
 
     @cached_property
     def ledger_store(self) -> LedgerStore:
         """The ledger's file."""
-        log_key = SigningKey.from_bytes(self._key("log.key"))
-        return LedgerStore(self.directory / "ledger.db", origin=self.config.origin, log_key=log_key)
+        return open_ledger(self)
 
     @cached_property
     def ledger(self) -> LedgerService:
@@ -85,12 +99,22 @@ class Platform:
     @cached_property
     def store(self) -> Store:
         """The operational database."""
-        return Store.open(self.directory / "platform.db")
+        return Store.open(self.directory / DATABASE_NAME, secrets_of(self.directory))
 
     @cached_property
     def authority(self) -> CertificateAuthority:
         """The private certificate authority."""
-        return CertificateAuthority.load(self.directory / "ca")
+        certificate = _public_file(self.directory / AUTHORITY)
+        return CertificateAuthority.from_pem(self._secret(AUTHORITY_KEY).reveal(), certificate)
+
+    @property
+    def server_tls(self) -> ServerTls:
+        """What gRPC and the fleet proxy present."""
+        return ServerTls(
+            key=self._secret(SERVER_KEY).reveal(),
+            certificate=_public_file(self.directory / SERVER_CERTIFICATE),
+            authority=_public_file(self.directory / AUTHORITY),
+        )
 
     @cached_property
     def enrolment(self) -> EnrolmentDesk:
@@ -111,12 +135,12 @@ class Platform:
     @property
     def log_verifier_key(self) -> VerifierKey:
         """The public key of the ledger's checkpoints."""
-        return VerifierKey(self.config.origin, SigningKey.from_bytes(self._key("log.key")).public_key)
+        return VerifierKey(self.config.origin, self.log_key.public_key)
 
     @property
     def assignment_key(self) -> bytes:
         """Keys the assignment of students to one training company per campaign."""
-        return self._key("assignment.key")
+        return self._secret(ASSIGNMENT_KEY).reveal()
 
     def plan(self, campaign: str) -> CampaignPlan:
         """The plan of a published campaign; LocalProtocolError if there is none."""
@@ -127,10 +151,13 @@ class Platform:
         return found.plan
 
     def signing_keys(self, companies: Iterable[str]) -> dict[str, bytes]:
-        """The enrolled signing keys of these companies."""
-        with self.store.transaction() as transaction:
-            known = {company.name: company.signing_key for company in transaction.companies()}
-        return {company: known[company] for company in companies}
+        """The signing keys that these companies have now, by the ledger."""
+        keys, size = self.ledger.keys(), self.ledger_store.size
+        return {c: bytes.fromhex(keys.key_at(c, CompanyKey.SIGNING, size)) for c in companies}
+
+    def key(self, name: str) -> SigningKey:
+        """The signing key in this file; ConfigurationError if it is missing or damaged."""
+        return SigningKey.from_bytes(self._secret(name).buffer)
 
     def progress_path(self, campaign: str) -> Path:
         """Where a run tells the operator how far it is."""
@@ -138,34 +165,57 @@ class Platform:
         directory.mkdir(mode=0o700, exist_ok=True)
         return directory / f"{ids.parse_name(campaign, 'campaign')}.json"
 
-    def _key(self, name: str) -> bytes:
-        try:
-            return (self.directory / "keys" / name).read_bytes()
-        except FileNotFoundError as error:
-            raise ConfigurationError(f"expected keys/{name} in the platform's directory, got none") from error
+    def _secret(self, name: str) -> SecretBytes:
+        secret = secrets_of(self.directory).read(name)
+        if secret is None:
+            raise ConfigurationError(f"expected {name} in the platform's directory, got none")
+        return secret
+
+
+def open_ledger(platform: Platform, *, exclusively: bool = False) -> LedgerStore:
+    """The platform's ledger with its current log key and, after a change of it, the retiring one."""
+    secrets = secrets_of(platform.directory)
+    retiring = secrets.read(RETIRING_LOG_KEY)
+    return LedgerStore(
+        platform.directory / "ledger.db",
+        origin=platform.config.origin,
+        log_key=platform.log_key,
+        retiring_log_key=None if retiring is None else SigningKey.from_bytes(retiring.buffer),
+        exclusively=exclusively,
+    )
+
+
+def _public_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"expected {path.name} in the platform's directory, got none") from error
 
 
 def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, int]) -> Platform:
     """Make a new platform: keys, certificates, an empty ledger with its first entry.
 
-    Port 0 takes one that is free on loopback.
+    Port 0 takes one that is free on loopback. Every secret is sealed from the start if a passphrase is
+    configured (`noren_server.passphrase`).
 
     Raises:
         LocalProtocolError: if the directory holds a platform already; keys are never overwritten.
     """
-    if (directory / "config.toml").exists():
-        raise LocalProtocolError("expected a directory without a platform, got one with a config.toml")
+    if (directory / "config.toml").exists() or any((directory / "keys").glob("*.key")):
+        raise LocalProtocolError("expected a directory without a platform, got one with keys")
     ids.parse_name(name, "platform name")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for key in ("platform.key", "log.key", "assignment.key"):
-        write_private(directory / "keys" / key, SigningKey.generate().to_bytes())
-    authority = CertificateAuthority.create(directory / "ca", name=name, now=utc_now())
-    authority.issue_server(
-        sorted({host, "localhost", "127.0.0.1"}),
-        key_path=directory / "tls" / "server.key",
-        certificate_path=directory / "tls" / "server.pem",
-        now=utc_now(),
-    )
+    (directory / "keys").mkdir(mode=0o700, exist_ok=True)
+    secrets = secrets_of(directory)
+    secrets.protect_new(passphrase.configured())
+    authority = CertificateAuthority.create(name=name, now=utc_now())
+    server = authority.issue_server(server_hosts(host), now=utc_now())
+    for key in (PLATFORM_KEY, LOG_KEY, ASSIGNMENT_KEY):
+        secrets.write(key, SigningKey.generate().to_bytes())
+    secrets.write(AUTHORITY_KEY, authority.key_pem)
+    secrets.write(SERVER_KEY, server.key)
+    write_private(directory / AUTHORITY, authority.certificate_pem)
+    write_private(directory / SERVER_CERTIFICATE, server.certificate)
     chosen = [port or free_loopback_port() for port in ports]
     lines = [f'name = "{name}"', f'origin = "{name}/ledger"', f'host = "{host}"']
     lines += [f"{field} = {port}" for field, port in zip(_PORTS, chosen, strict=True)]
@@ -182,6 +232,11 @@ def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, 
     return platform
 
 
+def server_hosts(host: str) -> list[str]:
+    """The names and addresses that the server certificate is for."""
+    return sorted({host, "localhost", "127.0.0.1"})
+
+
 def trust_file(platform: Platform) -> str:
     """What an auditor is given out of band: the two keys that everything else hangs on."""
     return (
@@ -194,10 +249,14 @@ def trust_file(platform: Platform) -> str:
 def _read_config(directory: Path) -> PlatformConfig:
     path = directory / "config.toml"
     try:
-        return PlatformConfig(**tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+        fields = toml_text.parse(path.read_bytes())
+    except OSError as error:
         raise ConfigurationError(
             "expected a platform directory (run noren-platform init), got none"
         ) from error
-    except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("config.toml: expected name, origin, host and three ports") from error
+    except DataError as error:
+        raise ConfigurationError(f"config.toml: {error.message}") from error
+    kinds = {"name": str, "origin": str, "host": str, **dict.fromkeys(_PORTS, int)}
+    if {name: type(value) for name, value in fields.items()} != kinds:
+        raise ConfigurationError("config.toml: expected name, origin, host and three ports, got others")
+    return PlatformConfig(**fields)

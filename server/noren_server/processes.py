@@ -31,12 +31,16 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process to run. `is_ready` is asked until it says yes; without it a child is ready at once."""
+    """One process to run, with the open files that it inherits under the same numbers.
+
+    `is_ready` is asked until it says yes; without it a child is ready at once.
+    """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ready: Callable[[], bool] | None = None
+    inherited: tuple[int, ...] = ()
     ready_deadline_seconds: float = 60.0
     stop_deadline_seconds: float = 10.0
 
@@ -108,6 +112,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=child.inherited,
             )
         finally:
             os.close(log)

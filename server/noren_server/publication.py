@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from noren_core.errors import DataError
-from noren_core.ids import Purpose, normalise_identifier
+from noren_core.ids import PURPOSE_OF_TABLE, Purpose, TableKind, normalise_identifier
 from noren_core.season.plan import CampaignPlan
 from noren_server.behaviour_data import BehaviourData
 from noren_server.consents import ConsentedStudent, ConsentTable
@@ -92,6 +92,25 @@ def score_rows(
         students, values = file["students"], file["values"]
     kept = [row for row, student in enumerate(students) if str(student) in live]
     return ScoreRows([_identifier(live[str(students[row])]) for row in kept], values[kept])
+
+
+def withdrawn_identifiers(
+    consents: ConsentTable, plan: CampaignPlan, company: str, kind: TableKind
+) -> list[bytes]:
+    """Whose row in a table of this kind may not be used any more, as far as consents say.
+
+    A training row is of the last of the plan's seasons with a live consent. Where the consent of a person's
+    last season was withdrawn, an earlier season's does not keep the row in use. If it had been withdrawn
+    before the table was sealed, the row is of the earlier season; nobody remembers that, and the row is given
+    up too.
+    """
+    seasons = plan.train_seasons if kind is TableKind.TRAIN else (plan.score_season,)
+    found: set[bytes] = set()
+    for season in seasons:
+        cohort = (company, season, PURPOSE_OF_TABLE[kind])
+        found |= {_identifier(student) for student in consents.withdrawn(*cohort)}
+        found -= {_identifier(student) for student in consents.live(*cohort)}
+    return sorted(found)
 
 
 def _cohort(data: BehaviourData, company: str, season: str, purpose: Purpose) -> Cohort:

@@ -1,35 +1,39 @@
-"""Scoring under encryption: one proven head per company and campaign, one ciphertext per consenting student.
+"""Scoring under encryption: a company's proven heads, and ciphertexts for every consenting student.
 
-docs/protocol.md §5. Promises: a head is used only after its range proof verified and its commitment is in
-the ledger; a company has one head per campaign, whatever restarts in between (q heads would read q linear
-functions of a student's features); the platform computes with what it cannot decrypt. Score tables are built
-in the background, one at a time; a build that a crash interrupted is begun again at the next start.
+docs/protocol.md §5. Promises: heads are used only after their range proof verified and their commitment is in
+the ledger; a company has one message of heads per score season, whatever restarts in between (q heads read q
+linear functions of a student's features); the platform computes with what it cannot decrypt. Score tables are
+built in the background, one at a time, in constant memory; a build that a crash interrupted is begun again at
+the next start.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from noren_core.crypto.head_encryption import CIPHERTEXT_BYTES, EncryptedHead, head_commitment, verify_head
+from noren_core.crypto.head_encryption import EncryptedHead, verify_head
+from noren_core.crypto.oprf import OprfPrivateKey
 from noren_core.crypto.scorer import Scorer
 from noren_core.errors import DataError, LocalProtocolError, NorenError, RemoteProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
-from noren_core.season.participation import head_binding
+from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 from noren_server import alignment
+from noren_server.head_limit import season_heads
 from noren_server.ledger_service import LedgerService
-from noren_server.store import Store, StoredHead
+from noren_server.store import CampaignState, Store, StoredHead
 from noren_server.tables import TablePublisher
 
 _LOG = logging.getLogger(__name__)
+_BLOCK_STUDENTS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,13 @@ class SealedScoring:
 
         1. The commitment, whose signature the caller verified, is to exactly this head and layout.
         2. Every weight is proved to be in range, under this plan and company.
-        3. In one transaction: the head is the company's first in this campaign, and its commitment
-           enters the ledger. The very same head again is answered again.
+        3. In one transaction: the message is the company's first for this score season, and its
+           commitment enters the ledger. The very same message again is answered again.
         4. The score table is begun.
 
         Raises:
             RemoteProtocolError, VerificationError: if step 1 or 2 fails; nothing is kept.
-            LocalProtocolError: with code HEAD_LIMIT, if there is another head already.
+            LocalProtocolError: with code HEAD_LIMIT, if there is another message already.
         """
         _check_commitment(plan, company, head, commitment)  # 1
         _verified_head(plan, company, head)  # 2
@@ -81,7 +85,7 @@ class SealedScoring:
         return index
 
     def resume(self) -> None:
-        """Begin the score tables that are missing for accepted heads; call once at start."""
+        """Begin the missing score tables of open campaigns' accepted heads; call once at start."""
         with self._store.transaction() as transaction:
             waiting = [
                 (transaction.campaign(head.campaign), head.company)
@@ -89,11 +93,11 @@ class SealedScoring:
                 if transaction.table(head.campaign, head.company, TableKind.SCORE) is None
             ]
         for campaign, company in waiting:
-            if campaign is not None:
+            if campaign is not None and campaign.state is CampaignState.OPEN:
                 self._begin(campaign.plan, company)
 
     def publish_score_table(self, plan: CampaignPlan, company: str) -> None:
-        """Score every consenting student of the season under the company's head; skipped if it is done.
+        """Score every consenting student of the season under the company's heads; skipped if it is done.
 
         Raises:
             LocalProtocolError: if there is no head.
@@ -109,23 +113,25 @@ class SealedScoring:
         _check_rows(plan, rows)
         scorer = Scorer(_verified_head(plan, company, stored.head))
         key = alignment.oprf_key(self._store, plan.campaign, company)
-        outputs = alignment.evaluate_identifiers(key, rows.identifiers)
-        scores = scorer.score(rows.features)
-        sealed_rows = list(zip(outputs, scores, strict=True))
-        self._publisher.publish(plan, company, TableKind.SCORE, sealed_rows, payload_bytes=CIPHERTEXT_BYTES)
+        self._publisher.publish(
+            plan,
+            company,
+            TableKind.SCORE,
+            _scored(key, scorer, rows),
+            count=len(rows.identifiers),
+            payload_bytes=head_layout(plan).payload_bytes,
+        )
 
     def close(self) -> None:
         """Finish the table that is being built, drop those that wait (`resume` begins them again)."""
         self._builder.shutdown(wait=True, cancel_futures=True)
 
     def _committed(self, plan: CampaignPlan, company: str, commitment: SignedEntry) -> int:
-        """Where the commitment stands in the ledger, which holds one per company and campaign.
+        """Where the commitment stands in the ledger, which holds one per company and score season.
 
         The ledger decides and not our table: it has what a crash kept from the table.
         """
-        known = self._ledger.store.entries(
-            kind=EntryKind.HEAD_COMMITMENT, campaign=plan.campaign, company=company
-        )
+        known = season_heads(self._ledger.store, company, plan.score_season)
         if not known:
             return self._ledger.append_company_entry(commitment)
         if known[0].entry.body != commitment.body:
@@ -137,24 +143,21 @@ class SealedScoring:
 
 
 def _check_commitment(plan: CampaignPlan, company: str, head: bytes, commitment: SignedEntry) -> None:
-    expected = {
-        "campaign": plan.campaign,
-        "company": company,
-        "commitment": head_commitment(head).hex(),
-        "dimensions": plan.rows.dimensions,
-        "weight_bits": plan.scoring.weight_bits,
-    }
+    expected = commitment_body(plan, company, head)
     if commitment.kind is not EntryKind.HEAD_COMMITMENT or commitment.body != expected:
         raise RemoteProtocolError("head: expected the entry that commits to it, got another")
 
 
 def _verified_head(plan: CampaignPlan, company: str, head: bytes) -> EncryptedHead:
-    return verify_head(
-        head,
-        dimensions=plan.rows.dimensions,
-        weight_bits=plan.scoring.weight_bits,
-        binding=head_binding(plan, company),
-    )
+    return verify_head(head, head_layout(plan), binding=head_binding(plan, company))
+
+
+def _scored(key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows) -> Iterator[tuple[bytes, bytes]]:
+    """(OPRF output, payload) of every student, some thousands at a time."""
+    for start in range(0, len(rows.identifiers), _BLOCK_STUDENTS):
+        block = slice(start, start + _BLOCK_STUDENTS)
+        outputs = alignment.evaluate_identifiers(key, rows.identifiers[block])
+        yield from zip(outputs, scorer.score(rows.features[block]), strict=True)
 
 
 def _check_rows(plan: CampaignPlan, rows: ScoreRows) -> None:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from noren_core.errors import LocalProtocolError
+from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
-from noren_server import behaviour_data, publication
+from noren_server import behaviour_data, passphrase, publication
+from noren_server.company_keys import KeyDesk
 from noren_server.enrolment import utc_now
 from noren_server.fleet_proxy import FleetProxySettings
-from noren_server.grpc_service import PlatformParts, RunningService, ServerFiles
+from noren_server.grpc_service import PlatformParts, RunningService
 from noren_server.grpc_service import serve as serve_grpc
-from noren_server.platform_files import Platform
-from noren_server.private_file import write_private
+from noren_server.platform_files import SERVER_CERTIFICATE, Platform
+from noren_server.private_file import in_memory, write_private
 from noren_server.processes import Child, Supervisor, is_listening
+from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
+from noren_server.secret_files import secrets_of
 from noren_server.store import CompanyState
 from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
 from noren_server.tables import TablePublisher
@@ -35,26 +39,35 @@ def grpc_services(platform: Platform) -> Iterator[RunningService]:
     """The enrolment and company services, on the platform's ports, until the end of the block."""
     directory = platform.directory
     publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
+    consents = behaviour_data.latest_consents(directory / "logs")
 
     def rows(plan: CampaignPlan, company: str) -> ScoreRows:
-        consents = behaviour_data.load_consents(directory / "logs")
-        return publication.score_rows(consents, plan, company, embeddings_dir=directory / "embeddings")
+        return publication.score_rows(
+            consents.table(), plan, company, embeddings_dir=directory / "embeddings"
+        )
+
+    def withdrawn(plan: CampaignPlan, company: str, kind: TableKind) -> Sequence[bytes]:
+        return publication.withdrawn_identifiers(consents.table(), plan, company, kind)
 
     parts = PlatformParts(
         store=platform.store,
         ledger=platform.ledger,
         publisher=publisher,
         scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
+        revocations=Revocations(platform.store, publisher, platform.signing_key, withdrawn),
+        keys=KeyDesk(
+            platform.store,
+            platform.ledger,
+            platform.authority,
+            clock=utc_now,
+            register_node=lambda company, key: _register_node(directory, company, key),
+        ),
     )
     meter = TrafficMeter(directory / "run" / SERVICE_FILE)
     running = serve_grpc(
         platform.enrolment,
         parts,
-        ServerFiles(
-            key=directory / "tls" / "server.key",
-            certificate=directory / "tls" / "server.pem",
-            authority=directory / "ca" / "ca.pem",
-        ),
+        platform.server_tls,
         enrolment_address=platform.config.addresses.enrolment,
         service_address=platform.config.addresses.service,
         clock=utc_now,
@@ -83,10 +96,16 @@ def serve(directory: Path) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: is_over.set())
-    with Supervisor(directory / "run", on_crash=on_crash) as supervisor, grpc_services(platform):
+    with (
+        secrets_of(directory).held(),  # nobody converts the keys under running services
+        passphrase.for_children(secrets_of(directory)),
+        in_memory(platform.server_tls.key) as tls_key,
+        Supervisor(directory / "run", on_crash=on_crash) as supervisor,
+        grpc_services(platform),
+    ):
         for child in prepare_superlink(directory):
             supervisor.start(child)
-        supervisor.start(_proxy(platform))
+        supervisor.start(_proxy(platform, tls_key))
         _register_companies(platform)
         write_private(directory / "run" / "ready", b"ready\n")
         is_over.wait()
@@ -95,15 +114,18 @@ def serve(directory: Path) -> None:
         raise LocalProtocolError(f"expected all services to run, {crashed[0]} ended", code="CHILD_FAILED")
 
 
-def _proxy(platform: Platform) -> Child:
-    """The fleet proxy as a process of its own: it faces the network and holds no key but its TLS key."""
+def _proxy(platform: Platform, tls_key: int) -> Child:
+    """The fleet proxy as a process of its own: it faces the network and holds no key but its TLS key.
+
+    It gets that key as an open file in memory and opens nothing of the platform's secrets itself.
+    """
     superlink = SuperlinkFiles(platform.directory)
     config = platform.config
     settings = FleetProxySettings(
         host=config.host,
         port=config.fleet_port,
-        certificate=platform.directory / "tls" / "server.pem",
-        private_key=platform.directory / "tls" / "server.key",
+        certificate=platform.directory / SERVER_CERTIFICATE,
+        private_key=Path(f"/proc/self/fd/{tls_key}"),
         upstream_address=superlink.address.read_text(),
         upstream_root_certificates=superlink.certificate,
         traffic_file=platform.directory / "run" / FLEET_FILE,
@@ -123,8 +145,14 @@ def _proxy(platform: Platform) -> Child:
     return Child(
         "fleet-proxy",
         (sys.executable, "-m", "noren_server.fleet_proxy", *arguments),
+        inherited=(tls_key,),
         is_ready=lambda: is_listening(config.host, config.fleet_port),
     )
+
+
+def _register_node(directory: Path, company: str, node_key: bytes) -> None:
+    with Fleet(directory) as fleet:
+        fleet.register(company, node_key)
 
 
 def _register_companies(platform: Platform) -> None:

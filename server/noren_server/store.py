@@ -2,17 +2,17 @@
 
 Promises: every change is one transaction that takes the write lock first, so two processes never act on the
 same old value; a counter is on disk before the caller goes on; what may exist once (a company, a head, a
-table, a released row) is unique in the database and not only in the code. The file has mode 0600 since it
-holds the OPRF keys. No student's name, identifier or feature is stored: released rows are kept under a keyed
-hash, and an encrypted head says nothing about anybody.
+table, a released row) is unique in the database and not only in the code. The file has mode 0600; OPRF keys
+and the like are sealed besides if the platform's directory is protected. No student's name, identifier or
+feature is stored: released rows are kept under a keyed hash, an encrypted head says nothing about anybody.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -21,11 +21,14 @@ import sqlalchemy as sa
 
 from noren_core import canonical_json
 from noren_core.crypto.oprf import OprfPrivateKey
-from noren_core.crypto.sealed_table import TableManifest
+from noren_core.crypto.sealed_files import SealedFiles
+from noren_core.crypto.sealed_table import TAG_BYTES, TableManifest
 from noren_core.errors import BudgetExceededError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
+
+DATABASE_NAME = "platform.db"
 
 _BUSY_SECONDS = 30
 _HASH_BYTES = 32
@@ -53,6 +56,8 @@ _COMPANIES = sa.Table(
     sa.Column("agreement_entry", sa.LargeBinary, nullable=False),
     sa.Column("certificate", sa.LargeBinary),
     sa.Column("certificate_sha256", sa.LargeBinary, unique=True),
+    sa.Column("next_certificate", sa.LargeBinary),
+    sa.Column("next_certificate_sha256", sa.LargeBinary, unique=True),
 )
 _CAMPAIGNS = sa.Table(
     "campaigns",
@@ -68,6 +73,13 @@ _OPRF_KEYS = sa.Table(
     sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
     sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("evaluations", sa.Integer, sa.CheckConstraint("evaluations >= 0"), nullable=False, default=0),
+)
+_EVALUATED_BATCHES = sa.Table(
+    "evaluated_batches",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("batch_sha256", sa.LargeBinary, primary_key=True),
 )
 _RELEASED_ROWS = sa.Table(
     "released_rows",
@@ -86,6 +98,14 @@ _TABLES = sa.Table(
     sa.Column("manifest", sa.LargeBinary, nullable=False),
     sa.Column("chunk_hashes", sa.LargeBinary, nullable=False),
     sa.Column("epoch_salt", sa.LargeBinary, nullable=False),
+    sa.Column("dummy_seed", sa.LargeBinary, nullable=False),
+)
+_REVOCATIONS = sa.Table(
+    "revocations",
+    _METADATA,
+    sa.Column("table_id", sa.LargeBinary, primary_key=True),
+    sa.Column("sequence", sa.Integer, sa.CheckConstraint("sequence >= 1"), nullable=False),
+    sa.Column("tags", sa.LargeBinary, nullable=False),
 )
 _HEADS = sa.Table(
     "heads",
@@ -94,6 +114,9 @@ _HEADS = sa.Table(
     sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
     sa.Column("head", sa.LargeBinary, nullable=False),
 )
+
+# What is sealed in a protected directory; with its table and primary key, a column's value has a name.
+_SECRET_COLUMNS = (_OPRF_KEYS.c.key, _TABLES.c.epoch_salt, _TABLES.c.dummy_seed)
 
 
 class CompanyState(StrEnum):
@@ -137,7 +160,12 @@ class EnrolmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A company and where it stands; the certificate exists once it is approved."""
+    """A company and where it stands.
+
+    Attributes:
+        certificate: exists once the company is approved.
+        next_certificate: issued for a new TLS key and not used yet; from its first use on, it is the one.
+    """
 
     name: str
     state: CompanyState
@@ -150,6 +178,8 @@ class Company:
     agreement_entry: bytes
     certificate: bytes | None
     certificate_sha256: bytes | None
+    next_certificate: bytes | None = None
+    next_certificate_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +200,27 @@ class StoredOprfKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A published table: what the ledger says of it, and the salt of its consent epoch's root."""
+    """A published table: what the ledger says of it, and what only the platform knows of it.
+
+    Attributes:
+        manifest: as in the ledger.
+        chunk_hashes: the leaves under the manifest's root.
+        epoch_salt: of its consent epoch's root.
+        dummy_seed: what its dummy rows were drawn from.
+    """
 
     manifest: TableManifest
     chunk_hashes: tuple[bytes, ...]
-    epoch_salt: bytes
+    epoch_salt: bytes = field(repr=False)
+    dummy_seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRevocations:
+    """The students' rows of one table that are revoked, and how often their number grew, counted from 1."""
+
+    sequence: int
+    tags: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +235,13 @@ class StoredHead:
 class Store:
     """`platform.db`. Every method is one transaction unless it is called within `transaction()`."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, secrets: SealedFiles | None) -> None:
         self._engine = engine
+        self._secrets = secrets
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the database, making it on first use."""
+    def open(cls, path: Path, secrets: SealedFiles | None = None) -> Self:
+        """Open the database, making it on first use; without `secrets` nothing is sealed or opened."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Only a new file is touched: closing any descriptor of an open database drops this process's locks on
         # it, and another process would then delete the log that our connections still write to.
@@ -204,7 +251,7 @@ class Store:
         sa.event.listen(engine, "connect", _prepare_connection)
         sa.event.listen(engine, "begin", _begin_immediate)
         _METADATA.create_all(engine)
-        return cls(engine)
+        return cls(engine, secrets)
 
     def close(self) -> None:
         """Close every connection."""
@@ -213,15 +260,17 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Hold the write lock from the first look to the last change; an exception undoes all of it."""
-        with self._engine.begin() as connection:
-            yield Transaction(connection)
+        held = nullcontext() if self._secrets is None else self._secrets.held()
+        with held, self._engine.begin() as connection:
+            yield Transaction(connection, self._secrets)
 
 
 class Transaction:
     """What can be read and changed while the write lock is held."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, secrets: SealedFiles | None) -> None:
         self._connection = connection
+        self._secrets = secrets
 
     # Invitations and companies
 
@@ -286,9 +335,45 @@ class Transaction:
         return self._company(_COMPANIES.c.signing_key == signing_key)
 
     def company_with_certificate(self, sha256: bytes) -> Company | None:
-        """The approved company whose certificate this is."""
+        """The approved company whose certificate this is.
+
+        A certificate for a new TLS key takes the place of the one before with its first use: until then the
+        company may not have received it.
+        """
+        is_next = _COMPANIES.c.next_certificate_sha256 == sha256
+        promoted = {
+            "certificate": _COMPANIES.c.next_certificate,
+            "certificate_sha256": _COMPANIES.c.next_certificate_sha256,
+            "next_certificate": None,
+            "next_certificate_sha256": None,
+        }
+        self._connection.execute(sa.update(_COMPANIES).where(is_next).values(promoted))
         approved = _COMPANIES.c.state == CompanyState.APPROVED.value
         return self._company(sa.and_(_COMPANIES.c.certificate_sha256 == sha256, approved))
+
+    def replace_signing_key(self, company: str, key: bytes) -> None:
+        """Keep an approved company's new signing key."""
+        self._update_company(company, CompanyState.APPROVED, signing_key=key)
+
+    def replace_sealing_key(self, company: str, key: bytes) -> None:
+        """Keep an approved company's new sealing key."""
+        self._update_company(company, CompanyState.APPROVED, sealing_key=key)
+
+    def replace_node_key(self, company: str, key: bytes) -> None:
+        """Keep an approved company's new node key (PEM)."""
+        self._update_company(company, CompanyState.APPROVED, node_key=key)
+
+    def add_next_certificate(
+        self, company: str, *, tls_request: bytes, certificate: bytes, sha256: bytes
+    ) -> None:
+        """Keep the certificate for an approved company's new TLS key beside the one in use."""
+        self._update_company(
+            company,
+            CompanyState.APPROVED,
+            tls_request=tls_request,
+            next_certificate=certificate,
+            next_certificate_sha256=sha256,
+        )
 
     def companies(self) -> list[Company]:
         """Every company, by name."""
@@ -313,36 +398,60 @@ class Transaction:
         row = self._one(sa.select(_CAMPAIGNS).where(_CAMPAIGNS.c.name == name))
         return None if row is None else _campaign(row)
 
+    def open_campaigns(self) -> list[CampaignPlan]:
+        """The plans of the campaigns that are still answered."""
+        is_open = _CAMPAIGNS.c.state == CampaignState.OPEN.value
+        return [_campaign(row).plan for row in self._rows(sa.select(_CAMPAIGNS).where(is_open))]
+
     def close_campaign(self, name: str) -> None:
-        """Stop answering for a campaign."""
+        """Stop answering for a campaign, and forget its OPRF keys: nobody can look up an identifier again."""
         self._connection.execute(
             sa.update(_CAMPAIGNS).where(_CAMPAIGNS.c.name == name).values(state=CampaignState.CLOSED.value)
         )
+        self._connection.execute(sa.delete(_OPRF_KEYS).where(_OPRF_KEYS.c.campaign == name))
 
     # OPRF keys, counters and released rows
 
     def add_oprf_key(self, campaign: str, company: str, key: OprfPrivateKey) -> None:
-        """Keep a fresh key, with nothing evaluated."""
-        self._insert(_OPRF_KEYS, campaign=campaign, company=company, key=key.to_bytes(), evaluations=0)
+        """Keep a fresh key, with nothing evaluated; LocalProtocolError (NOT_AVAILABLE) after the close."""
+        known = self.campaign(campaign)
+        if known is not None and known.state is CampaignState.CLOSED:
+            raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
+        values = {"campaign": campaign, "company": company, "key": key.to_bytes(), "evaluations": 0}
+        self._insert(_OPRF_KEYS, **self._concealed(_OPRF_KEYS, values))
 
     def oprf_key(self, campaign: str, company: str) -> StoredOprfKey | None:
         """The company's key in the campaign."""
         row = self._one(sa.select(_OPRF_KEYS).where(_of(_OPRF_KEYS, campaign, company)))
         if row is None:
             return None
+        row = self._revealed(_OPRF_KEYS, row)
         return StoredOprfKey(OprfPrivateKey.from_bytes(row["key"]), row["evaluations"])
 
-    def count_evaluations(self, campaign: str, company: str, count: int, *, limit: int) -> None:
-        """Add `count` to what was evaluated, or change nothing.
+    def is_counted(self, campaign: str, company: str, batch_sha256: bytes) -> bool:
+        """Whether this very batch of this company was counted in the campaign."""
+        ours, batch = _of(_EVALUATED_BATCHES, campaign, company), _EVALUATED_BATCHES.c.batch_sha256
+        return self._one(sa.select(_EVALUATED_BATCHES).where(ours, batch == batch_sha256)) is not None
+
+    def count_batch(
+        self, campaign: str, company: str, batch_sha256: bytes, count: int, *, limit: int
+    ) -> None:
+        """Add `count` to what was evaluated and remember the batch, or change nothing.
+
+        A batch that is remembered is not counted again, so that a company whose answer was lost can ask for
+        it again. There are at most `limit / count` of them.
 
         Raises:
             BudgetExceededError: with code EVALUATION_LIMIT, if more than `limit` would have been evaluated.
         """
+        if self.is_counted(campaign, company, batch_sha256):
+            return
         used = _OPRF_KEYS.c.evaluations
         fits = sa.and_(_of(_OPRF_KEYS, campaign, company), used + count <= limit)
         update = sa.update(_OPRF_KEYS).where(fits).values(evaluations=used + count)
         if self._connection.execute(update).rowcount != 1:
             raise BudgetExceededError(Refusal.EVALUATION_LIMIT.sentence, code=Refusal.EVALUATION_LIMIT)
+        self._insert(_EVALUATED_BATCHES, campaign=campaign, company=company, batch_sha256=batch_sha256)
 
     def keep_released_rows(
         self, campaign: str, company: str, rows: Mapping[bytes, bytes]
@@ -368,16 +477,17 @@ class Transaction:
     def add_table(self, table: StoredTable) -> None:
         """Keep a published table; LocalProtocolError if the campaign has one of that kind for the company."""
         context = table.manifest.context
+        values = {
+            "campaign": context.campaign,
+            "company": context.company,
+            "kind": context.kind.value,
+            "manifest": canonical_json.encode(table.manifest.to_body()),
+            "chunk_hashes": b"".join(table.chunk_hashes),
+            "epoch_salt": table.epoch_salt,
+            "dummy_seed": table.dummy_seed,
+        }
         try:
-            self._insert(
-                _TABLES,
-                campaign=context.campaign,
-                company=context.company,
-                kind=context.kind.value,
-                manifest=canonical_json.encode(table.manifest.to_body()),
-                chunk_hashes=b"".join(table.chunk_hashes),
-                epoch_salt=table.epoch_salt,
-            )
+            self._insert(_TABLES, **self._concealed(_TABLES, values))
         except sa.exc.IntegrityError as error:
             raise LocalProtocolError("table: expected none of this kind yet, got one") from error
 
@@ -385,7 +495,26 @@ class Transaction:
         """The company's table of that kind."""
         wanted = sa.and_(_of(_TABLES, campaign, company), _TABLES.c.kind == kind.value)
         row = self._one(sa.select(_TABLES).where(wanted))
-        return None if row is None else _table(row)
+        return None if row is None else _table(self._revealed(_TABLES, row))
+
+    def revocations(self, table_id: bytes) -> StoredRevocations:
+        """What is revoked of a table; at first, nothing."""
+        row = self._one(sa.select(_REVOCATIONS).where(_REVOCATIONS.c.table_id == table_id))
+        if row is None:
+            return StoredRevocations(1, frozenset())
+        return StoredRevocations(row["sequence"], frozenset(_split(row["tags"], TAG_BYTES)))
+
+    def add_revocations(self, table_id: bytes, tags: Collection[bytes]) -> StoredRevocations:
+        """Revoke rows of a table, for good, and say all that is revoked of it."""
+        known = self.revocations(table_id)
+        if known.tags.issuperset(tags):
+            return known
+        grown = StoredRevocations(known.sequence + 1, known.tags.union(tags))
+        self._connection.execute(sa.delete(_REVOCATIONS).where(_REVOCATIONS.c.table_id == table_id))
+        self._insert(
+            _REVOCATIONS, table_id=table_id, sequence=grown.sequence, tags=b"".join(sorted(grown.tags))
+        )
+        return grown
 
     def add_head(self, head: StoredHead) -> None:
         """Keep a company's head; LocalProtocolError with code HEAD_LIMIT if it has one in the campaign."""
@@ -402,6 +531,28 @@ class Transaction:
     def heads(self) -> list[StoredHead]:
         """Every head."""
         return [StoredHead(**row) for row in self._rows(sa.select(_HEADS))]
+
+    # Secrets
+
+    def secret_rows(self) -> SecretRows:
+        """The secrets as they are stored, for protecting them."""
+        return SecretRows(self._connection)
+
+    def _concealed(self, table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
+        """The row as it is stored."""
+        if self._secrets is None:
+            return row
+        secrets = {
+            c: self._secrets.conceal(_secret_name(c, row), row[c.name]) for c in _secret_columns(table)
+        }
+        return row | {column.name: stored for column, stored in secrets.items()}
+
+    def _revealed(self, table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
+        """The inverse; ConfigurationError as `SealedFiles.reveal`."""
+        if self._secrets is None:
+            return row
+        secrets = {c: self._secrets.reveal(_secret_name(c, row), row[c.name]) for c in _secret_columns(table)}
+        return row | {column.name: secret.reveal() for column, secret in secrets.items()}
 
     def _company(self, condition: sa.ColumnElement[bool]) -> Company | None:
         row = self._one(sa.select(_COMPANIES).where(condition))
@@ -423,10 +574,55 @@ class Transaction:
         return [dict(row) for row in self._connection.execute(query).mappings()]
 
 
+class SecretRows:
+    """The values of secret columns as they are stored, by name: table, primary key and column."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def names(self) -> list[str]:
+        """Every value that there is."""
+        found = []
+        for column in _SECRET_COLUMNS:
+            keys = sa.select(*column.table.primary_key.columns)
+            rows = self._connection.execute(keys).mappings()
+            found += [_secret_name(column, dict(row)) for row in rows]
+        return sorted(found)
+
+    def read(self, name: str) -> bytes | None:
+        """One value; None if there is no such row."""
+        column, row = _named(name)
+        stored: bytes | None = self._connection.execute(sa.select(column).where(row)).scalar_one_or_none()
+        return stored
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace one value."""
+        column, row = _named(name)
+        self._connection.execute(sa.update(column.table).where(row).values({column.name: data}))
+
+
+def _secret_columns(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in _SECRET_COLUMNS if column.table is table]
+
+
+def _secret_name(column: sa.Column[Any], row: Mapping[str, Any]) -> str:
+    """Such as `platform.db/oprf_keys/spring-2026/akane/key`: names have no slash (noren_core.ids)."""
+    keys = [row[key.name] for key in column.table.primary_key.columns]
+    return "/".join([DATABASE_NAME, column.table.name, *keys, column.name])
+
+
+def _named(name: str) -> tuple[sa.Column[Any], sa.ColumnElement[bool]]:
+    """The inverse: a column, and the condition for its row."""
+    _, table, *keys, column = name.split("/")
+    found = next(c for c in _SECRET_COLUMNS if (c.table.name, c.name) == (table, column))
+    pairs = zip(found.table.primary_key.columns, keys, strict=True)
+    return found, sa.and_(*(key == value for key, value in pairs))
+
+
 def _prepare_connection(connection: Any, _: object) -> None:
-    """Let us, not the driver, begin transactions; log ahead; sync before a commit returns."""
+    """Let us, not the driver, begin transactions; log ahead; sync before a commit returns; wipe what goes."""
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -449,9 +645,13 @@ def _campaign(row: dict[str, Any]) -> Campaign:
 
 
 def _table(row: dict[str, Any]) -> StoredTable:
-    hashes = row["chunk_hashes"]
     return StoredTable(
         manifest=TableManifest.from_body(canonical_json.parse_object(row["manifest"])),
-        chunk_hashes=tuple(hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)),
+        chunk_hashes=_split(row["chunk_hashes"], _HASH_BYTES),
         epoch_salt=row["epoch_salt"],
+        dummy_seed=row["dummy_seed"],
     )
+
+
+def _split(joined: bytes, length: int) -> tuple[bytes, ...]:
+    return tuple(joined[i : i + length] for i in range(0, len(joined), length))

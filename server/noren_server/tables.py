@@ -3,41 +3,49 @@
 docs/protocol.md §2 and §3. Promises: a student's training row is drawn once per company and campaign, and
 what was drawn first is what every later table holds (averaging two draws would undo half of the noise); the
 number of rows is padded to a power of two; the ledger holds a salted commitment to who had a row, which says
-nothing without the salt. A table is served once all of that is true.
+nothing without the salt. A table is served once all of that is true; a crash before leaves none, and it can
+be published again. Memory does not grow with the number of rows, except for 32 bytes of commitment each.
 
 Left to the caller: handing in only students with a live consent for this company and purpose.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
+import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from noren_core.crypto import merkle
+import numpy as np
+
+from noren_core.crypto import merkle, revocation_list
 from noren_core.crypto.sealed_table import (
     DEFAULT_CHUNK_ROWS,
-    SealedTable,
+    TAG_BYTES,
     TableContext,
     TableManifest,
-    seal_table,
+    TableWriter,
+    WrittenTable,
 )
-from noren_core.errors import DataError
+from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
 from noren_server import alignment
 from noren_server.ledger_service import LedgerService
-from noren_server.private_file import write_private
 from noren_server.store import Store, StoredTable
 
 Rows = Sequence[tuple[bytes, bytes]]
 """Pairs of a normalised identifier and a payload."""
 
-MINIMUM_PADDED_ROWS = 64
 SALT_BYTES = 32
+LEAF_BYTES = 32
 
 
 class TablePublisher:
@@ -75,28 +83,59 @@ class TablePublisher:
                 self._publish_training_table(plan, company, rows.get(company, ()))
 
     def publish(
-        self, plan: CampaignPlan, company: str, kind: TableKind, sealed_rows: Rows, *, payload_bytes: int
+        self,
+        plan: CampaignPlan,
+        company: str,
+        kind: TableKind,
+        rows: Iterable[tuple[bytes, bytes]],
+        *,
+        count: int,
+        payload_bytes: int,
     ) -> None:
         """Seal and publish one table from (OPRF output, payload) pairs.
 
-        1. Seal under a fresh table id, padded.
-        2. Commit in the ledger to who has a row, then to the table.
-        3. Write the file, then remember it; from now on it is served.
+        1. Take the table's temporary file for ourselves, emptied of what a crash left.
+        2. Seal every row into it under a fresh table id, padded, and sync it. Nothing is published so far.
+        3. Holding the database's write lock, check that there is no such table yet.
+        4. Commit in the ledger to who has a row, then to the table.
+        5. Give the file its name, then remember it. With that last commit the table is served.
+        A crash between 4 and 5 leaves entries about a table that nobody gets; a company reads the newest.
+
+        Args:
+            plan: a published plan.
+            company: of its cohort.
+            kind: which table.
+            rows: read once; their order says nothing.
+            count: how many rows will come.
+            payload_bytes: length of every payload.
+
+        Raises:
+            DataError: if there are more or fewer rows, another length, or one output twice.
+            LocalProtocolError: if the table exists, is being published elsewhere, or (code STORAGE_FAILED)
+                cannot be written. Nothing is published then.
         """
         context = TableContext.fresh(company=company, campaign=plan.campaign, kind=kind)
-        table = seal_table(  # 1
-            context,
-            sealed_rows,
-            padded_rows=padded_rows(len(sealed_rows)),
-            payload_bytes=payload_bytes,
-            chunk_rows=self._chunk_rows,
-        )
-        salt = secrets.token_bytes(SALT_BYTES)
-        root = consent_root([output for output, _ in sealed_rows], salt)
-        with self._store.transaction() as transaction:
-            self._commit(table.manifest, root)  # 2
-            write_private(self._path(table.manifest), b"".join(table.chunks))  # 3
-            transaction.add_table(_stored(table, salt))
+        consents = ConsentCommitment(secrets.token_bytes(SALT_BYTES))
+        path = self._path(context)
+        try:
+            with _being_written(path) as file:  # 1
+                written = self._seal(  # 2
+                    context, consents.noting(rows), file, padded_rows(count), payload_bytes
+                )
+                if consents.size != count:
+                    raise DataError(f"table: expected {count} rows, got another number")
+                table = StoredTable(
+                    manifest=written.manifest,
+                    chunk_hashes=written.chunk_hashes,
+                    epoch_salt=consents.salt,
+                    dummy_seed=written.dummy_seed,
+                )
+                self._bring_out(table, consents.root(), path)  # 3, 4, 5
+        except OSError as error:
+            raise LocalProtocolError(
+                "table: expected to be able to write it, got an error of the file system",
+                code="STORAGE_FAILED",
+            ) from error
 
     def table(self, campaign: str, company: str, kind: TableKind) -> StoredTable | None:
         """What is published of this kind for the company."""
@@ -106,10 +145,15 @@ class TablePublisher:
     def chunks(self, table: StoredTable, first: int) -> Iterator[tuple[int, bytes]]:
         """The chunks of a published table from index `first` on, read one at a time."""
         manifest = table.manifest
-        with self._path(manifest).open("rb") as file:
+        with self._path(manifest.context).open("rb") as file:
             file.seek(first * manifest.chunk_rows * manifest.row_bytes)
             for index in range(first, manifest.chunk_count):
                 yield index, file.read(manifest.chunk_bytes(index))
+
+    def tags_in(self, table: StoredTable, tags: Iterable[bytes]) -> list[bytes]:
+        """Those of `tags` that a published table holds."""
+        with self._path(table.manifest.context).open("rb") as file:
+            return [tag for tag in tags if _holds(file, table.manifest, tag)]
 
     def _publish_training_table(self, plan: CampaignPlan, company: str, rows: Rows) -> None:
         key = alignment.oprf_key(self._store, plan.campaign, company)
@@ -119,8 +163,47 @@ class TablePublisher:
         }
         with self._store.transaction() as transaction:
             kept = transaction.keep_released_rows(plan.campaign, company, drawn)
-        sealed_rows = [(output, kept[alignment.row_key(output)]) for output in outputs]
-        self.publish(plan, company, TableKind.TRAIN, sealed_rows, payload_bytes=2 * plan.rows.dimensions)
+        self.publish(
+            plan,
+            company,
+            TableKind.TRAIN,
+            ((output, kept[alignment.row_key(output)]) for output in outputs),
+            count=len(outputs),
+            payload_bytes=2 * plan.rows.dimensions,
+        )
+
+    def _seal(
+        self,
+        context: TableContext,
+        rows: Iterable[tuple[bytes, bytes]],
+        file: BinaryIO,
+        padded: int,
+        payload_bytes: int,
+    ) -> WrittenTable:
+        """Write the whole table into `file` and sync it."""
+        with tempfile.TemporaryFile(dir=self._directory) as spool:  # without a name: a crash leaves nothing
+            writer = TableWriter(
+                context,
+                spool,
+                padded_rows=padded,
+                payload_bytes=payload_bytes,
+                chunk_rows=self._chunk_rows,
+            )
+            writer.add(rows)
+            file.writelines(writer.chunks())
+        file.flush()
+        os.fsync(file.fileno())
+        return writer.finish()
+
+    def _bring_out(self, table: StoredTable, consent_root: bytes, path: Path) -> None:
+        """Steps 3 to 5 of `publish`, holding the database's write lock."""
+        context = table.manifest.context
+        with self._store.transaction() as transaction:
+            if transaction.table(context.campaign, context.company, context.kind) is not None:  # 3
+                raise LocalProtocolError("table: expected none of this kind yet, got one")
+            self._commit(table.manifest, consent_root)  # 4
+            _rename(_part(path), path)  # 5
+            transaction.add_table(table)
 
     def _commit(self, manifest: TableManifest, root: bytes) -> None:
         context = manifest.context
@@ -132,24 +215,102 @@ class TablePublisher:
             EntryKind.TABLE, {**about, "consent_epoch": epoch, "manifest": manifest.to_body()}
         )
 
-    def _path(self, manifest: TableManifest) -> Path:
-        context = manifest.context
+    def _path(self, context: TableContext) -> Path:
         return self._directory / context.campaign / f"{context.company}-{context.kind.value}.bin"
 
 
-def padded_rows(count: int) -> int:
-    """The public size of a table with `count` rows: the next power of two, at least 64."""
-    return max(MINIMUM_PADDED_ROWS, 1 << max(count - 1, 0).bit_length())
+class ConsentCommitment:
+    """What the ledger says of who has a row: nothing, once the salt is erased (docs/protocol.md §2.5).
 
-
-def consent_root(oprf_outputs: Sequence[bytes], salt: bytes) -> bytes:
-    """A commitment to the set of students with a row: erasing the salt erases what it says.
-
-    SHA-256 over label ‖ salt ‖ Merkle root (RFC 6962) of the sorted HMAC-SHA256(salt, OPRF output).
+    Keeps 32 bytes for each student.
     """
-    leaves = sorted(hmac.digest(salt, b"noren/v1/consent\0" + output, "sha256") for output in oprf_outputs)
-    tree = merkle.root_hash([merkle.leaf_hash(leaf) for leaf in leaves])
-    return hashlib.sha256(b"noren/v1/consent-root\0" + salt + tree).digest()
+
+    def __init__(self, salt: bytes) -> None:
+        self.salt = salt
+        self._leaves = bytearray()
+
+    @property
+    def size(self) -> int:
+        """How many students were noted."""
+        return len(self._leaves) // LEAF_BYTES
+
+    def noting(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """The same (OPRF output, payload) pairs, each noted as it passes."""
+        for output, payload in rows:
+            self._leaves += hmac.digest(self.salt, b"noren/v1/consent\0" + output, "sha256")
+            yield output, payload
+
+    def root(self) -> bytes:
+        """SHA-256 over label ‖ salt ‖ Merkle root (RFC 6962) of the sorted HMAC-SHA256(salt, OPRF output)."""
+        np.frombuffer(self._leaves, dtype=f"S{LEAF_BYTES}").sort()  # as bytes, in place
+        leaves = (
+            bytes(self._leaves[start : start + LEAF_BYTES])
+            for start in range(0, len(self._leaves), LEAF_BYTES)
+        )
+        tree = merkle.root_hash(map(merkle.leaf_hash, leaves))
+        return hashlib.sha256(b"noren/v1/consent-root\0" + self.salt + tree).digest()
+
+
+def padded_rows(count: int) -> int:
+    """The public size of a table with `count` rows: the least power of two with 64 dummy rows at least.
+
+    As many may have to stand in for students on a revocation list.
+    """
+    return 1 << (count + revocation_list.STEP - 1).bit_length()
+
+
+@contextmanager
+def _being_written(path: Path) -> Iterator[BinaryIO]:
+    """The temporary file (mode 0600) that is to become `path`: empty, ours alone, gone if an error ends us.
+
+    1. Open it, or what a crash left of it, and lock it.
+    2. Whoever had the lock before us may have renamed what we opened; then it is not ours to empty.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = _part(path)
+    with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # 1
+        except BlockingIOError as error:
+            raise _published_elsewhere() from error
+        if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):  # 2
+            raise _published_elsewhere()
+        file.truncate(0)
+        try:
+            yield file
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _published_elsewhere() -> LocalProtocolError:
+    return LocalProtocolError("table: expected nobody else to be publishing it, got another process that is")
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Give a synced file its name, durably."""
+    part.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holds(file: BinaryIO, manifest: TableManifest, tag: bytes) -> bool:
+    """Whether a row of the sorted file has this tag."""
+    low, high = 0, manifest.padded_rows
+    while low < high:
+        middle = (low + high) // 2
+        found = os.pread(file.fileno(), TAG_BYTES, middle * manifest.row_bytes)
+        if found == tag:
+            return True
+        low, high = (middle + 1, high) if found < tag else (low, middle)
+    return False
 
 
 def _check_training_rows(plan: CampaignPlan, rows: Mapping[str, Rows]) -> None:
@@ -161,7 +322,3 @@ def _check_training_rows(plan: CampaignPlan, rows: Mapping[str, Rows]) -> None:
             raise DataError(f"training rows: expected payloads of {expected} bytes, got another length")
         if len({identifier for identifier, _ in pairs}) != len(pairs):
             raise DataError("training rows: expected each identifier once per company, got one twice")
-
-
-def _stored(table: SealedTable, salt: bytes) -> StoredTable:
-    return StoredTable(manifest=table.manifest, chunk_hashes=table.chunk_hashes, epoch_salt=salt)

@@ -7,13 +7,14 @@ fleet proxy. Sizes say how often a company is asked something, which the platfor
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from noren_core import canonical_json
+from noren_core.errors import DataError
 from noren_server.private_file import write_private
 
 SERVICE_FILE = "traffic-service.json"
@@ -54,15 +55,17 @@ class TrafficMeter:
             self._write()
 
     def _write(self) -> None:
-        write_private(self._path, json.dumps(self._counts).encode())
+        write_private(self._path, canonical_json.encode(self._counts))
         self._written = self._clock()
 
 
 def read_counts(path: Path) -> dict[str, Traffic]:
-    """What a meter wrote; empty if it has not written yet."""
+    """What a meter wrote; empty if it has not written yet, DataError if the file is damaged."""
     if not path.exists():
         return {}
-    counts: dict[str, list[int]] = json.loads(path.read_bytes())
+    counts = canonical_json.parse_object(path.read_bytes())
+    if not all(isinstance(pair, list) and list(map(type, pair)) == [int, int] for pair in counts.values()):
+        raise DataError(f"{path.name}: expected two numbers for each name, got something else")
     return {name: Traffic(sent, received) for name, (sent, received) in counts.items()}
 
 

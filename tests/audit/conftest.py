@@ -15,7 +15,8 @@ from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.crypto.sealed_table import TableContext, TableManifest
 from noren_core.ids import TableKind
 from noren_core.ledger.checkpoint import sign_checkpoint
-from noren_core.ledger.entries import PLATFORM, countersign, sign_entry
+from noren_core.ledger.entries import PLATFORM, CompanyKey, PlatformKey, countersign, sign_entry
+from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
@@ -23,6 +24,12 @@ from noren_core.season.round_event import round_event
 ORIGIN = "noren.example/ledger"
 COMPANIES = ("alpha", "beta", "delta", "gamma")
 ROUNDS = 3
+_ENROLLED = {
+    CompanyKey.SIGNING: "signing_key",
+    CompanyKey.SEALING: "sealing_key",
+    CompanyKey.TLS: "tls_key_sha256",
+    CompanyKey.NODE: "node_key_sha256",
+}
 
 
 def _digest(*words: object) -> str:
@@ -36,12 +43,19 @@ def _key(name: str) -> SigningKey:
 
 @dataclass(eq=False)
 class Statement:
-    """An entry before it is signed; `epoch` is the statement that a table's consent_epoch points to."""
+    """An entry before it is signed.
+
+    Attributes:
+        epoch: the statement that a table's consent_epoch points to.
+        successor: the key that the author, or for the log the platform, signs with after this entry.
+        signer, countersigner: who signs it, if not whoever's turn it is.
+    """
 
     kind: str
     author: str
     body: dict[str, Any]
     epoch: Statement | None = None
+    successor: SigningKey | None = None
     signer: SigningKey | None = None
     countersigner: SigningKey | None = None
 
@@ -83,34 +97,57 @@ class SeasonLedger:
         self.statements.insert(self.statements.index(before), statement)
 
     def entries(self) -> list[bytes]:
-        """Everything signed and countersigned."""
-        return [self._sign(statement) for statement in self.statements]
+        """Everything signed and countersigned, by the keys that are current there."""
+        current = {PLATFORM: self.platform_key}
+        signed = []
+        for statement in self.statements:
+            signed.append(self._sign(statement, current))
+            if statement.successor is not None and statement.body["key"] in ("signing", "platform"):
+                current[statement.author] = statement.successor
+        return signed
 
-    def write(self, directory: Path, entries: list[bytes] | None = None) -> Path:
+    @property
+    def log_keys(self) -> list[SigningKey]:
+        """The log's keys, the first one first."""
+        changes = [s for s in self.statements if s.kind == "platform-key-rotation" and s.body["key"] == "log"]
+        return [self.log_key, *(s.successor for s in changes if s.successor is not None)]
+
+    def write(
+        self, directory: Path, entries: list[bytes] | None = None, log_keys: list[SigningKey] | None = None
+    ) -> Path:
         """The bundle that the platform would export."""
         entries = self.entries() if entries is None else entries
         root = root_hash([leaf_hash(entry) for entry in entries])
         directory.mkdir()
-        (directory / "checkpoint").write_bytes(sign_checkpoint(ORIGIN, len(entries), root, self.log_key))
+        signers = log_keys or self.log_keys[-1:]
+        (directory / "checkpoint").write_bytes(sign_checkpoint(ORIGIN, len(entries), root, *signers))
         (directory / "entries.jsonl").write_bytes(b"".join(entry + b"\n" for entry in entries))
         return directory
 
-    def trust_text(self, *more: str) -> str:
+    @staticmethod
+    def key(name: str) -> SigningKey:
+        """The first signing key of a company, or the platform's `new platform` or `new log`."""
+        return _key(name)
+
+    def trust_text(
+        self, *more: str, log_key: SigningKey | None = None, platform_key: SigningKey | None = None
+    ) -> str:
+        log = VerifierKey(ORIGIN, (log_key or self.log_key).public_key)
         lines = (
             f'origin = "{ORIGIN}"',
-            f'log_key = "{self.verifier_key.to_text()}"',
-            f'platform_key = "{self.platform_key.public_key.hex()}"',
+            f'log_key = "{log.to_text()}"',
+            f'platform_key = "{(platform_key or self.platform_key).public_key.hex()}"',
             *more,
         )
         return "".join(line + "\n" for line in lines)
 
-    def _sign(self, statement: Statement) -> bytes:
+    def _sign(self, statement: Statement, current: dict[str, SigningKey]) -> bytes:
         body = statement.body
         if statement.epoch is not None:
             body = {**body, "consent_epoch": self.statements.index(statement.epoch)}
-        author_key = self.platform_key if statement.author == PLATFORM else _key(statement.author)
+        author_key = current.get(statement.author) or _key(statement.author)
         signed = sign_entry(statement.kind, statement.author, body, statement.signer or author_key)
-        return countersign(signed, statement.countersigner or self.platform_key)
+        return countersign(signed, statement.countersigner or current[PLATFORM])
 
     # The honest story.
 
@@ -140,8 +177,37 @@ class SeasonLedger:
         body = {"company": company, "agreement_sha256": _digest("agreement"), "declared_size": 50}
         self.say("agreement", company, body)
 
+    def rotate(self, company: str, role: CompanyKey, number: int = 1) -> Statement:
+        """The company replaces a key by its `number`-th new one."""
+        new = _key(f"{company} {role} {number}")
+        old = self.find("enrolment", company=company).body[_ENROLLED[role]]
+        for statement in self.statements:
+            if statement.kind == "key-rotation" and statement.body["old"] == old:
+                old = statement.body["new"]
+        stated = new.public_key.hex() if role is CompanyKey.SIGNING else _digest(company, role, number)
+        body = {"company": company, "key": role.value, "old": old, "new": stated}
+        if role is CompanyKey.SIGNING:
+            change = {"party": company, "role": role, "old": old, "new": stated}
+            body["possession"] = sign_change(new, endorses=False, **change)
+        self.say("key-rotation", company, body).successor = new
+        return self.statements[-1]
+
+    def rotate_platform(self, role: PlatformKey) -> Statement:
+        """The platform replaces one of its first two keys."""
+        new, old = _key(f"new {role}"), self.log_key if role is PlatformKey.LOG else self.platform_key
+        keys = [VerifierKey(ORIGIN, key.public_key) for key in (old, new)]
+        texts = [key.to_text() if role is PlatformKey.LOG else key.public_key.hex() for key in keys]
+        change: dict[str, Any] = {"party": PLATFORM, "role": role, "old": texts[0], "new": texts[1]}
+        body = {"key": role.value, "old": texts[0], "new": texts[1]}
+        body["possession"] = sign_change(new, endorses=False, **change)
+        if role is PlatformKey.LOG:
+            body["endorsement"] = sign_change(old, endorses=True, **change)
+        self.say("platform-key-rotation", PLATFORM, body).successor = new
+        return self.statements[-1]
+
     def plan(self, campaign: str) -> CampaignPlan:
         body = {**copy.deepcopy(self.plan_body), "campaign": campaign, "minimum_cohort": 3, "threshold": 3}
+        body["score_season"] = f"season-{campaign}"
         body["cohort"] = [{"company": c, "padded_batch": 64, "evaluations": 128} for c in COMPANIES]
         body["training"]["noise_multiplier"] = "7.319"
         body["rows"]["variance"] = 2_794_515
@@ -215,6 +281,7 @@ class SeasonLedger:
                     "company": company,
                     "commitment": _digest("head", company, plan.campaign),
                     "dimensions": plan.rows.dimensions,
+                    "heads": plan.scoring.heads,
                     "weight_bits": plan.scoring.weight_bits,
                 },
             )
@@ -275,4 +342,22 @@ def honest(opening: SeasonLedger) -> SeasonLedger:
     """Two complete campaigns."""
     _autumn(opening)
     _spring(opening)
+    return opening
+
+
+@pytest.fixture
+def renewed(opening: SeasonLedger) -> SeasonLedger:
+    """Between two campaigns alpha replaces all its keys, the platform both of its own; omega is revoked."""
+    opening.enrol("omega")
+    _autumn(opening)
+    opening.say("campaign-closed", PLATFORM, {"campaign": "autumn"})
+    for role in CompanyKey:
+        opening.rotate("alpha", role)
+    opening.rotate("alpha", CompanyKey.SIGNING, 2)
+    opening.say("revocation", PLATFORM, {"company": "omega", "reason": "LEFT"})
+    opening.rotate_platform(PlatformKey.PLATFORM)
+    opening.rotate_platform(PlatformKey.LOG)
+    opening.rotate("beta", CompanyKey.SIGNING)
+    _spring(opening)
+    opening.rotate("gamma", CompanyKey.TLS)
     return opening

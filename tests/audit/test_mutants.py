@@ -13,6 +13,7 @@ from noren_audit.findings import Code
 from noren_audit.trust import load_trust
 from noren_audit.verify import Verdict, verify_bundle
 from noren_core.crypto.identity import SigningKey
+from noren_core.ledger.entries import CompanyKey
 from noren_core.season.plan import CampaignPlan
 
 if TYPE_CHECKING:
@@ -368,6 +369,11 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
         change("round-failed", {"campaign": "spring"}, round=4),
     ),
     "second head": (Code.HEAD_REPEATED, repeat("head-commitment", ALPHA, commitment="77" * 32)),
+    "second head for a season, in another campaign": (
+        Code.HEAD_REPEATED,
+        lambda ledger: ledger.find("plan", **AUTUMN).body.update(score_season="season-spring"),
+    ),
+    "more heads than planned": (Code.HEAD_NOT_THE_PLANS, change("head-commitment", ALPHA, heads=2)),
     "head before the last round": (
         Code.HEAD_EARLY,
         move("head-commitment", ALPHA, "settle", {**ALPHA, "round": 2}),
@@ -450,6 +456,197 @@ def test_limits_that_hold_change_nothing(honest: SeasonLedger, tmp_path: Path) -
     assert judge(honest, tmp_path, *limits).is_verified
 
 
+# Changes of keys
+
+
+def own_statement(ledger: SeasonLedger, company: str) -> Any:
+    """The company's first intent of the spring, after the changes."""
+    return ledger.find("intent", campaign="spring", company=company)
+
+
+def signed_by(key: str, company: str = "alpha") -> Mutation:
+    """A company's intent of the spring is signed by this key."""
+    return lambda ledger: setattr(own_statement(ledger, company), "signer", ledger.key(key))
+
+
+def countersigned_by_the_replaced_key(ledger: SeasonLedger) -> None:
+    """The platform goes on countersigning with the key that it replaced."""
+    own_statement(ledger, "gamma").countersigner = ledger.platform_key
+
+
+def rotation(ledger: SeasonLedger, key: str) -> Any:
+    """The first change of this key; of a company's it is alpha's."""
+    kind = "platform-key-rotation" if key in ("platform", "log") else "key-rotation"
+    return ledger.find(kind, key=key)
+
+
+def forged(key: str, field: str) -> Mutation:
+    """One of the signatures in a rotation's body is a stranger's."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        rotation(ledger, key).body[field] = STRANGER.sign(b"noren/v1/key-possession", b"mine").hex()
+
+    return mutate
+
+
+def rotation_by(key: str, signer: SigningKey) -> Mutation:
+    """A rotation is signed by somebody else."""
+    return lambda ledger: setattr(rotation(ledger, key), "signer", signer)
+
+
+def rotation_during(kind: str, key: str) -> Mutation:
+    """Alpha's key changes before this statement of the autumn."""
+    return lambda ledger: ledger.move(rotation(ledger, key), before=ledger.find(kind, **ALPHA))
+
+
+def second_successor(ledger: SeasonLedger) -> None:
+    """Two rotations claim to replace alpha's first node key."""
+    ledger.repeat(rotation(ledger, "node"), new="5b" * 32)
+
+
+def another_partys_key(ledger: SeasonLedger) -> None:
+    """Alpha's new TLS key is beta's."""
+    rotation(ledger, "tls").body["new"] = ledger.find("enrolment", company="beta").body["tls_key_sha256"]
+
+
+def a_key_comes_back(ledger: SeasonLedger) -> None:
+    """Alpha's node key is replaced by the one that it had at first."""
+    body = rotation(ledger, "node").body
+    ledger.repeat(rotation(ledger, "node"), old=body["new"], new=body["old"])
+
+
+def many_rotations(ledger: SeasonLedger) -> None:
+    """Beta replaces its node key 33 times."""
+    for number in range(1, 34):
+        ledger.rotate("beta", CompanyKey.NODE, number)
+
+
+def revoke(company: str, before: str, where: dict[str, Any]) -> Mutation:
+    """The company is revoked before this statement."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        ledger.say("revocation", "platform", {"company": company, "reason": "KEY_COMPROMISED"})
+        ledger.move(ledger.statements[-1], before=ledger.find(before, **where))
+
+    return mutate
+
+
+def closed_early(ledger: SeasonLedger) -> None:
+    """The autumn goes on after it was closed."""
+    ledger.move(ledger.find("campaign-closed"), before=ledger.find("head-commitment", **ALPHA))
+
+
+SPRING = {"campaign": "spring"}
+KEY_MUTANTS: dict[str, tuple[Code, Mutation]] = {
+    "entry signed by the replaced key": (Code.RETIRED_KEY, signed_by("alpha")),
+    "entry signed by a key in between": (Code.RETIRED_KEY, signed_by("alpha signing 1")),
+    "entry signed by a future key": (
+        Code.AUTHOR_SIGNATURE,
+        lambda ledger: setattr(ledger.find("intent", **ALPHA), "signer", ledger.key("alpha signing 1")),
+    ),
+    "countersigned by the replaced key": (Code.RETIRED_KEY, countersigned_by_the_replaced_key),
+    "rotation signed by a stranger": (Code.AUTHOR_SIGNATURE, rotation_by("sealing", STRANGER)),
+    "platform rotation signed by a stranger": (Code.AUTHOR_SIGNATURE, rotation_by("platform", STRANGER)),
+    "rotation without the new key's consent": (Code.ROTATION_NOT_AGREED, forged("signing", "possession")),
+    "platform rotation without the new key's": (Code.ROTATION_NOT_AGREED, forged("platform", "possession")),
+    "log rotation without the new key's": (Code.ROTATION_NOT_AGREED, forged("log", "possession")),
+    "log rotation without the old key's": (Code.ROTATION_NOT_AGREED, forged("log", "endorsement")),
+    "signing key replaced in a campaign": (Code.ROTATION_IN_CAMPAIGN, rotation_during("intent", "signing")),
+    "sealing key replaced before the last settle": (
+        Code.ROTATION_IN_CAMPAIGN,
+        lambda ledger: ledger.move(
+            rotation(ledger, "sealing"), before=ledger.find("settle", **ALPHA, round=3)
+        ),
+    ),
+    "two rotations of one key": (Code.ROTATION_CHAIN, second_successor),
+    "rotation to another party's key": (Code.KEY_SHARED, another_partys_key),
+    "rotation back to an earlier key": (Code.KEY_SHARED, a_key_comes_back),
+    "too many rotations": (Code.ROTATIONS_TOO_MANY, many_rotations),
+    "revoked company settles": (
+        Code.COMPANY_REVOKED,
+        revoke("delta", "settle", {**SPRING, "company": "delta"}),
+    ),
+    "revoked company in a plan": (Code.COMPANY_REVOKED, revoke("delta", "plan", SPRING)),
+    "revoked company changes a key": (
+        Code.COMPANY_REVOKED,
+        revoke("gamma", "key-rotation", {"company": "gamma"}),
+    ),
+    "company revoked twice": (Code.COMPANY_REVOKED, repeat("revocation", {}, reason="BREACH_OF_AGREEMENT")),
+    "stranger revoked": (Code.NOT_ENROLLED, change("revocation", {}, company="sigma")),
+    "revoked company enrols again": (
+        Code.ENROLMENT_REPEATED,
+        lambda ledger: ledger.repeat(ledger.find("enrolment", company="omega"), sealing_key="5c" * 32),
+    ),
+    "entries after the close": (Code.CAMPAIGN_CLOSED, closed_early),
+    "campaign closed twice": (
+        Code.CAMPAIGN_CLOSED,
+        lambda ledger: setattr(
+            ledger.repeat(ledger.find("campaign-closed")), "countersigner", ledger.key("new platform")
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEY_MUTANTS)
+def test_a_falsified_change_of_keys_is_found_and_named(
+    name: str, renewed: SeasonLedger, tmp_path: Path
+) -> None:
+    """One falsehood about keys, all else signed by whose turn it is: NOT VERIFIED with the defect's code."""
+    code, mutate = KEY_MUTANTS[name]
+    mutate(renewed)
+    assert code in {finding.code for finding in judge(renewed, tmp_path).findings}
+
+
+def test_a_plan_with_a_revoked_company_is_found_at_the_plan(renewed: SeasonLedger, tmp_path: Path) -> None:
+    """It is the plan's defect, before the company says anything."""
+    KEY_MUTANTS["revoked company in a plan"][1](renewed)
+    plan = renewed.statements.index(renewed.find("plan", **SPRING))
+    found = {
+        (f.code, f.index, f.evidence["company"]) for f in judge(renewed, tmp_path).findings if f.index == plan
+    }
+    assert found == {(Code.COMPANY_REVOKED, plan, "delta")}
+
+
+def test_keys_change_without_a_finding(renewed: SeasonLedger, tmp_path: Path) -> None:
+    """By the first trust file, today's or one from between, and with one log signature or two: VERIFIED."""
+    new_log, new_platform = renewed.key("new log"), renewed.key("new platform")
+    texts = (
+        renewed.trust_text(),
+        renewed.trust_text(platform_key=new_platform),
+        renewed.trust_text(log_key=new_log),
+        renewed.trust_text(log_key=new_log, platform_key=new_platform),
+    )
+    alone = renewed.write(tmp_path / "alone")
+    both = renewed.write(tmp_path / "both", log_keys=[new_log, renewed.log_key])
+    for text in texts:
+        (tmp_path / "trust.toml").write_text(text)
+        for bundle in (alone, both):
+            verdict = verify_bundle(bundle, load_trust(tmp_path / "trust.toml"))
+            assert verdict.findings == ()
+
+
+def test_the_replaced_log_key_alone_signs_no_checkpoint(renewed: SeasonLedger, tmp_path: Path) -> None:
+    """Whoever kept the old log key cannot seal what the ledger became, nor sign along with a stranger."""
+    (tmp_path / "trust.toml").write_text(renewed.trust_text())
+    trust = load_trust(tmp_path / "trust.toml")
+    for name, signers, code in (
+        ("old", [renewed.log_key], Code.CHECKPOINT_RETIRED_KEY),
+        ("stranger", [renewed.key("new log"), STRANGER], Code.CHECKPOINT_INVALID),
+        ("twice", [renewed.key("new log"), renewed.key("new log")], Code.CHECKPOINT_INVALID),
+    ):
+        verdict = verify_bundle(renewed.write(tmp_path / name, log_keys=signers), trust)
+        assert {finding.code for finding in verdict.findings} == {code}
+
+
+def test_todays_key_is_not_trusted_without_a_valid_rotation(renewed: SeasonLedger, tmp_path: Path) -> None:
+    """A trust file with a key that nothing leads to, or only a forged rotation, verifies nothing."""
+    rotation(renewed, "log").body["endorsement"] = "00" * 64
+    text = renewed.trust_text(log_key=renewed.key("new log"))
+    (tmp_path / "trust.toml").write_text(text)
+    verdict = verify_bundle(renewed.write(tmp_path / "bundle"), load_trust(tmp_path / "trust.toml"))
+    assert Code.TRUSTED_KEY_MISSING in {finding.code for finding in verdict.findings}
+
+
 def test_every_code_has_a_test() -> None:
     """No code exists that no test provokes."""
     elsewhere = {
@@ -461,5 +658,8 @@ def test_every_code_has_a_test() -> None:
         Code.ENTRY_MALFORMED,
         Code.PLAN_ABOVE_TRUST,
         Code.ACCOUNTANTS_DISAGREE,
+        Code.CHECKPOINT_RETIRED_KEY,
+        Code.TRUSTED_KEY_MISSING,
     }
-    assert {code for code, _ in MUTANTS.values()} | elsewhere == set(Code)
+    caught = {code for code, _ in (*MUTANTS.values(), *KEY_MUTANTS.values())}
+    assert caught | elsewhere == set(Code)

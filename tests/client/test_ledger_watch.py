@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from noren_client import config, keystore
 from noren_client.config import Addresses, CompanyConfig, Limits, Pins
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.private_file import write_private
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ledger.checkpoint import sign_checkpoint
-from noren_core.ledger.entries import EntryKind, countersign, sign_entry
+from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey, countersign, sign_entry
+from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof, SplitViewError
 
@@ -41,8 +45,8 @@ class Log:
             "company": company,
             "signing_key": key.public_key.hex(),
             "sealing_key": SealingKey.generate().public_key.hex(),
-            "tls_key_sha256": "00" * 32,
-            "node_key_sha256": "00" * 32,
+            "tls_key_sha256": hashlib.sha256(key.public_key + b"tls").hexdigest(),
+            "node_key_sha256": hashlib.sha256(key.public_key + b"node").hexdigest(),
         }
         self.append(EntryKind.ENROLMENT, company, body, key)
 
@@ -141,8 +145,107 @@ def test_a_second_key_for_a_company_is_refused_in_a_later_proof(company_dir: Pat
 def test_our_own_entries_need_our_own_key(company_dir: Path, log: Log) -> None:
     """A platform that enrols another key under our name is refused by us."""
     log.enrol("alpha", SigningKey.generate())
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError) as caught:
         LedgerWatch(company_dir).verify(log.prove(0, 3))
+    assert caught.value.code == "NOT_OUR_KEY"
+
+
+def rotation(log: Log, company: str, old: SigningKey, new: SigningKey) -> None:
+    """The company's signing key is replaced, by whoever holds the old one."""
+    change: dict[str, Any] = {"old": old.public_key.hex(), "new": new.public_key.hex()}
+    role = CompanyKey.SIGNING
+    possession = sign_change(new, party=company, role=role, endorses=False, **change)
+    body = {"company": company, "key": role.value, **change, "possession": possession}
+    log.append(EntryKind.KEY_ROTATION, company, body, old)
+
+
+def test_a_change_of_our_key_that_we_did_not_make_is_refused(company_dir: Path, log: Log) -> None:
+    """Whoever stole our signing key and replaced it is found out by us; our own change is accepted."""
+    ours = keystore.load(company_dir).signing
+    log.enrol("alpha", ours)
+    watch = LedgerWatch(company_dir)
+    watch.verify(log.prove(0, 3))
+    keystore.create_next(company_dir, CompanyKey.SIGNING)
+    mine = Log(log.log_key, log.platform_key, list(log.entries))
+    rotation(mine, "alpha", ours, keystore.following_signing_key(company_dir))
+    rotation(log, "alpha", ours, SigningKey.generate())
+    with pytest.raises(VerificationError) as caught:
+        watch.verify(log.prove(4, 4))
+    assert caught.value.code == "NOT_OUR_KEY"
+    assert watch.known_tree_size == 4
+    watch.verify(mine.prove(4, 4))
+    assert watch.known_tree_size == 5
+
+
+def replaced(log: Log, role: PlatformKey) -> SigningKey:
+    """The platform replaces this key; the new one."""
+    old, new = log.log_key if role is PlatformKey.LOG else log.platform_key, SigningKey.generate()
+    keys = (old, new)
+    texts = [
+        VerifierKey(ORIGIN, k.public_key).to_text() if role is PlatformKey.LOG else k.public_key.hex()
+        for k in keys
+    ]
+    change: dict[str, Any] = {"old": texts[0], "new": texts[1]}
+    body = {"key": role.value, **change}
+    body["possession"] = sign_change(new, party="platform", role=role, endorses=False, **change)
+    if role is PlatformKey.LOG:
+        body["endorsement"] = sign_change(old, party="platform", role=role, endorses=True, **change)
+    log.append(EntryKind.PLATFORM_KEY_ROTATION, "platform", body, log.platform_key)
+    return new
+
+
+def test_the_platforms_new_keys_are_learnt_with_the_proof(company_dir: Path, log: Log) -> None:
+    """With the rotations a proof sealed by the new keys is believed, for good; without them it is not."""
+    watch = LedgerWatch(company_dir)
+    watch.verify(log.prove(0))
+    log.log_key = replaced(log, PlatformKey.LOG)
+    log.platform_key = replaced(log, PlatformKey.PLATFORM)
+    log.grow()
+    with pytest.raises(VerificationError):
+        watch.verify(log.prove(3, 5))
+    assert watch.known_tree_size == 3
+    watch.verify(log.prove(3, 3, 4, 5))
+    log.grow()
+    again = LedgerWatch(company_dir)
+    assert again.known_tree_size == 6
+    again.verify(log.prove(6, 6))
+    assert again.known_tree_size == 7
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_crash_between_keys_and_checkpoint_loses_nothing(
+    done: int, company_dir: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are on disk before the checkpoint that needs them: after any write the watch goes on."""
+    watch = LedgerWatch(company_dir)
+    watch.verify(log.prove(0))
+    log.log_key = replaced(log, PlatformKey.LOG)
+    written: list[Path] = []
+
+    def write_then_crash(path: Path, data: bytes) -> None:
+        write_private(path, data)
+        written.append(path)
+        if len(written) == done:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("noren_client.ledger_watch.write_private", write_then_crash)
+        with pytest.raises(KeyboardInterrupt):
+            watch.verify(log.prove(3, 3))
+    assert LedgerWatch(company_dir).known_tree_size == (4 if done == 3 else 3)
+    LedgerWatch(company_dir).verify(log.prove(LedgerWatch(company_dir).known_tree_size, 3))
+    assert LedgerWatch(company_dir).known_tree_size == 4
+
+
+def test_changed_keys_on_our_disk_are_noticed(company_dir: Path, log: Log) -> None:
+    """Whoever edits the kept entries makes them fail, not us believe them."""
+    watch = LedgerWatch(company_dir)
+    log.enrol("bravo", SigningKey.generate())
+    watch.verify(log.prove(0, 3))
+    path = company_dir / "platform" / "key-entries.json"
+    path.write_bytes(path.read_bytes().replace(b"bravo", b"brave"))
+    with pytest.raises(VerificationError):
+        LedgerWatch(company_dir).keys()
 
 
 def test_an_entry_that_is_not_included_is_refused(company_dir: Path, log: Log) -> None:

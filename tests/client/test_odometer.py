@@ -103,3 +103,15 @@ def test_two_workers_cannot_spend_the_same_round(tmp_path, plan_body, key):
     for worker in workers:
         worker.join()
     assert outcomes == ["BUDGET_EXCEEDED", "BUDGET_EXCEEDED", "reserved"]
+
+
+def test_a_chain_goes_on_under_a_new_key_and_never_back(tmp_path, plan):
+    """Lines of earlier keys stay good before the first of a later one; a stranger's never are."""
+    old, new = SigningKey.generate(), SigningKey.generate()
+    path = tmp_path / "o"
+    Odometer(path, old).reserve(plan, 1)
+    Odometer(path, new, earlier=[old.public_key]).reserve(plan, 2)
+    assert Odometer(path, new, earlier=[old.public_key]).rounds_reserved(plan.campaign) == 2
+    for key, earlier in ((new, []), (old, []), (old, [new.public_key])):
+        with pytest.raises(VerificationError):
+            Odometer(path, key, earlier=earlier).rounds_reserved(plan.campaign)

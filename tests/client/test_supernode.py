@@ -15,7 +15,9 @@ import pytest
 
 from noren_client import supernode as module
 from noren_client.flower_private import RuntimeUnavailableError
-from noren_client.supernode import Supernode, SupernodeSettings
+from noren_client.supernode import Supernode, SupernodeSettings, generate_node_key, node_public_key
+from noren_core.crypto.secret import SecretBytes
+from noren_core.errors import ConfigurationError
 
 
 def settings(directory: Path) -> SupernodeSettings:
@@ -23,7 +25,7 @@ def settings(directory: Path) -> SupernodeSettings:
         company_dir=directory,
         fleet_address="127.0.0.1:1",
         root_certificates=directory / "ca.crt",
-        node_key=directory / "node.key",
+        node_key=SecretBytes(b"node key"),
         bundle_sha256="0" * 64,
     )
 
@@ -46,6 +48,36 @@ def test_files_are_private_and_the_process_is_stopped(tmp_path: Path, child: Sup
     assert child.is_alive
     child.stop()
     assert not child.is_alive
+
+
+def test_the_node_key_reaches_flower_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path on the command line opens to the key in the child, also after a restart, and is on no disk."""
+    found = tmp_path / "found"
+    copy = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+    command = Supernode._command
+    monkeypatch.setattr(
+        Supernode, "_command", lambda self: [sys.executable, "-c", copy, path_of(command(self)), str(found)]
+    )
+    with Supernode(settings(tmp_path)) as supernode:
+        for _ in range(2):
+            found.unlink(missing_ok=True)
+            supernode.start()
+            assert supernode._process is not None
+            assert supernode._process.wait(20) == 0
+            assert found.read_bytes() == b"node key"
+    on_disk = [path.read_bytes() for path in (tmp_path / "flower").rglob("*") if path.is_file()]
+    assert not any(b"node key" in content for content in on_disk)
+
+
+def path_of(command: list[str]) -> str:
+    return command[command.index("--auth-supernode-private-key") + 1]
+
+
+def test_a_node_key_is_the_one_that_flower_reads() -> None:
+    """The public half of a fresh key is read from it; anything else is refused."""
+    assert node_public_key(SecretBytes(generate_node_key())).startswith(b"-----BEGIN PUBLIC KEY-----")
+    with pytest.raises(ConfigurationError):
+        node_public_key(SecretBytes(b"no key"))
 
 
 def test_a_restart_replaces_the_process(child: Supernode) -> None:

@@ -164,7 +164,9 @@ def test_stopping_ends_commands_of_other_threads(parties: SeparateProcesses, tmp
         InOrder(2).each(["akane", "benten", "chidori", "daigo"], step)
     parties.stop()
     assert time.monotonic() - begun < 5
-    assert processes_of(tmp_path) == {}
+    while processes_of(tmp_path):  # killed, but perhaps not gone yet
+        assert time.monotonic() - begun < 10
+        time.sleep(0.01)
     assert "daigo" not in asked.read_text()
 
 

@@ -16,7 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client.supernode import create_node_key
+from noren_client.private_file import write_private
+from noren_client.supernode import generate_node_key, node_public_key
+from noren_core.crypto.secret import SecretBytes
 from noren_server.processes import Child, Supervisor, free_loopback_port, is_listening
 from noren_server.superlink import (
     Fleet,
@@ -119,8 +121,10 @@ class RealFleet:
         """Register and start a company; its directory."""
         company_dir = self.directory / name
         company_dir.mkdir()
+        key = generate_node_key()
+        write_private(company_dir / "node.key", key)
         with Fleet(self.platform_dir) as fleet:
-            fleet.register(name, create_node_key(company_dir / "node.key"))
+            fleet.register(name, node_public_key(SecretBytes(key)))
         pin = bundle_sha256(ECHO_BUNDLE) if pin is None else pin
         argv = (sys.executable, str(ECHO_COMPANY), str(company_dir), self.proxy_address)
         self.supervisor.start(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from noren_client.supernode import SupernodeSettings, run_company
+from noren_core.crypto.secret import SecretBytes
 
 
 def reverse(company_dir: Path, payload: bytes) -> bytes:
@@ -24,7 +25,7 @@ def main() -> None:
             company_dir=Path(company_dir),
             fleet_address=address,
             root_certificates=Path(roots),
-            node_key=Path(company_dir) / "node.key",
+            node_key=SecretBytes((Path(company_dir) / "node.key").read_bytes()),
             bundle_sha256=pin,
         ),
         handle=reverse,

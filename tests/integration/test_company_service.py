@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,21 @@ import grpc
 import numpy as np
 import pytest
 
-from noren_client import alignment, campaign_files, config, enrolment, keystore, scoring, transport
+from noren_client import (
+    alignment,
+    calibration,
+    campaign_files,
+    config,
+    enrolment,
+    follow_up,
+    keystore,
+    scoring,
+    transport,
+)
 from noren_client.ledger_watch import LedgerWatch
 from noren_core.crypto import oprf
+from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.revocation_list import RevocationList
 from noren_core.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -31,17 +43,21 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
-from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.ledger.entries import EntryKind, RevocationReason, sign_entry
 from noren_core.ledger.proofs import SplitViewError
+from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import METADATA_KEY, Refusal
 from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
 from noren_server import platform_files
+from noren_server.alignment import evaluate_batch
+from noren_server.company_keys import KeyDesk
 from noren_server.enrolment import EnrolmentDesk
-from noren_server.grpc_service import PlatformParts, RunningService, ServerFiles, serve
+from noren_server.grpc_service import PlatformParts, RunningService, serve
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
+from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.store import CompanyState
 from noren_server.tables import TablePublisher
@@ -81,9 +97,18 @@ class Season:
     platform: platform_files.Platform
     running: RunningService
     consenting: dict[str, list[int]]
+    withdrawn: dict[tuple[str, TableKind], list[int]] = field(default_factory=dict)
 
     def company(self, name: str) -> Path:
         return self.root / name
+
+    def training_rows(self) -> dict[bytes, bytes]:
+        """What alpha opens of its training table, with nothing joined or kept."""
+        directory = self.company("alpha")
+        plan = campaign_files.load_plan(directory, CAMPAIGN)
+        with transport.PlatformClient(directory, sleep=no_pause) as platform:
+            aligner = alignment.Aligner(directory, plan, platform, sleep=no_pause)
+            return aligner.open_rows(TableKind.TRAIN, [identifier(n) for n in range(30)], payload_bytes=8)
 
     @property
     def publisher(self) -> TablePublisher:
@@ -100,7 +125,7 @@ class Season:
         self.platform.store.close()
         self.platform.ledger_store.close()
         self.platform = platform_files.Platform(self.root / "platform")
-        self.running = start(self.platform, self.consenting)
+        self.running = start(self.platform, self.consenting, self.withdrawn)
 
     def enrol(self, name: str, *, declared_size: int = 40) -> None:
         """The whole enrolment of one company."""
@@ -130,7 +155,11 @@ class Season:
         return channel, services.PlatformStub(channel)
 
 
-def start(platform: platform_files.Platform, consenting: dict[str, list[int]]) -> RunningService:
+def start(
+    platform: platform_files.Platform,
+    consenting: dict[str, list[int]],
+    withdrawn: dict[tuple[str, TableKind], list[int]],
+) -> RunningService:
     def rows(_: CampaignPlan, company: str) -> ScoreRows:
         numbers = consenting.get(company, [])
         values = [features_of(number) for number in numbers]
@@ -139,11 +168,23 @@ def start(platform: platform_files.Platform, consenting: dict[str, list[int]]) -
     tables = platform.directory / "tables"
     publisher = TablePublisher(platform.store, platform.ledger, tables, chunk_rows=CHUNK_ROWS)
     scoring_service = SealedScoring(platform.store, platform.ledger, publisher, rows)
-    tls = platform.directory / "tls"
+    revocations = Revocations(
+        platform.store,
+        publisher,
+        platform.signing_key,
+        lambda _, company, kind: [identifier(n) for n in withdrawn.get((company, kind), [])],
+    )
+    keys = KeyDesk(
+        platform.store,
+        platform.ledger,
+        platform.authority,
+        clock=lambda: datetime.now(UTC),
+        register_node=lambda company, key: None,
+    )
     return serve(
         platform.enrolment,
-        PlatformParts(platform.store, platform.ledger, publisher, scoring_service),
-        ServerFiles(tls / "server.key", tls / "server.pem", platform.directory / "ca" / "ca.pem"),
+        PlatformParts(platform.store, platform.ledger, publisher, scoring_service, revocations, keys),
+        platform.server_tls,
         enrolment_address=platform.config.addresses.enrolment,
         service_address=platform.config.addresses.service,
         clock=lambda: datetime.now(UTC),
@@ -154,7 +195,8 @@ def start(platform: platform_files.Platform, consenting: dict[str, list[int]]) -
 def opened(root: Path, consenting: dict[str, list[int]]) -> Iterator[Season]:
     """The season in a directory, its services running."""
     platform = platform_files.Platform(root / "platform")
-    season = Season(root, platform, start(platform, consenting), consenting)
+    withdrawn: dict[tuple[str, TableKind], list[int]] = {}
+    season = Season(root, platform, start(platform, consenting, withdrawn), consenting, withdrawn)
     try:
         yield season
     finally:
@@ -376,7 +418,7 @@ def test_a_revoked_company_is_refused_at_its_next_call(season: Season) -> None:
     """Revoking takes effect on connections that are open."""
     with transport.PlatformClient(season.company("alpha"), sleep=no_pause) as platform:
         platform.get_proof(CAMPAIGN, known_tree_size=0)
-        season.platform.enrolment.revoke("alpha")
+        season.platform.enrolment.revoke("alpha", RevocationReason.LEFT)
         with pytest.raises(RemoteProtocolError) as caught:
             platform.get_proof(CAMPAIGN, known_tree_size=0)
     assert caught.value.code == Refusal.CERTIFICATE_REFUSED
@@ -541,7 +583,13 @@ def test_the_wire_does_not_depend_on_the_applicants(season: Season) -> None:
         with recorded_requests() as sizes:
             alignment.prepare(season.company(company), CAMPAIGN, sleep=no_pause)
         seen[company] = sizes
-    assert [name for name, _ in seen["alpha"]] == ["GetProof", "Evaluate", "GetProof", "FetchTable"]
+    assert [name for name, _ in seen["alpha"]] == [
+        "GetProof",
+        "Evaluate",
+        "GetProof",
+        "FetchTable",
+        "FetchRevocations",
+    ]
     assert seen["alpha"] == seen["bravo"]
 
 
@@ -617,6 +665,158 @@ def test_evaluations_over_the_limit_are_refused_also_after_a_restart(season: Sea
     assert evaluations(season, "alpha") == 128
 
 
+def test_an_identical_batch_is_answered_again_and_counted_once(season: Season) -> None:
+    """A repeated batch costs nothing, at the limit and after a restart too; any other batch is counted."""
+    first, second, third = blinded(64), blinded(64), blinded(64)
+    with transport.PlatformClient(season.company("alpha"), sleep=no_pause) as platform:
+        answer, _ = platform.evaluate(CAMPAIGN, first)
+        assert platform.evaluate(CAMPAIGN, first)[0] == answer
+        assert evaluations(season, "alpha") == 64
+        platform.evaluate(CAMPAIGN, second)
+    season.restart()
+    with transport.PlatformClient(season.company("alpha"), sleep=no_pause) as platform:
+        assert platform.evaluate(CAMPAIGN, first)[0] == answer
+        for other in (third, [*first[1:], first[0]], [*first[:63], third[63]]):
+            with pytest.raises(BudgetExceededError):
+                platform.evaluate(CAMPAIGN, other)
+    assert evaluations(season, "alpha") == 128
+
+
+def test_another_companys_batch_is_no_replay(season: Season) -> None:
+    """A batch that alpha sent is a new one when bravo sends it: counted, and answered under bravo's key."""
+    alignment.accept_plan(season.company("bravo"), CAMPAIGN, sleep=no_pause)
+    batch = blinded(64)
+    answers = []
+    for company in ("alpha", "bravo"):
+        with transport.PlatformClient(season.company(company), sleep=no_pause) as platform:
+            answers.append(platform.evaluate(CAMPAIGN, batch)[0])
+        assert evaluations(season, company) == 64
+    assert not set(answers[0]) & set(answers[1])
+
+
+def test_a_replay_with_other_boundaries_is_refused(season: Season) -> None:
+    """The bytes of a counted batch, cut into elements elsewhere, are malformed elements and not a replay."""
+    batch = blinded(64)
+    channel, stub = season.stub("alpha")
+    with channel:
+        stub.Evaluate(wire.EvaluateRequest(campaign=CAMPAIGN, blinded=batch), timeout=5)
+        cut = [batch[0] + batch[1][:1], batch[1][1:], *batch[2:]]
+        request = wire.EvaluateRequest(campaign=CAMPAIGN, blinded=cut)
+        assert status_of(lambda: stub.Evaluate(request, timeout=5))[1] == Refusal.PROTOCOL_VIOLATION
+    assert evaluations(season, "alpha") == 64
+
+
+class Crash(BaseException):
+    """The process ends here: no handler of ours runs."""
+
+
+def crash(*_: object) -> None:
+    raise Crash
+
+
+def answer_lost(season: Season, patch: pytest.MonkeyPatch) -> None:
+    """The platform counts and then dies, at every attempt of the company."""
+
+    def counted_and_lost(*arguments: Any) -> None:
+        evaluate_batch(*arguments)
+        raise OSError
+
+    patch.setattr("noren_server.grpc_service.evaluate_batch", counted_and_lost)
+
+
+def never_sent(season: Season, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transport.PlatformClient, "evaluate", crash)
+
+
+def crash_before_keeping(season: Season, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("noren_client.evaluated_identifiers._KeptOutputs.add", crash)
+
+
+def crash_after_keeping(season: Season, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("noren_client.evaluated_identifiers._Batch.forget", crash)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "counted"),
+    [(never_sent, 0), (answer_lost, 64), (crash_before_keeping, 64), (crash_after_keeping, 64)],
+)
+def test_no_crash_costs_an_evaluation(
+    season: Season,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[Season, pytest.MonkeyPatch], None],
+    counted: int,
+) -> None:
+    """Wherever a batch is interrupted, the identical one is sent again, counts once, and leaves no blinds."""
+    directory = season.company("alpha")
+    on_its_way = directory / "campaigns" / CAMPAIGN / "blinding.json"
+    with monkeypatch.context() as patch:
+        break_it(season, patch)
+        with pytest.raises((Crash, NorenError)):
+            alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    assert evaluations(season, "alpha") == counted
+    assert on_its_way.stat().st_mode & 0o777 == 0o600
+    season.restart()
+    assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 10
+    assert evaluations(season, "alpha") == 64
+    assert not on_its_way.exists()
+    assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
+    assert evaluations(season, "alpha") == 128
+
+
+def test_an_interrupted_batch_is_completed_by_whatever_comes_next(
+    season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training batch interrupted before scoring is completed first; neither costs a batch more."""
+    with monkeypatch.context() as patch:
+        crash_before_keeping(season, patch)
+        with pytest.raises(Crash):
+            alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+    assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
+    assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert evaluations(season, "alpha") == 128
+
+
+def test_a_batch_whose_outputs_are_kept_is_not_sent_again(
+    season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash between keeping outputs and forgetting blinds, nothing of it is asked for."""
+    with monkeypatch.context() as patch:
+        crash_after_keeping(season, patch)
+        with pytest.raises(Crash):
+            alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+    with recorded_requests() as sizes:
+        assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert "Evaluate" not in [name for name, _ in sizes]
+
+
+def test_nothing_is_evaluated_beyond_the_limit(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third batch is refused before the key touches it."""
+    touched: list[int] = []
+
+    def seen(key: oprf.OprfPrivateKey, elements: Sequence[bytes]) -> tuple[list[bytes], bytes]:
+        touched.append(len(elements))
+        return oprf.blind_evaluate(key, elements)
+
+    monkeypatch.setattr("noren_server.alignment.blind_evaluate", seen)
+    with transport.PlatformClient(season.company("alpha"), sleep=no_pause) as platform:
+        platform.evaluate(CAMPAIGN, blinded(64))
+        platform.evaluate(CAMPAIGN, blinded(64))
+        with pytest.raises(BudgetExceededError):
+            platform.evaluate(CAMPAIGN, blinded(64))
+    assert touched == [64, 64]
+
+
+def test_a_damaged_batch_file_is_refused(season: Season) -> None:
+    """A file of blinds that is not what was written is an error with a code, and nothing is sent."""
+    path = season.company("alpha") / "campaigns" / CAMPAIGN / "blinding.json"
+    for content in (b"", b"{}", b'{"blinding":"00","kind":"train"}', b'{"blinding":7,"kind":"else"}'):
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError):
+            alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+    assert evaluations(season, "alpha") == 0
+
+
 def test_an_evaluation_under_another_key_is_refused(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform that answers under a key that is not in the ledger is found out and nothing is kept."""
     other = oprf.generate_key_pair()
@@ -677,24 +877,74 @@ def test_opened_scores_are_the_dot_products(season: Season, weights: list[int]) 
 def test_a_second_head_is_refused_also_after_a_restart(season: Season, plan: CampaignPlan) -> None:
     """One head per company and campaign: by the client's memory, the server's, and a new server's."""
     directory = season.company("alpha")
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)  # the same one again is no second
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
+    scoring.submit_head(
+        directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause
+    )  # the same one again is no second
     with pytest.raises(LocalProtocolError) as refused_here:
-        scoring.submit_head(directory, CAMPAIGN, [1, 0, 0, 0], sleep=no_pause)
+        scoring.submit_head(directory, CAMPAIGN, [[1, 0, 0, 0]], sleep=no_pause)
     assert refused_here.value.code == Refusal.HEAD_LIMIT
     (directory / "campaigns" / CAMPAIGN / "encrypted-head.json").unlink()
     for _ in range(2):
         with pytest.raises(RemoteProtocolError) as refused_there:
-            scoring.submit_head(directory, CAMPAIGN, [1, 0, 0, 0], sleep=no_pause)
+            scoring.submit_head(directory, CAMPAIGN, [[1, 0, 0, 0]], sleep=no_pause)
         assert refused_there.value.code == Refusal.HEAD_LIMIT
         season.restart()
     assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
 
 
+def test_a_second_campaign_for_the_season_gets_no_head(season: Season, plan: CampaignPlan) -> None:
+    """One message for a season in all campaigns: by the client's memory, and by the platform's without it."""
+    directory = season.company("alpha")
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
+    season.publish(replace(plan, campaign="again"))
+    alignment.accept_plan(directory, "again", sleep=no_pause)
+    with pytest.raises(LocalProtocolError) as refused_here:
+        scoring.submit_head(directory, "again", [[1, 0, 0, 0]], sleep=no_pause)
+    assert refused_here.value.code == Refusal.HEAD_LIMIT
+    (directory / "campaigns" / CAMPAIGN / "encrypted-head.json").unlink()
+    with pytest.raises(RemoteProtocolError) as refused_there:
+        scoring.submit_head(directory, "again", [[1, 0, 0, 0]], sleep=no_pause)
+    assert refused_there.value.code == Refusal.HEAD_LIMIT
+    assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
+
+
+def test_heads_of_several_campaigns_travel_in_one_message(season: Season, plan: CampaignPlan) -> None:
+    """Two outcomes over the same rows are scored with one message; each campaign keeps its own scores."""
+    directory = season.company("alpha")
+    wide = replace(plan, campaign="wide", scoring=replace(plan.scoring, heads=3))
+    heads = {"wide": [1 << 32, 0, 0, -(1 << 31), 0], "other": [0, 3 << 32, 1 << 32, 0, 0]}
+    for trained in (wide, replace(plan, campaign="other")):
+        season.publish(trained)
+        rows = {c: [(identifier(n), row_of(n)) for n in season.consenting.get(c, [])] for c in COMPANIES}
+        season.publisher.publish_training_tables(trained, rows)
+        alignment.accept_plan(directory, trained.campaign, sleep=no_pause)
+        alignment.prepare(directory, trained.campaign, sleep=no_pause)
+        campaign_files.save_head(directory, trained.campaign, heads[trained.campaign])
+    with pytest.raises(LocalProtocolError, match="1 to 1 heads"):
+        follow_up.score(directory, "other", others=["wide"])
+    follow_up.score(directory, "wide", others=["other"])
+    for campaign, head in heads.items():
+        weights = np.array(calibration.integer_head(head, wide).weights)
+        expected = {code(n): int(features_of(n).astype(np.int64) @ weights) for n in (0, 1, 2)}
+        assert kept_scores(directory, campaign) == expected
+    assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
+
+
+def test_heads_over_other_rows_are_not_sent_along(season: Season, plan: CampaignPlan) -> None:
+    """A campaign over other rows has other coordinates: its head would mean nothing, and nothing is sent."""
+    directory = season.company("alpha")
+    season.publish(replace(plan, campaign="earlier", train_seasons=("2024",)))
+    alignment.accept_plan(directory, "earlier", sleep=no_pause)
+    with pytest.raises(LocalProtocolError, match="the same cohort, seasons and rows"):
+        follow_up.score(directory, CAMPAIGN, others=["earlier"])
+    assert season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT) == []
+
+
 def test_a_commitment_without_its_head_still_counts(season: Season) -> None:
     """A crash between the ledger and our own table leaves no room for another head, only for the same."""
     directory = season.company("alpha")
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
     season.running.stop(grace_seconds=0)
     with closing(sqlite3.connect(season.root / "platform" / "platform.db")) as database, database:
         database.execute("DELETE FROM heads")
@@ -704,10 +954,10 @@ def test_a_commitment_without_its_head_still_counts(season: Season) -> None:
     first = kept.read_bytes()
     kept.unlink()
     with pytest.raises(RemoteProtocolError) as caught:
-        scoring.submit_head(directory, CAMPAIGN, [1, 0, 0, 0], sleep=no_pause)
+        scoring.submit_head(directory, CAMPAIGN, [[1, 0, 0, 0]], sleep=no_pause)
     assert caught.value.code == Refusal.HEAD_LIMIT
     kept.write_bytes(first)
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
     assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
 
 
@@ -716,25 +966,19 @@ def test_a_head_without_a_valid_proof_is_not_kept(season: Season) -> None:
     directory = season.company("alpha")
     plan = campaign_files.load_plan(directory, CAMPAIGN)
     keys = keystore.load(directory)
-    message = scoring._encrypted(directory, plan, "alpha", [1, 2, 3, 4])
+    message = scoring._encrypted(directory, plan, "alpha", [[1, 2, 3, 4]])
     broken = message[:-1] + bytes([message[-1] ^ 1])
     size = season.platform.ledger_store.size
     channel, stub = season.stub("alpha")
     with channel:
         for sent, committed in ((broken, broken), (message, broken), (message[:-1], message[:-1])):
-            body = {
-                "campaign": CAMPAIGN,
-                "company": "alpha",
-                "commitment": scoring.head_commitment(committed).hex(),
-                "dimensions": 4,
-                "weight_bits": 8,
-            }
+            body = commitment_body(plan, "alpha", committed)
             entry = sign_entry(EntryKind.HEAD_COMMITMENT, "alpha", body, keys.signing)
             request = wire.SubmitHeadRequest(campaign=CAMPAIGN, head=sent, commitment_entry=entry)
             told = status_of(lambda r=request: stub.SubmitHead(r, timeout=5))[1]
             assert told in {Refusal.NOT_VERIFIED, Refusal.PROTOCOL_VIOLATION}
     assert season.platform.ledger_store.size == size
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
 
 
 def test_a_score_table_that_a_crash_interrupted_is_built_at_the_next_start(
@@ -743,13 +987,184 @@ def test_a_score_table_that_a_crash_interrupted_is_built_at_the_next_start(
     """A head whose table was not built before the server went down is scored by the next server."""
     with monkeypatch.context() as down:
         down.setattr(SealedScoring, "_begin", lambda *_: None)
-        scoring.submit_head(season.company("alpha"), CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+        scoring.submit_head(season.company("alpha"), CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
     with pytest.raises(RemoteProtocolError) as caught:
         scoring.open_scores(season.company("alpha"), CAMPAIGN, sleep=no_pause)
     assert caught.value.code == Refusal.NOT_READY
     season.restart()
     opened = scoring.open_scores(season.company("alpha"), CAMPAIGN, wait_seconds=30)
-    assert sum(item.score is not None for item in opened) == 3
+    assert sum(item.scores is not None for item in opened) == 3
+
+
+# Downloads that break
+
+
+@pytest.mark.parametrize("last_chunk", [0, 1, 7, 15])
+def test_a_download_goes_on_in_another_process(
+    season: Season, monkeypatch: pytest.MonkeyPatch, last_chunk: int
+) -> None:
+    """Stopped before any chunk, the next process asks for that one first and ends with the same rows."""
+    stop_download(season, monkeypatch, before=last_chunk)
+    kept = download(season)
+    assert kept.stat().st_mode & 0o777 == 0o600 if last_chunk else not kept.exists()
+    with recorded_downloads() as asked:
+        assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert asked == [last_chunk]
+    assert not kept.exists()
+
+
+def test_a_download_that_only_lacked_its_end_is_not_asked_for(
+    season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every chunk on disk, verified again, nothing more is fetched."""
+    with monkeypatch.context() as patch:
+        patch.setattr("noren_client.partial_table.PartialTable.remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+    with recorded_downloads() as asked:
+        assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert asked == []
+
+
+HEADER_BYTES = 32 * (1 + 16)  # the root and sixteen hashes
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda data: flipped(data, HEADER_BYTES + 5 * CHUNK_ROWS * 40 + 17), 5),
+        (lambda data: flipped(data, HEADER_BYTES), 0),
+        (lambda data: flipped(data, 0), 0),  # another table's
+        (lambda data: flipped(data, 40), 0),  # a hash
+        (lambda data: data[: HEADER_BYTES + 3 * CHUNK_ROWS * 40 + 1], 3),
+        (lambda data: data[: HEADER_BYTES - 1], 0),
+        (lambda data: data + bytes(1000), 9),
+        (lambda _: b"", 0),
+    ],
+)
+def test_a_damaged_download_is_fetched_again_from_the_damage(
+    season: Season, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes], expected: int
+) -> None:
+    """Whatever became of the kept file, the rows are right; what comes before the damage is not fetched."""
+    stop_download(season, monkeypatch, before=9)
+    path = download(season)
+    path.write_bytes(change(path.read_bytes()))
+    with recorded_downloads() as asked:
+        assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert asked == [expected]
+
+
+def test_a_reissued_table_does_not_continue_an_old_download(
+    season: Season, monkeypatch: pytest.MonkeyPatch, plan: CampaignPlan
+) -> None:
+    """After the platform lost a table and published another, the download begins anew."""
+    stop_download(season, monkeypatch, before=9)
+    with season.platform.store._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM tables WHERE company = 'alpha'")
+    rows = {"alpha": [(identifier(n), row_of(n)) for n in range(10)]}
+    season.publisher.publish_training_tables(plan, rows)
+    with recorded_downloads() as asked:
+        stop_download(season, monkeypatch, before=2)
+        assert download(season).stat().st_size == HEADER_BYTES + 2 * CHUNK_ROWS * 40  # nothing of the old one
+        assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
+    assert asked == [0, 2]
+
+
+def test_a_download_that_cannot_be_kept_is_read_all_the_same(
+    season: Season, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the file cannot be written (as on a full disk), nothing is lost; it is said once."""
+    download(season).mkdir()
+    with recorded_downloads() as asked:
+        assert len(season.training_rows()) == 10
+    assert asked == [0]
+    assert caplog.text.count("cannot be kept") == 1
+
+
+# Revocation
+
+
+def test_a_row_revoked_after_it_was_opened_leaves_the_training_set(season: Season) -> None:
+    """Who withdraws is not in the next training set; who withdrew without a row changes nothing."""
+    directory = season.company("alpha")
+    assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 10
+    season.withdrawn["alpha", TableKind.TRAIN] = [4, 25, 12]
+    assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 9
+    rows, _ = campaign_files.load_training_set(directory, CAMPAIGN)
+    assert 4 not in {int(row[0]) for row in rows}
+    assert evaluations(season, "alpha") == 64
+
+
+def test_scores_of_who_withdrew_are_rewritten_without_her(season: Season) -> None:
+    """The next `score` has no score and no line for her; the others' stay to the last digit."""
+    directory = season.company("alpha")
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    campaign_files.save_head(directory, CAMPAIGN, [1 << 32, 0, 0, 0, 0])
+    follow_up.score(directory, CAMPAIGN)
+    before = kept_scores(directory)
+    assert before.keys() == {code(n) for n in (0, 1, 2)}
+    season.withdrawn["alpha", TableKind.SCORE] = [1]
+    follow_up.score(directory, CAMPAIGN)
+    after = kept_scores(directory)
+    assert after == {name: before[name] for name in (code(0), code(2))}
+
+
+def test_without_a_list_no_row_is_used(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform that does not say what is revoked gives no training set, and leaves no old one."""
+    directory = season.company("alpha")
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    monkeypatch.setattr(Revocations, "newest", lambda *_: 1 / 0)
+    with pytest.raises(RemoteProtocolError):
+        alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    with pytest.raises(LocalProtocolError):
+        campaign_files.load_training_set(directory, CAMPAIGN)
+
+
+def test_a_forged_old_or_foreign_list_is_refused(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another signer, another table, an older list and a second one under the same number: no rows."""
+    directory = season.company("alpha")
+    season.withdrawn["alpha", TableKind.TRAIN] = [4]
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    path = directory / "campaigns" / CAMPAIGN / "revocations-train.bin"
+    known = RevocationList.from_bytes(path.read_bytes()[64:])
+    assert known.sequence == 2
+    ours, tags = season.platform.signing_key, known.tags
+    others = SigningKey.generate()
+    foreign = replace(known, table_id=bytes(16), sequence=3)
+    older = replace(known, sequence=1)
+    second = replace(known, tags=tuple(sorted({*tags[1:], bytes(16)})))
+    for wrong, key in ((known, others), (foreign, ours), (older, ours), (second, ours)):
+        answer = (wrong.to_bytes(), wrong.sign(key))
+        monkeypatch.setattr(Revocations, "newest", lambda *_, answer=answer: answer)
+        with pytest.raises(VerificationError):
+            alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    newer = replace(second, sequence=3)
+    monkeypatch.setattr(Revocations, "newest", lambda *_: (newer.to_bytes(), newer.sign(ours)))
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+
+
+def test_a_list_is_refused_like_its_table(season: Season) -> None:
+    """Before acceptance, for no table, another kind and another's campaign: the codes of the table itself."""
+    season.enrol("outsider")
+    for company, kind, expected in (
+        ("bravo", "train", Refusal.NOT_ACCEPTED),
+        ("alpha", "score", Refusal.NOT_AVAILABLE),
+        ("alpha", "other", Refusal.NOT_AVAILABLE),
+        ("outsider", "train", Refusal.NOT_AVAILABLE),
+    ):
+        channel, stub = season.stub(company)
+        with channel:
+            request = wire.FetchRevocationsRequest(campaign=CAMPAIGN, kind=kind)
+            assert status_of(lambda r=request, s=stub: s.FetchRevocations(r, timeout=5))[1] == expected
+
+
+def test_a_damaged_kept_list_is_said(season: Season) -> None:
+    """What protects against older lists is not silently forgotten."""
+    directory = season.company("alpha")
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    (directory / "campaigns" / CAMPAIGN / "revocations-train.bin").write_bytes(b"rubbish")
+    with pytest.raises(ConfigurationError, match="revocations-train"):
+        alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
 
 
 # The ledger
@@ -804,7 +1219,7 @@ def test_no_error_or_log_line_names_a_person(season: Season, caplog: pytest.LogC
     collect(lambda: alignment.prepare(directory, CAMPAIGN, sleep=no_pause))
     write_applicants(directory, train=[0, 1], score=[0, 1, 25])
     collect(lambda: scoring.open_scores(directory, CAMPAIGN, sleep=no_pause))
-    scoring.submit_head(directory, CAMPAIGN, [1, 2, 3, 4], sleep=no_pause)
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
     opened = scoring.open_scores(directory, CAMPAIGN, wait_seconds=30)
     texts.append(repr(opened))
     path.unlink()  # an internal error of the platform
@@ -836,11 +1251,60 @@ def oprf_row_key(season: Season, plan: CampaignPlan, number: int) -> bytes:
     return server_alignment.row_key(oprf.evaluate(key, identifier(number)))
 
 
+def download(season: Season) -> Path:
+    return season.company("alpha") / "campaigns" / CAMPAIGN / "table-train.download"
+
+
+def stop_download(season: Season, monkeypatch: pytest.MonkeyPatch, *, before: int) -> None:
+    """Let the company's process be killed when it has taken so many chunks of its training table."""
+    honest = transport.PlatformClient.fetch_table
+
+    def killed(self: Any, *args: Any, **kwargs: Any) -> Iterator[transport.TablePart]:
+        for part in honest(self, *args, **kwargs):
+            if part.index == before:
+                raise KeyboardInterrupt
+            yield part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transport.PlatformClient, "fetch_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
+
+
+@contextmanager
+def recorded_downloads() -> Iterator[list[int]]:
+    """The first chunk of every download that is asked for meanwhile."""
+    asked: list[int] = []
+    honest = transport.PlatformClient.fetch_table
+
+    def record(self: Any, *args: Any, first_chunk: int) -> Iterator[transport.TablePart]:
+        asked.append(first_chunk)
+        return honest(self, *args, first_chunk=first_chunk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport.PlatformClient, "fetch_table", record)
+        yield asked
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def kept_scores(directory: Path, campaign: str = CAMPAIGN) -> dict[str, int]:
+    kept = keystore.read_secret(directory, f"campaigns/{campaign}/scores.json")
+    assert kept is not None
+    return {row["identifier"]: row["score"] for row in json.loads(kept)["scores"]}
+
+
 def score(season: Season, company: str, weights: list[int]) -> dict[int, int | None]:
     """Submit a head and open the scores: by student number."""
-    scoring.submit_head(season.company(company), CAMPAIGN, weights, sleep=no_pause)
+    scoring.submit_head(season.company(company), CAMPAIGN, [weights], sleep=no_pause)
     opened = scoring.open_scores(season.company(company), CAMPAIGN, wait_seconds=30)
-    return {int(item.applicant.identifier[-4:]): item.score for item in opened}
+    return {int(item.applicant.identifier[-4:]): item.scores and item.scores[0] for item in opened}
 
 
 @contextmanager
@@ -852,6 +1316,7 @@ def recorded_requests() -> Iterator[list[tuple[str, int]]]:
         ("get_proof", "GetProof"),
         ("evaluate", "Evaluate"),
         ("fetch_table", "FetchTable"),
+        ("fetch_revocations", "FetchRevocations"),
     ):
         original = getattr(transport.PlatformClient, method)
 

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client.supernode import create_node_key, node_public_key
+from noren_client.supernode import generate_node_key, node_public_key
+from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_server.flower_private import RegisteredNode
 from noren_server.processes import Child, Supervisor
@@ -239,14 +240,14 @@ def fleet(tmp_path: Path) -> tuple[Fleet, Control]:
     return fleet, fleet._control
 
 
-def new_key(directory: Path, name: str) -> bytes:
-    return create_node_key(directory / name)
+def new_key() -> bytes:
+    return node_public_key(SecretBytes(generate_node_key()))
 
 
-def test_registering_replaces_the_companys_older_key(tmp_path: Path, fleet: tuple[Fleet, Control]) -> None:
+def test_registering_replaces_the_companys_older_key(fleet: tuple[Fleet, Control]) -> None:
     """A company has one node; the same key twice changes nothing."""
     register, control = fleet
-    first, second = new_key(tmp_path, "first"), new_key(tmp_path, "second")
+    first, second = new_key(), new_key()
     register.register("akane", first)
     register.register("akane", first)
     assert [node.public_key for node in control.known] == [first]
@@ -256,10 +257,10 @@ def test_registering_replaces_the_companys_older_key(tmp_path: Path, fleet: tupl
     assert register.companies() == {}
 
 
-def test_a_key_belongs_to_one_company(tmp_path: Path, fleet: tuple[Fleet, Control]) -> None:
+def test_a_key_belongs_to_one_company(fleet: tuple[Fleet, Control]) -> None:
     """Another company's key is refused and the register unchanged."""
     register, control = fleet
-    key = new_key(tmp_path, "key")
+    key = new_key()
     register.register("akane", key)
     with pytest.raises(DataError):
         register.register("benten", key)
@@ -274,18 +275,6 @@ def test_other_keys_are_refused(fleet: tuple[Fleet, Control]) -> None:
         with pytest.raises(DataError):
             register.register("akane", key)
     assert control.known == []
-
-
-def test_a_node_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
-    """The private half is a 0600 file; a second creation is refused; the public half can be read again."""
-    path = tmp_path / "node.key"
-    public = create_node_key(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(LocalProtocolError):
-        create_node_key(path)
-    assert node_public_key(path) == public
-    with pytest.raises(ConfigurationError):
-        node_public_key(tmp_path / "other")
 
 
 def test_compacting_leaves_no_deleted_content(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Mutation testing of core/crypto and core/secagg: small faults, each of which the unit tests must notice.
 
-Every mutant changes one operator, number, constant or exception of one module, in a copy of the project, and
-the tests of that module run until one fails. A mutant that no test notices either shows a missing test, or
-changes nothing that can be observed; the latter are listed with a reason in docs/mutation.md, and any other
-survivor makes this program end with 1.
+Every mutant changes one operator, number, constant or exception of one module, or leaves one call out, in a
+copy of the project, and the tests of that module run until one fails. A mutant that no test notices either
+shows a missing test, or changes nothing that can be observed; the latter are listed with a reason in
+docs/mutation.md, and any other survivor makes this program end with 1.
+
+The mutants are cosmic-ray's. Its own runner starts an interpreter for each, which takes longer than the
+tests; here each runs in a fork of a process that has imported pytest and the libraries, and nothing of ours.
 
 Usage: scripts/mutate [--module NAME ...] [--jobs N], NAME as in `TESTS`.
 """
@@ -12,51 +15,80 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
+import contextlib
+import gc
+import importlib
 import os
+import py_compile
+import re
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cosmic_ray.plugins
-from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.ast.ast_query import ASTQuery
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.work_item import MutationSpec, TestOutcome
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Example, Operator
+from parso.python.tree import Keyword
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED = ROOT / "docs" / "mutation.md"
+EXPLAINED_HEADING = "## Survivors and why"
 PACKAGE = Path("core/noren_core")
+CRYPTO_TESTS = "tests/core/crypto"
 SECAGG_TESTS = "tests/core/secagg"
+ALL_OF_SECAGG = tuple(
+    f"{SECAGG_TESTS}/test_{name}.py"
+    for name in ("masking", "states", "aggregation", "refusals", "wrong_shares", "attacks", "cohort")
+)
 TESTS = {
-    "crypto/bit_proof": "tests/core/crypto/test_head_encryption.py",
-    "crypto/cores": "tests/core/crypto/test_cores.py",
-    "crypto/dleq": "tests/core/crypto/test_oprf.py",
-    "crypto/head_encryption": "tests/core/crypto/test_head_encryption.py",
-    "crypto/identity": "tests/core/crypto/test_identity.py",
-    "crypto/merkle": "tests/core/crypto/test_merkle.py",
-    "crypto/oprf": "tests/core/crypto/test_oprf.py",
-    "crypto/oprf_suite": "tests/core/crypto/test_oprf.py",
-    "crypto/scorer": "tests/core/crypto/test_scorer.py",
-    "crypto/sealed_table": "tests/core/crypto/test_sealed_table.py",
-    "crypto/secp256k1": "tests/core/crypto/test_secp256k1.py tests/core/crypto/test_head_encryption.py",
-    "crypto/secret": "tests/core/crypto/test_secret.py",
-    "crypto/shamir": f"{SECAGG_TESTS}/test_shamir.py",
-    "crypto/small_discrete_log": "tests/core/crypto/test_head_encryption.py",
-    "crypto/sodium": "tests/core/crypto/test_sodium.py tests/core/crypto/test_oprf.py",
-    "secagg/client": SECAGG_TESTS,
-    "secagg/masking": SECAGG_TESTS,
-    "secagg/messages": SECAGG_TESTS,
-    "secagg/server": SECAGG_TESTS,
-    "secagg/states": SECAGG_TESTS,
+    "crypto/bit_proof": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
+    "crypto/cores": (f"{CRYPTO_TESTS}/test_cores.py",),
+    "crypto/dleq": (f"{CRYPTO_TESTS}/test_oprf.py",),
+    "crypto/head_encryption": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
+    "crypto/identity": (f"{CRYPTO_TESTS}/test_identity.py",),
+    "crypto/merkle": (f"{CRYPTO_TESTS}/test_merkle.py",),
+    "crypto/oprf": (f"{CRYPTO_TESTS}/test_oprf.py",),
+    "crypto/oprf_suite": (f"{CRYPTO_TESTS}/test_oprf.py",),
+    "crypto/revocation_list": (f"{CRYPTO_TESTS}/test_revocation_list.py",),
+    "crypto/row_sealer": (f"{CRYPTO_TESTS}/test_row_sealer.py",),
+    "crypto/scorer": (f"{CRYPTO_TESTS}/test_scorer.py",),
+    "crypto/sealed_files": (f"{CRYPTO_TESTS}/test_sealed_files.py",),
+    "crypto/sealed_table": (f"{CRYPTO_TESTS}/test_sealed_table.py",),
+    "crypto/secp256k1": (f"{CRYPTO_TESTS}/test_secp256k1.py", f"{CRYPTO_TESTS}/test_head_encryption.py"),
+    "crypto/secret": (f"{CRYPTO_TESTS}/test_secret.py",),
+    "crypto/shamir": (f"{SECAGG_TESTS}/test_shamir.py",),
+    "crypto/small_discrete_log": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
+    "crypto/sodium": (f"{CRYPTO_TESTS}/test_sodium.py", f"{CRYPTO_TESTS}/test_oprf.py"),
+    "crypto/vault": (f"{CRYPTO_TESTS}/test_vault.py",),
+    "secagg/client": ALL_OF_SECAGG,
+    "secagg/masking": ALL_OF_SECAGG,
+    "secagg/messages": ALL_OF_SECAGG,
+    "secagg/server": ALL_OF_SECAGG,
+    "secagg/states": ALL_OF_SECAGG,
 }
-"""Module below core/noren_core → the tests that must notice its faults."""
+"""Module below core/noren_core → the test files that must notice its faults, run in this order."""
+
+LIBRARIES = (
+    *("numpy", "hypothesis.strategies", "hypothesis.extra.numpy", "coincurve", "voprf"),
+    *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.hkdf"),
+    *(
+        "cryptography.hazmat.primitives.asymmetric.ed25519",
+        "cryptography.hazmat.primitives.asymmetric.x25519",
+    ),
+)
+"""What the tests import and no mutant changes."""
 
 # One or two replacements for every operator: what notices `+` turned into `-` notices it turned into `%`.
 OPERATORS = (
@@ -69,8 +101,27 @@ OPERATORS = (
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Eq_NotEq", "NotEq_Eq", "NotEq_Lt", "NotEq_Gt")),
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Lt_LtE", "LtE_Lt", "LtE_GtE", "Gt_GtE", "GtE_Gt")),
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Is_IsNot", "IsNot_Is")),
+    "DeleteCall",
 )
-TIMEOUT_SECONDS = 120.0
+LOG = Path("tests.log")
+WALL_SECONDS = 300.0
+MEMORY_BYTES = 6 * 2**30
+
+
+class DeleteCall(Operator):
+    """Puts `pass` for a statement that is a call and nothing else: a check or a wipe that is left out."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        is_statement = node.parent is not None and node.parent.type == "simple_stmt"
+        if is_statement and node.type == "atom_expr" and node.children[-1].children[0].value == "(":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Keyword:
+        return Keyword("pass", node.start_pos, prefix=node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example("verify(x)", "pass"),)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,58 +133,79 @@ class Fault:
     operator: str
     line: str
 
+    def __str__(self) -> str:
+        return f"{self.module} | {self.definition} | {self.operator} | {self.line}"
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change to one module, and the tests that must notice it."""
+    """One change to one module."""
 
     fault: Fault
-    spec: MutationSpec
-    tests: str
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a mutant, and the line that it changed as it was then."""
+
+    fault: Fault
+    is_noticed: bool
+    mutated_line: str
 
 
 def mutants(module: str) -> list[Mutant]:
     """Every mutant of a module outside its annotations, which are never evaluated."""
-    path = PACKAGE / f"{module}.py"
-    source = (ROOT / path).read_text(encoding="utf-8")
-    skipped, lines = _annotation_lines(source), source.splitlines()
+    source = (ROOT / _path(module)).read_text(encoding="utf-8")
+    skipped, lines, tree = _annotation_lines(source), source.splitlines(), get_ast(source)
     found = []
     for name in OPERATORS:
-        operator = cosmic_ray.plugins.get_operator(f"core/{name}")()
+        operator = _operator(name)
         positions = (
-            (node, start, end)
-            for node in ast_nodes(get_ast_from_path(ROOT / path))
-            for start, end in operator.mutation_positions(node)
+            (node, start) for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)
         )
-        for occurrence, (node, start, end) in enumerate(positions):
-            if (start[0], start[1]) in skipped:
-                continue
-            definition = ASTQuery(node).get_definition_name() or ""
-            spec = MutationSpec(
-                module_path=path,
-                operator_name=f"core/{name}",
-                occurrence=occurrence,
-                start_pos=start,
-                end_pos=end,
-                definition_name=definition,
-            )
-            fault = Fault(module, definition, name, lines[start[0] - 1].strip())
-            found.append(Mutant(fault, spec, TESTS[module]))
+        for occurrence, (node, start) in enumerate(positions):
+            if (start[0], start[1]) not in skipped:
+                definition = ASTQuery(node).get_definition_name() or ""
+                found.append(Mutant(Fault(module, definition, name, lines[start[0] - 1].strip()), occurrence))
     return found
 
 
-def run(mutant: Mutant, *, python: str) -> tuple[Fault, bool]:
-    """Whether the tests notice this mutant, in the copy that this process works in."""
-    command = f"{python} -m pytest -x -q -p no:cacheprovider --hypothesis-profile=mutation {mutant.tests}"
-    result = mutate_and_test((mutant.spec,), command, TIMEOUT_SECONDS)
-    return mutant.fault, result.test_outcome is not TestOutcome.SURVIVED
+def run(mutant: Mutant, *, cpu_seconds: float) -> Outcome:
+    """Break the copy that this process works in, run the tests, repair it."""
+    path = _path(mutant.fault.module)
+    original = path.read_text(encoding="utf-8")
+    mutated = mutate_code(original, _operator(mutant.fault.operator), mutant.occurrence)
+    path.write_text(mutated, encoding="utf-8")
+    try:
+        passed = _pass(TESTS[mutant.fault.module], cpu_seconds=cpu_seconds)
+    finally:
+        path.write_text(original, encoding="utf-8")
+    pairs = zip(original.splitlines(), mutated.splitlines(), strict=False)
+    return Outcome(
+        mutant.fault, not passed, next(after.strip() for before, after in pairs if before != after)
+    )
+
+
+def measure(module: str) -> float:
+    """CPU seconds of a module's tests with nothing broken; they must pass, or each mutant seems noticed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if not _pass(TESTS[module], cpu_seconds=WALL_SECONDS):
+        raise RuntimeError(f"{module}: its tests fail without any fault\n{LOG.read_text(encoding='utf-8')}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def explained() -> Counter[Fault]:
-    """The survivors that docs/mutation.md gives a reason for."""
-    rows = (line.split(" | ") for line in EXPLAINED.read_text(encoding="utf-8").splitlines())
-    cells = ([cell.strip("| `") for cell in row] for row in rows if len(row) >= 5)
-    return Counter(Fault(row[0], row[1], row[2], row[3].replace("¦", "|")) for row in cells)
+    """The survivors that docs/mutation.md gives a reason for; `×2` after an operator is two of them."""
+    table = EXPLAINED.read_text(encoding="utf-8").partition(EXPLAINED_HEADING)[2]
+    known: Counter[Fault] = Counter()
+    for row in table.splitlines():
+        cells = [cell.strip("| `") for cell in row.split(" | ")]
+        if len(cells) == 5 and (operator := re.fullmatch(r"(\w+)(?: ×(\d+))?", cells[2])):
+            fault = Fault(cells[0], cells[1], operator[1], cells[3].replace("¦", "|"))
+            known[fault] += int(operator[2] or 1)
+    return known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,50 +214,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", action="append", choices=sorted(TESTS), help="only this module")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     chosen = parser.parse_args(arguments)
-    work = [mutant for module in chosen.module or TESTS for mutant in mutants(module)]
-    outcomes = list(_outcomes(work, jobs=chosen.jobs))
-    return _report(outcomes, modules=set(chosen.module or TESTS))
+    known = explained()
+    with _pool(chosen.jobs) as pool:
+        return max([_run_module(pool, module, known) for module in chosen.module or TESTS])
 
 
-def _outcomes(work: Sequence[Mutant], *, jobs: int) -> Iterator[tuple[Fault, bool]]:
+def _run_module(pool: ProcessPoolExecutor, module: str, known: Counter[Fault]) -> int:
+    """Run and report one module; 1 if one of its survivors is not explained."""
+    begun, work, outcomes = time.monotonic(), mutants(module), []
+    seconds = pool.submit(measure, module).result()
+    futures = [pool.submit(run, mutant, cpu_seconds=10 + 5 * seconds) for mutant in work]
+    for number, future in enumerate(futures, start=1):
+        outcomes.append(future.result())
+        if number % 25 == 0:
+            print(f"{module}: {number} of {len(work)} mutants", file=sys.stderr, flush=True)
+    survivors = Counter(outcome.fault for outcome in outcomes if not outcome.is_noticed)
+    unexplained = survivors - known
+    print(
+        f"{module:28} {len(work):4} mutants, {survivors.total():3} survive, {unexplained.total():3} of them"
+        f" unexplained, {time.monotonic() - begun:.0f} s"
+    )
+    for outcome in outcomes:
+        if not outcome.is_noticed and outcome.fault in unexplained:
+            print(f"NOT NOTICED  {outcome.fault}\n    as: {outcome.mutated_line}")
+    gone = Counter({fault: count for fault, count in known.items() if fault.module == module}) - survivors
+    for fault in gone.elements():
+        print(f"NO LONGER SURVIVES  {fault}")
+    sys.stdout.flush()
+    return 1 if unexplained else 0
+
+
+@contextlib.contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     with tempfile.TemporaryDirectory(prefix="noren-mutants-") as directory:
         context = get_context("spawn")
         with ProcessPoolExecutor(
             jobs, mp_context=context, initializer=_enter_copy, initargs=(directory,)
         ) as pool:
-            done = pool.map(partial(run, python=sys.executable), work)
-            for number, outcome in enumerate(done, start=1):
-                if number % 25 == 0 or number == len(work):
-                    print(f"{number} of {len(work)} mutants", file=sys.stderr, flush=True)
-                yield outcome
+            yield pool
 
 
 def _enter_copy(directory: str) -> None:
-    """Give this process a copy of the project to break, found before the installed one."""
+    """Give this process a copy of the project to break, found before the installed one, and the libraries."""
     copy = Path(directory) / str(os.getpid())
     for name in ("core", "tests", "docs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     os.chdir(copy)
-    os.environ["PYTHONPATH"] = str(copy / "core")
+    # By hash and not by time: two mutants of one length may be written within one tick of the clock.
+    checked = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir("core", quiet=1, invalidation_mode=checked)
+    compileall.compile_dir("tests", quiet=1)
+    sys.path.insert(0, str(copy / "core"))
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    gc.freeze()  # or pytest's collections at the end would take longer than most tests
 
 
-def _report(outcomes: Sequence[tuple[Fault, bool]], *, modules: set[str]) -> int:
-    survivors = Counter(fault for fault, noticed in outcomes if not noticed)
-    for module in sorted(modules):
-        total = sum(fault.module == module for fault, _ in outcomes)
-        left = sum(count for fault, count in survivors.items() if fault.module == module)
-        print(f"{module:28} {total:5} mutants, {left:3} survive")
-    known = explained()
-    unexplained = survivors - known
-    for fault in sorted(unexplained.elements()):
-        print(f"NOT NOTICED  {fault.module} | {fault.definition} | {fault.operator} | {fault.line}")
-    for fault in sorted((known - survivors).elements()):
-        if fault.module in modules:
-            print(
-                f"NO LONGER SURVIVES  {fault.module} | {fault.definition} | {fault.operator} | {fault.line}"
-            )
-    return 1 if unexplained else 0
+def _pass(tests: Sequence[str], *, cpu_seconds: float) -> bool:
+    """Whether all these tests pass, in a child of this process and within that time."""
+    child = get_context("fork").Process(target=_test, args=(tests, cpu_seconds))
+    child.start()
+    child.join(WALL_SECONDS)
+    if child.is_alive():
+        child.kill()
+        child.join()
+    return child.exitcode == 0
+
+
+def _test(tests: Sequence[str], cpu_seconds: float) -> None:
+    """Run tests until one fails; a mutant that runs on or fills the memory is stopped, which is noticed."""
+    import pytest
+
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES,) * 2)
+    options = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin")
+    with LOG.open("w", encoding="utf-8") as log:
+        os.dup2(log.fileno(), sys.__stdout__.fileno())
+        os.dup2(log.fileno(), sys.__stderr__.fileno())
+        sys.exit(pytest.main([*options, "--hypothesis-profile=mutation", *tests]))
+
+
+def _path(module: str) -> Path:
+    return PACKAGE / f"{module}.py"
+
+
+def _operator(name: str) -> Operator:
+    return DeleteCall() if name == "DeleteCall" else cosmic_ray.plugins.get_operator(f"core/{name}")()
 
 
 def _annotation_lines(source: str) -> set[tuple[int, int]]:

@@ -96,7 +96,7 @@ def test_what_was_taken_over_needs_its_sources_no_more(inputs: Inputs) -> None:
     ]
     assert loaded.features.activity_types == ("view", "search")
     assert loaded.features.milestone_types == ("score",)
-    assert behaviour_data.load_consents(inputs.logs) == loaded.consents
+    assert behaviour_data.latest_consents(inputs.logs).table() == loaded.consents
 
 
 def test_nobody_else_can_read_the_logs(inputs: Inputs) -> None:

@@ -164,6 +164,7 @@ def test_what_the_plan_says_of_each_company() -> None:
         {"learning_rate": "fast"},
         {"band_edges": ("0.4", "0.2")},
         {"weight_bits": 9},
+        {"heads": 9},
         {"deadline_seconds": 1},
         {"train_seasons": ()},
     ],
@@ -250,6 +251,24 @@ def test_a_published_plan_is_in_the_ledger_and_open(platform: Platform) -> None:
 def test_only_the_named_companies_take_part(platform: Platform) -> None:
     """Names choose among the approved."""
     assert publish_plan(platform, CHOICES, ["d", "a", "b"]).companies == ("a", "b", "d")
+
+
+@pytest.mark.usefixtures("known_noise")
+def test_a_company_whose_head_was_sent_is_in_no_further_campaign_of_the_season(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator is told which companies, before the plan is in the ledger for ever; others may go on."""
+    publish_plan(platform, CHOICES, [])
+    monkeypatch.setattr(
+        campaigns, "season_heads", lambda _, company, season: [season] * (company == "c" and season == "2026")
+    )
+    for companies in ([], ["a", "b", "c"]):
+        with pytest.raises(ConfigurationError, match=r"without a head for this season, got c\Z") as caught:
+            publish_plan(platform, replace(CHOICES, campaign="next"), companies)
+        assert caught.value.code == "HEAD_LIMIT"
+    assert platform.ledger_store.size == 2
+    publish_plan(platform, replace(CHOICES, campaign="next"), ["a", "b", "d"])
+    publish_plan(platform, replace(CHOICES, campaign="later", score_season="2027"), [])
 
 
 @pytest.mark.usefixtures("known_noise")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -12,16 +11,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.errors import ConfigurationError, DataError
 from noren_server.certificates import CertificateAuthority, certificate_sha256
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> CertificateAuthority:
+def authority() -> CertificateAuthority:
     """A new authority."""
-    return CertificateAuthority.create(tmp_path / "ca", name="job-site", now=NOW)
+    return CertificateAuthority.create(name="job-site", now=NOW)
 
 
 def request_for(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, name: str = "anything") -> bytes:
@@ -70,19 +69,18 @@ def test_a_certificate_is_valid_for_a_limited_time(authority: CertificateAuthori
         policy(authority, NOW + timedelta(days=days)).build_client_verifier().verify(leaf, [])
 
 
-def test_a_server_certificate_is_for_the_given_hosts_only(
-    authority: CertificateAuthority, tmp_path: Path
-) -> None:
-    """Host names and addresses are in it, others are not, and its key is private."""
-    key, chain = tmp_path / "server.key", tmp_path / "server.pem"
-    authority.issue_server(["127.0.0.1", "noren.example"], key_path=key, certificate_path=chain, now=NOW)
-    leaf = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+def test_a_server_certificate_is_for_the_given_hosts_only(authority: CertificateAuthority) -> None:
+    """Host names and addresses are in it, others are not; it is for the fresh key, which is not shown."""
+    tls = authority.issue_server(["127.0.0.1", "noren.example"], now=NOW)
+    leaf = x509.load_pem_x509_certificates(tls.certificate)[0]
+    key = serialization.load_pem_private_key(tls.key, None)
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     for subject in (loopback, x509.DNSName("noren.example")):
         policy(authority, NOW).build_server_verifier(subject).verify(leaf, [])
     with pytest.raises(VerificationError):
         policy(authority, NOW).build_server_verifier(x509.DNSName("other.example")).verify(leaf, [])
-    assert key.stat().st_mode & 0o077 == 0
+    assert leaf.public_key() == key.public_key()
+    assert "PRIVATE" not in repr(tls)
 
 
 def test_requests_that_are_not_ours_to_sign_are_refused(authority: CertificateAuthority) -> None:
@@ -101,21 +99,21 @@ def test_requests_that_are_not_ours_to_sign_are_refused(authority: CertificateAu
 
 
 @pytest.mark.parametrize("hosts", [[], ["bad host"], ["*"], [""]])
-def test_malformed_hosts_are_refused(
-    authority: CertificateAuthority, tmp_path: Path, hosts: list[str]
-) -> None:
-    """No host, or one that is neither a name nor an address; nothing is written."""
+def test_malformed_hosts_are_refused(authority: CertificateAuthority, hosts: list[str]) -> None:
+    """No host, or one that is neither a name nor an address."""
     with pytest.raises(ConfigurationError):
-        authority.issue_server(hosts, key_path=tmp_path / "k", certificate_path=tmp_path / "c", now=NOW)
-    assert not (tmp_path / "k").exists()
+        authority.issue_server(hosts, now=NOW)
 
 
-def test_an_authority_is_never_overwritten(authority: CertificateAuthority, tmp_path: Path) -> None:
-    """Making it again in the same place is refused; loading it gives the same one; damage is noticed."""
-    with pytest.raises(LocalProtocolError):
-        CertificateAuthority.create(tmp_path / "ca", name="job-site", now=NOW)
-    assert CertificateAuthority.load(tmp_path / "ca").certificate_pem == authority.certificate_pem
-    other = CertificateAuthority.create(tmp_path / "other", name="job-site", now=NOW)
-    (tmp_path / "ca" / "ca.pem").write_bytes(other.certificate_pem)
-    with pytest.raises(ConfigurationError):
-        CertificateAuthority.load(tmp_path / "ca")
+def test_an_authority_is_loaded_as_a_pair(authority: CertificateAuthority) -> None:
+    """Key and certificate give the same authority again; another's certificate, or damage, is noticed."""
+    loaded = CertificateAuthority.from_pem(authority.key_pem, authority.certificate_pem)
+    assert loaded.certificate_pem == authority.certificate_pem
+    other = CertificateAuthority.create(name="job-site", now=NOW)
+    for key, certificate in (
+        (authority.key_pem, other.certificate_pem),
+        (authority.key_pem[:-40], authority.certificate_pem),
+        (authority.key_pem, b""),
+    ):
+        with pytest.raises(ConfigurationError):
+            CertificateAuthority.from_pem(key, certificate)

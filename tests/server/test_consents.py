@@ -8,7 +8,7 @@ import pytest
 
 from noren_core.errors import DataError
 from noren_core.ids import Purpose
-from noren_server.consents import COLUMNS, read_consents
+from noren_server.consents import COLUMNS, LatestConsents, read_consents
 
 PERSON = "abcdefghijklmnop"
 GOOD = ["s1", "aoba", "2025", "train.decline_model", "consent-code", PERSON, "live"]
@@ -39,6 +39,31 @@ def test_only_live_consents_of_the_cohort_are_returned_sorted(tmp_path: Path) ->
     assert [item.student for item in consents.live("aoba", "2025", Purpose.TRAIN)] == ["s1", "s9"]
     assert [item.student for item in consents.live("aoba", "2025", Purpose.SCORE)] == ["s5"]
     assert consents.live("aoba", "2024", Purpose.TRAIN) == ()
+
+
+def test_withdrawn_consents_are_remembered_apart(tmp_path: Path) -> None:
+    """Who withdrew is found under the same company, season and purpose, and is not live."""
+    consents = read_consents(table(tmp_path, GOOD, changed(student="s2", identifier="c2", state="withdrawn")))
+    [withdrawn] = consents.withdrawn("aoba", "2025", Purpose.TRAIN)
+    assert (withdrawn.student, withdrawn.identifier) == ("s2", "c2")
+    assert [student.student for student in consents.live("aoba", "2025", Purpose.TRAIN)] == ["s1"]
+    assert consents.withdrawn("aoba", "2024", Purpose.TRAIN) == ()
+    assert "c2" not in repr(consents)
+
+
+def test_the_latest_consents_are_those_of_the_file_as_it_is(tmp_path: Path) -> None:
+    """Another file in its place is read, the same one is not read again, a missing one is a data error."""
+    path = table(tmp_path, GOOD)
+    latest = LatestConsents(path)
+    first = latest.table()
+    assert first == read_consents(path)
+    assert latest.table() is first
+    (tmp_path / "next").mkdir()
+    table(tmp_path / "next", changed(state="withdrawn")).replace(path)
+    assert latest.table().live("aoba", "2025", Purpose.TRAIN) == ()
+    path.unlink()
+    with pytest.raises(DataError, match="consent table"):
+        latest.table()
 
 
 def test_identifiers_are_not_shown(tmp_path: Path) -> None:

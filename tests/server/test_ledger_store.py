@@ -15,16 +15,16 @@ import pytest
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, RemoteProtocolError
-from noren_core.ledger.checkpoint import open_checkpoint
 from noren_core.ledger.entries import PLATFORM, countersign, sign_entry
+from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
-from noren_core.ledger.proofs import LedgerKeys, verify_ledger_proof
+from noren_core.ledger.proofs import verify_ledger_proof
 from noren_server.ledger_store import LedgerStore
 
 ORIGIN = "noren.example/log"
 LOG_KEY = SigningKey.from_bytes(bytes([1] * 32))
 PLATFORM_KEY = SigningKey.from_bytes(bytes([2] * 32))
-KEYS = LedgerKeys(VerifierKey(ORIGIN, LOG_KEY.public_key), PLATFORM_KEY.public_key, {})
+KEYS = KeyHistory(Anchors(VerifierKey(ORIGIN, LOG_KEY.public_key), PLATFORM_KEY.public_key))
 
 
 def entry(number: int, campaign: str = "autumn") -> bytes:
@@ -54,8 +54,8 @@ def test_entries_come_back_in_order_and_survive_reopening(store: LedgerStore, pa
     with open_store(path) as again:
         assert again.size == 3
         assert [item.entry.to_bytes() for item in again.entries()] == [entry(0), entry(1), entry(2, "spring")]
-        checkpoint = open_checkpoint(again.checkpoint(), KEYS.log)
-    assert checkpoint == open_checkpoint(store.checkpoint(), KEYS.log)
+        checkpoint = KEYS.open_checkpoint(again.checkpoint())
+    assert checkpoint == KEYS.open_checkpoint(store.checkpoint())
     assert checkpoint.root == root_hash(
         [leaf_hash(item) for item in (entry(0), entry(1), entry(2, "spring"))]
     )
@@ -161,8 +161,8 @@ def test_companies_believe_what_the_store_proves(store: LedgerStore) -> None:
     known = None
     for size in range(1, 12):
         store.append(entry(size))
-        known_size = open_checkpoint(known, KEYS.log).size if known else 0
-        proof = store.prove(known_size, [0, size - 1])
+        known_size = KEYS.open_checkpoint(known).size if known else 0
+        proof = store.prove(known_size, sorted({0, size - 1}))
         shown = verify_ledger_proof(proof, known=known, keys=KEYS)
         assert shown.checkpoint.size == size
         known = proof.checkpoint if size % 3 else known
@@ -224,7 +224,7 @@ def test_export_is_the_ledger_byte_for_byte(store: LedgerStore, tmp_path: Path) 
     bundle = tmp_path / "bundles" / "one"
     assert sorted(file.name for file in bundle.iterdir()) == ["checkpoint", "entries.jsonl"]
     assert (bundle / "entries.jsonl").read_bytes() == b"".join(entry(i) + b"\n" for i in range(5))
-    assert open_checkpoint((bundle / "checkpoint").read_bytes(), KEYS.log).size == 5
+    assert KEYS.open_checkpoint((bundle / "checkpoint").read_bytes()).size == 5
     with pytest.raises(ConfigurationError):
         store.export(bundle)
     assert [file.name for file in (tmp_path / "bundles").iterdir()] == ["one"]

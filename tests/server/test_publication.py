@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.errors import ConfigurationError, DataError
-from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
+from noren_core.ids import IdentifierKind, Purpose, TableKind, normalise_identifier
 from noren_core.privacy import discrete_gaussian
 from noren_core.season.plan import CampaignPlan
 from noren_demo.generator import GeneratorOptions, generate_season
@@ -25,7 +25,7 @@ from noren_server.consents import COLUMNS, ConsentTable, read_consents
 from noren_server.embeddings import Cohort, EmbeddedCohort
 from noren_server.event_log import EventLog
 from noren_server.features import FeatureConfig, Season
-from noren_server.publication import prepare, score_rows, training_company
+from noren_server.publication import prepare, score_rows, training_company, withdrawn_identifiers
 
 KEY = b"k" * 32
 SEASONS = (
@@ -242,6 +242,49 @@ def test_who_withdraws_after_publication_gets_no_score_row(
     nobody = table(tmp_path / "nobody.csv", [], *consents)
     rows = score_rows(nobody, plan, "company-1", embeddings_dir=tmp_path)
     assert (rows.identifiers, rows.features.shape) == ([], (0, 4))
+
+
+def test_whose_row_may_not_be_used_any_more(plan: CampaignPlan, data: Callable[..., BehaviourData]) -> None:
+    """Withdrawn, for this company, purpose and season of the plan; for training her last season counts."""
+    known = data(
+        [
+            ("s1", "company-1", "2025", TRAIN),
+            ("s2", "company-1", "2026", SCORE),
+            ("s3", "company-1", "2025", TRAIN),  # her earlier consent is withdrawn, the later one stands
+            ("s4", "company-1", "2024", TRAIN),  # the other way round
+        ],
+        ("s3", "company-1", "2024", TRAIN),
+        ("s4", "company-1", "2025", TRAIN),
+        ("s5", "company-1", "2025", TRAIN),
+        ("s6", "company-1", "2026", SCORE),
+        ("s7", "company-2", "2025", TRAIN),
+        ("s8", "company-1", "2023", TRAIN),  # not in the plan
+        ("s9", "company-1", "2025", SCORE),  # past seasons are not scored
+    )
+    found = {
+        (company, kind): withdrawn_identifiers(known.consents, plan, company, kind)
+        for company in COMPANIES[:3]
+        for kind in TableKind
+    }
+    assert found == {
+        ("company-1", TableKind.TRAIN): [code("s4"), code("s5")],
+        ("company-1", TableKind.SCORE): [code("s6")],
+        ("company-2", TableKind.TRAIN): [code("s7")],
+        ("company-2", TableKind.SCORE): [],
+        ("company-3", TableKind.TRAIN): [],
+        ("company-3", TableKind.SCORE): [],
+    }
+
+
+def test_an_identifier_that_somebody_else_uses_now_is_not_withdrawn(
+    plan: CampaignPlan, data: Callable[..., BehaviourData], tmp_path: Path
+) -> None:
+    """A code that one student gave up and another has a live consent with stands for the other."""
+    data([("s1", "company-1", "2026", SCORE)], ("s2", "company-1", "2026", SCORE))
+    path = tmp_path / "consents.csv"
+    path.write_text(path.read_text().replace("Code-s2", "Code-s1"))
+    consents = read_consents(path)
+    assert withdrawn_identifiers(consents, plan, "company-1", TableKind.SCORE) == []
 
 
 def test_a_company_without_consents_scores_nobody(

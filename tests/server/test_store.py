@@ -50,25 +50,40 @@ def test_the_file_is_private(store: Store, tmp_path: Path) -> None:
 def test_a_count_beyond_the_limit_changes_nothing(store: Store) -> None:
     """Exactly the limit is allowed; one more is refused and leaves the counter."""
     with store.transaction() as transaction:
-        transaction.count_evaluations("spring-2026", "company-1", 100, limit=128)
+        transaction.count_batch("spring-2026", "company-1", b"first", 100, limit=128)
         with pytest.raises(BudgetExceededError) as caught:
-            transaction.count_evaluations("spring-2026", "company-1", 29, limit=128)
-        transaction.count_evaluations("spring-2026", "company-1", 28, limit=128)
+            transaction.count_batch("spring-2026", "company-1", b"second", 29, limit=128)
+        assert not transaction.is_counted("spring-2026", "company-1", b"second")
+        transaction.count_batch("spring-2026", "company-1", b"third", 28, limit=128)
         stored = transaction.oprf_key("spring-2026", "company-1")
     assert caught.value.code == Refusal.EVALUATION_LIMIT
     assert stored is not None
     assert stored.evaluations == 128
 
 
+def test_a_batch_is_counted_once(store: Store) -> None:
+    """The same batch counted again changes nothing, at the limit too; another company has its own."""
+    with store.transaction() as transaction:
+        transaction.count_batch("spring-2026", "company-1", b"batch", 128, limit=128)
+        transaction.count_batch("spring-2026", "company-1", b"batch", 128, limit=128)
+        stored = transaction.oprf_key("spring-2026", "company-1")
+        assert transaction.is_counted("spring-2026", "company-1", b"batch")
+        assert not transaction.is_counted("spring-2026", "company-2", b"batch")
+        assert not transaction.is_counted("autumn-2026", "company-1", b"batch")
+    assert stored is not None
+    assert stored.evaluations == 128
+
+
 COUNT_UNTIL_REFUSED = """
-import pathlib, sys
+import pathlib, secrets, sys
 from noren_core.errors import BudgetExceededError
 from noren_server.store import Store
 store, counted = Store.open(pathlib.Path(sys.argv[1])), 0
 try:
     while counted < 200:
         with store.transaction() as transaction:
-            transaction.count_evaluations("spring-2026", "company-1", 1, limit=64)
+            batch = secrets.token_bytes(32)
+            transaction.count_batch("spring-2026", "company-1", batch, 1, limit=64)
         counted += 1
 except BudgetExceededError:
     print(counted)
@@ -84,7 +99,7 @@ def test_two_processes_share_one_limit(store: Store, tmp_path: Path) -> None:
 
 def count_and_fail(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.count_evaluations("spring-2026", "company-1", 5, limit=128)
+        transaction.count_batch("spring-2026", "company-1", b"batch", 5, limit=128)
         raise LocalProtocolError("stop")
 
 
@@ -94,8 +109,10 @@ def test_an_exception_undoes_the_transaction(store: Store) -> None:
         count_and_fail(store)
     with store.transaction() as transaction:
         stored = transaction.oprf_key("spring-2026", "company-1")
+        is_counted = transaction.is_counted("spring-2026", "company-1", b"batch")
     assert stored is not None
     assert stored.evaluations == 0
+    assert not is_counted
 
 
 @pytest.mark.parametrize("second", [RECORD, replace(RECORD, name="company-2")])

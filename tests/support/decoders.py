@@ -1185,6 +1185,13 @@ _PLATFORM = (
         examples=120,
     ),
     Decoder(
+        name="noren_server.campaigns._parse_progress",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [b'{"state": "finished", "round_number": 3, "round_seconds": [1.5], "reason": ""}'],
+        decode=_calls(campaigns._parse_progress),
+        examples=40,
+    ),
+    Decoder(
         name="noren_server.platform_files.Platform",
         shape=shapes.Toml(),
         valid=lambda _: [_PLATFORM_CONFIG],

@@ -25,6 +25,8 @@ _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 class SigningKey(Secret):
     """An Ed25519 private key (RFC 8032)."""
 
+    __slots__ = ("_key",)
+
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
@@ -34,7 +36,7 @@ class SigningKey(Secret):
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Self:
+    def from_bytes(cls, raw: bytes | bytearray) -> Self:
         """The key with this 32-byte seed; DataError for another length."""
         if len(raw) != 32:
             raise DataError(f"signing key: expected 32 bytes, got {len(raw)}")
@@ -74,6 +76,8 @@ def verify_raw_signature(public_key: bytes, message: bytes, signature: bytes) ->
 class SealingKey(Secret):
     """An X25519 private key to which others can seal."""
 
+    __slots__ = ("_key",)
+
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
 
@@ -83,7 +87,7 @@ class SealingKey(Secret):
         return cls(X25519PrivateKey.generate())
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Self:
+    def from_bytes(cls, raw: bytes | bytearray) -> Self:
         """The key with these 32 bytes; DataError for another length."""
         if len(raw) != 32:
             raise DataError(f"sealing key: expected 32 bytes, got {len(raw)}")

@@ -9,7 +9,7 @@ VerificationError; they return nothing that could be ignored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from noren_core.errors import DataError, VerificationError
 
@@ -49,8 +49,7 @@ class MerkleTree:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash at the end."""
-        if len(leaf) != HASH_BYTES:
-            raise DataError(f"merkle tree: expected leaf hashes of {HASH_BYTES} bytes, got {len(leaf)}")
+        _check_leaf(leaf)
         self._levels[0].append(leaf)
         height, count = 0, self.size
         while count % 2 == 0:
@@ -123,14 +122,35 @@ class MerkleTree:
         return node_hash(self._subtree(start, middle), self._subtree(middle, end))
 
 
+def _check_leaf(leaf: bytes) -> None:
+    if len(leaf) != HASH_BYTES:
+        raise DataError(f"merkle tree: expected leaf hashes of {HASH_BYTES} bytes, got {len(leaf)}")
+
+
 def _split(count: int) -> int:
     """The largest power of two smaller than `count` (count ≥ 2)."""
     return 1 << ((count - 1).bit_length() - 1)
 
 
-def root_hash(leaf_hashes: Sequence[bytes]) -> bytes:
-    """The root over `leaf_hashes`; SHA-256 of nothing for an empty tree."""
-    return MerkleTree(leaf_hashes).root()
+def root_hash(leaf_hashes: Iterable[bytes]) -> bytes:
+    """The root over `leaf_hashes`, read once; SHA-256 of nothing for an empty tree.
+
+    Keeps one hash per level: the roots of the complete subtrees so far, largest first. The binary digits of
+    the number of leaves say how large they are.
+    """
+    peaks: list[bytes] = []
+    for count, leaf in enumerate(leaf_hashes):
+        _check_leaf(leaf)
+        node = leaf
+        for _ in range((count ^ (count + 1)).bit_length() - 1):  # once for each trailing one of count
+            node = node_hash(peaks.pop(), node)
+        peaks.append(node)
+    if not peaks:
+        return EMPTY_ROOT
+    root = peaks.pop()
+    while peaks:
+        root = node_hash(peaks.pop(), root)
+    return root
 
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:

@@ -3,7 +3,8 @@
 docs/protocol.md §2. A row is tag(16) ‖ ChaCha20-Poly1305(payload); tag and key come from the student's OPRF
 output under this table's context. Promises: whoever lacks the output sees a row as random bytes, a row opens
 in one table only, the padded size is all that the table's length says, and nothing from a chunk is used
-before the chunk is shown to belong to the root that stands in the ledger.
+before the chunk is shown to belong to the root that stands in the ledger. Writing takes a bounded amount of
+memory, whatever the number of rows: what does not fit is spooled into a file that the caller hands in.
 
 Refuses more rows than the declared size, two rows with one tag, payloads of another length, and a `table_id`
 that is not 16 bytes. Left to the caller: including only students with a live consent for this company and
@@ -13,16 +14,21 @@ purpose, and a table id that was never used before (`TableContext.fresh`).
 from __future__ import annotations
 
 import hashlib
+import heapq
+import io
 import secrets
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice, pairwise
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from noren_core.crypto import merkle
+from noren_core.crypto.row_sealer import AUTHENTICATOR_BYTES, KEY_BYTES, RowSealer
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind, parse_name
 
@@ -31,8 +37,6 @@ K = TypeVar("K", bound=Hashable)
 FORMAT = "noren/v1/sealed-table"
 TABLE_ID_BYTES = 16
 TAG_BYTES = 16
-KEY_BYTES = 32
-AUTHENTICATOR_BYTES = 16
 OPRF_OUTPUT_BYTES = 64
 HASH_BYTES = 32
 
@@ -41,9 +45,12 @@ MAX_ROWS = 2**26
 MAX_PAYLOAD_BYTES = 2**16
 # Half of what a gRPC message may hold by default.
 MAX_CHUNK_BYTES = 2**21
+RUN_BYTES = 2**24
+"""How many bytes of rows a writer collects before it sorts and spools them."""
 
 _CONTEXT_LABEL = b"noren/v1/table-context"
 _ROW_PERSON = b"noren/v1/row"
+_DUMMY_BLOCK_BYTES = 2**16
 # Safe although constant: a row key is derived from (OPRF output, context), the context holds a table id that
 # is used for one table, and a table holds one row per tag, so every key encrypts exactly one payload.
 _ZERO_NONCE = bytes(12)
@@ -168,11 +175,26 @@ class TableManifest:
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """A finished table: its manifest, its chunks, and the chunks' leaf hashes."""
+    """A finished table in memory: its manifest, its chunks, and the chunks' leaf hashes."""
 
     manifest: TableManifest
     chunks: tuple[bytes, ...]
     chunk_hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTable:
+    """What a writer says of a table whose chunks it gave out.
+
+    Attributes:
+        manifest: for the ledger.
+        chunk_hashes: the leaves under the manifest's root.
+        dummy_seed: what the dummy rows were drawn from; whoever has it can tell them from students' rows.
+    """
+
+    manifest: TableManifest
+    chunk_hashes: tuple[bytes, ...]
+    dummy_seed: bytes = field(repr=False)
 
 
 def row_secrets(oprf_output: bytes, context: TableContext) -> tuple[bytes, bytes]:
@@ -183,61 +205,200 @@ def row_secrets(oprf_output: bytes, context: TableContext) -> tuple[bytes, bytes
     Raises:
         DataError: if `oprf_output` is not 64 bytes.
     """
-    return _row_secrets(oprf_output, context.digest())
+    return _row_deriver(context.digest())(oprf_output)
+
+
+def dummy_tags(dummy_seed: bytes, count: int, *, payload_bytes: int) -> list[bytes]:
+    """The tags of a table's first `count` dummy rows (there may be fewer in the table)."""
+    return [row[:TAG_BYTES] for row in islice(_dummy_rows(dummy_seed, _row_bytes(payload_bytes)), count)]
+
+
+class _Stage(Enum):
+    """Where a writer is."""
+
+    TAKING = "taking rows"
+    CUT = "all chunks given out"
+    FINISHED = "finished"
+    BROKEN = "in a step, or after one that failed"
+
+
+class TableWriter:
+    """Seals rows that come in any order and gives out the table in the order of tags.
+
+    Call `add` as often as needed, take all of `chunks`, then `finish`. A step that fails ends the writer:
+    what came out before must be thrown away. Memory: a few times `run_bytes`, and 32 bytes for each chunk.
+    """
+
+    def __init__(
+        self,
+        context: TableContext,
+        spool: BinaryIO,
+        *,
+        padded_rows: int,
+        payload_bytes: int,
+        chunk_rows: int = DEFAULT_CHUNK_ROWS,
+        run_bytes: int = RUN_BYTES,
+    ) -> None:
+        """Prepare to seal.
+
+        Args:
+            context: a fresh one: sealing two payloads for one student under one table id reveals both.
+            spool: empty, readable, writable, seekable; holds sealed rows only and is left for the caller to
+                close, best without a name.
+            padded_rows: rows of the table, real and random.
+            payload_bytes: length of every payload.
+            chunk_rows: rows in a chunk.
+            run_bytes: how much is sorted in memory.
+
+        Raises:
+            DataError: if a size is out of its range.
+        """
+        _check_layout(padded_rows, payload_bytes, chunk_rows)
+        self._context = context
+        self._spool = spool
+        self._padded_rows = padded_rows
+        self._payload_bytes = payload_bytes
+        self._chunk_rows = chunk_rows
+        self._row_bytes = _row_bytes(payload_bytes)
+        self._run_rows = max(1, run_bytes // self._row_bytes)
+        self._run: list[bytes] = []
+        self._runs: list[int] = []  # how many rows each has; they lie one after another in the spool
+        self._dummy_seed = secrets.token_bytes(KEY_BYTES)
+        self._chunk_hashes: list[bytes] = []
+        self._stage = _Stage.TAKING
+
+    def add(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Seal (OPRF output, payload) pairs.
+
+        1. Check that the length of every payload is the declared one, and that there are not too many rows.
+        2. Derive tag and key; seal the payload under the key, with context and tag as associated data.
+        3. Whenever a run is full, sort and spool it.
+
+        Raises:
+            DataError: if step 1 fails, or an output is not 64 bytes.
+        """
+        self._enter(_Stage.TAKING)
+        digest = self._context.digest()
+        derive = _row_deriver(digest)
+        sealer = RowSealer(payload_bytes=self._payload_bytes, associated_bytes=len(digest) + TAG_BYTES)
+        for output, payload in rows:
+            if len(payload) != self._payload_bytes:  # 1
+                raise DataError(
+                    f"sealed table: expected payloads of {self._payload_bytes} bytes, got another length"
+                )
+            tag, key = derive(output)  # 2
+            self._run.append(tag + sealer.seal(key, payload, digest + tag))
+            if len(self._run) == self._run_rows:  # 3
+                self._spool_run()
+        self._check_count()
+        self._stage = _Stage.TAKING
+
+    def chunks(self) -> Iterator[bytes]:
+        """The table, chunk by chunk.
+
+        1. Fill up with dummy rows, which nobody can tell from sealed ones without a key.
+        2. Merge the runs by tag, so the order says nothing about students or about which rows are dummies.
+        3. Refuse a repeated tag, wherever its rows came: it is a repeated key, and the nonce is constant.
+        4. Cut into chunks and hash them.
+
+        Raises:
+            DataError: in step 3; the chunks that came out must not be published.
+        """
+        self._enter(_Stage.TAKING)
+        missing = self._padded_rows - self._check_count()  # 1
+        for row in islice(_dummy_rows(self._dummy_seed, self._row_bytes), missing):
+            self._run.append(row)
+            if len(self._run) == self._run_rows:
+                self._spool_run()
+        self._spool_run()
+        rows, last = self._merged(), b""  # 2
+        while block := list(islice(rows, self._chunk_rows)):
+            tags = [last, *(row[:TAG_BYTES] for row in block)]
+            if not _is_strictly_increasing(tags):  # 3
+                raise DataError("sealed table: expected one row per student, got two with the same tag")
+            last, chunk = tags[-1], b"".join(block)  # 4
+            self._chunk_hashes.append(merkle.leaf_hash(chunk))
+            yield chunk
+        self._stage = _Stage.CUT
+
+    def finish(self) -> WrittenTable:
+        """What is to be said and kept of the table, once every chunk was taken."""
+        self._enter(_Stage.CUT)
+        manifest = TableManifest(
+            context=self._context,
+            padded_rows=self._padded_rows,
+            payload_bytes=self._payload_bytes,
+            chunk_rows=self._chunk_rows,
+            root=merkle.root_hash(self._chunk_hashes),
+        )
+        self._stage = _Stage.FINISHED
+        return WrittenTable(manifest, tuple(self._chunk_hashes), self._dummy_seed)
+
+    def _enter(self, expected: _Stage) -> None:
+        """Begin a step; until it ends well, the writer counts as broken."""
+        if self._stage is not expected:
+            raise LocalProtocolError(
+                f"table writer: expected one that is {expected.value}, got one that is {self._stage.value}"
+            )
+        self._stage = _Stage.BROKEN
+
+    def _check_count(self) -> int:
+        """How many rows were added; DataError if that is more than the table holds."""
+        count = sum(self._runs) + len(self._run)
+        if count > self._padded_rows:
+            raise DataError(f"sealed table: expected at most {self._padded_rows} rows, got more")
+        return count
+
+    def _spool_run(self) -> None:
+        self._check_count()
+        if self._run:
+            self._run.sort()
+            self._spool.writelines(self._run)
+            self._runs.append(len(self._run))
+            self._run = []
+
+    def _merged(self) -> Iterator[bytes]:
+        """Every spooled row, smallest first; of each run a share of what fits in memory is read at once."""
+        block_rows = max(1, self._run_rows // max(1, len(self._runs)))
+        starts = [sum(self._runs[:number]) for number in range(len(self._runs))]
+        return heapq.merge(
+            *(
+                self._read_run(start, count, block_rows)
+                for start, count in zip(starts, self._runs, strict=True)
+            )
+        )
+
+    def _read_run(self, start: int, count: int, block_rows: int) -> Iterator[bytes]:
+        for first in range(start, start + count, block_rows):
+            rows = min(block_rows, start + count - first)
+            self._spool.seek(first * self._row_bytes)
+            block = self._spool.read(rows * self._row_bytes)
+            if len(block) != rows * self._row_bytes:
+                raise LocalProtocolError("table writer: expected the rows that were spooled, got fewer")
+            for place in range(0, len(block), self._row_bytes):
+                yield block[place : place + self._row_bytes]
 
 
 def seal_table(
     context: TableContext,
-    rows: Sequence[tuple[bytes, bytes]],
+    rows: Iterable[tuple[bytes, bytes]],
     *,
     padded_rows: int,
     payload_bytes: int,
     chunk_rows: int = DEFAULT_CHUNK_ROWS,
 ) -> SealedTable:
-    """Seal (OPRF output, payload) pairs into a table of exactly `padded_rows` rows.
-
-    1. Check sizes, number of rows, length of every payload, and that every output occurs once.
-    2. Seal each payload under its row's key, with context and tag as associated data.
-    3. Fill up with random rows, which nobody can tell from sealed ones without a key.
-    4. Sort by tag, so the order says nothing about students or about which rows are dummies.
-    5. Cut into chunks and hash them.
-    The context must be a fresh one: sealing two payloads for one student under one table id reveals both.
+    """A whole table in memory, for small ones; see `TableWriter`.
 
     Raises:
-        DataError: if step 1 fails; nothing was sealed.
+        DataError: as `TableWriter` does.
     """
-    # 1
-    _check_layout(padded_rows, payload_bytes, chunk_rows)
-    if len(rows) > padded_rows:
-        raise DataError(f"sealed table: expected at most {padded_rows} rows, got {len(rows)}")
-    if any(len(payload) != payload_bytes for _, payload in rows):
-        raise DataError(f"sealed table: expected payloads of {payload_bytes} bytes, got another length")
-    digest = context.digest()
-    derived = [_row_secrets(output, digest) for output, _ in rows]
-    if len({tag for tag, _ in derived}) != len(rows):
-        # A repeated tag is a repeated key, and the nonce is constant.
-        raise DataError("sealed table: expected one row per student, got two with the same tag")
-    # 2
-    sealed = [
-        tag + ChaCha20Poly1305(key).encrypt(_ZERO_NONCE, payload, digest + tag)
-        for (tag, key), (_, payload) in zip(derived, rows, strict=True)
-    ]
-    # 3
-    row_bytes = _row_bytes(payload_bytes)
-    sealed += [secrets.token_bytes(row_bytes) for _ in range(padded_rows - len(sealed))]
-    # 4
-    sealed.sort()
-    # 5
-    chunks = tuple(b"".join(sealed[i : i + chunk_rows]) for i in range(0, padded_rows, chunk_rows))
-    chunk_hashes = tuple(map(merkle.leaf_hash, chunks))
-    manifest = TableManifest(
-        context=context,
-        padded_rows=padded_rows,
-        payload_bytes=payload_bytes,
-        chunk_rows=chunk_rows,
-        root=merkle.root_hash(chunk_hashes),
+    writer = TableWriter(
+        context, io.BytesIO(), padded_rows=padded_rows, payload_bytes=payload_bytes, chunk_rows=chunk_rows
     )
-    return SealedTable(manifest, chunks, chunk_hashes)
+    writer.add(rows)
+    chunks = tuple(writer.chunks())
+    written = writer.finish()
+    return SealedTable(written.manifest, chunks, written.chunk_hashes)
 
 
 def verify_chunk_hashes(manifest: TableManifest, chunk_hashes: Sequence[bytes]) -> None:
@@ -304,8 +465,9 @@ class TableReader(Generic[K]):
         self._chunk_hashes = tuple(chunk_hashes)
         self._digest = manifest.context.digest()
         self._wanted: dict[bytes, tuple[bytes, list[K]]] = {}
+        derive = _row_deriver(self._digest)
         for name, output in outputs.items():
-            tag, key = _row_secrets(output, self._digest)
+            tag, key = derive(output)
             # One person under two names (two past seasons, say) is one row for both.
             self._wanted.setdefault(tag, (key, []))[1].append(name)
         self._next_index = 0
@@ -363,12 +525,28 @@ class TableReader(Generic[K]):
         self._rows.update(dict.fromkeys(names, payload))
 
 
-def _row_secrets(oprf_output: bytes, context_digest: bytes) -> tuple[bytes, bytes]:
-    _check_length(oprf_output, OPRF_OUTPUT_BYTES, "OPRF output")
-    derived = hashlib.blake2b(
-        oprf_output, digest_size=TAG_BYTES + KEY_BYTES, key=context_digest, person=_ROW_PERSON
-    ).digest()
-    return derived[:TAG_BYTES], derived[TAG_BYTES:]
+def _row_deriver(context_digest: bytes) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """From OPRF output to tag and key, under one context whose keyed state is set up once."""
+    keyed = hashlib.blake2b(digest_size=TAG_BYTES + KEY_BYTES, key=context_digest, person=_ROW_PERSON)
+
+    def derive(oprf_output: bytes) -> tuple[bytes, bytes]:
+        _check_length(oprf_output, OPRF_OUTPUT_BYTES, "OPRF output")
+        state = keyed.copy()
+        state.update(oprf_output)
+        derived = state.digest()
+        return derived[:TAG_BYTES], derived[TAG_BYTES:]
+
+    return derive
+
+
+def _dummy_rows(dummy_seed: bytes, row_bytes: int) -> Iterator[bytes]:
+    """The endless rows of a ChaCha20 keystream; the seed is used for nothing else."""
+    keystream = Cipher(algorithms.ChaCha20(dummy_seed, bytes(16)), mode=None).encryptor()
+    zeros = bytes(row_bytes * max(1, _DUMMY_BLOCK_BYTES // row_bytes))
+    while True:
+        block = keystream.update(zeros)
+        for place in range(0, len(block), row_bytes):
+            yield block[place : place + row_bytes]
 
 
 def _row_bytes(payload_bytes: int) -> int:

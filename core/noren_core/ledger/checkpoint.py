@@ -31,11 +31,23 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def sign_checkpoint(origin: str, size: int, root: bytes, key: SigningKey) -> bytes:
-    """The signed checkpoint; the key's name is the origin."""
+def sign_checkpoint(origin: str, size: int, root: bytes, *keys: SigningKey) -> bytes:
+    """The checkpoint signed by each of `keys`, whose name is the origin."""
     text = Checkpoint(origin, size, root).to_text()
     _parse_text(text)
-    return sign_note(text, origin, key)
+    return sign_note(text, origin, *keys)
+
+
+def claimed_size(data: bytes) -> int:
+    """The size that an unverified checkpoint states, to find out whose signature it must carry.
+
+    Raises:
+        VerificationError: if the bytes are not a checkpoint.
+    """
+    try:
+        return _parse_text(parse_note(data).text).size
+    except DataError as error:
+        raise VerificationError(f"checkpoint: {error.message}") from error
 
 
 def open_checkpoint(data: bytes, key: VerifierKey) -> Checkpoint:

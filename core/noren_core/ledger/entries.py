@@ -52,6 +52,35 @@ class EntryKind(StrEnum):
     SETTLE = "settle"
     ROUND_FAILED = "round-failed"
     HEAD_COMMITMENT = "head-commitment"
+    CAMPAIGN_CLOSED = "campaign-closed"
+    KEY_ROTATION = "key-rotation"
+    PLATFORM_KEY_ROTATION = "platform-key-rotation"
+    REVOCATION = "revocation"
+
+
+class CompanyKey(StrEnum):
+    """The keys of a company that a `key-rotation` can replace."""
+
+    SIGNING = "signing"
+    SEALING = "sealing"
+    TLS = "tls"
+    NODE = "node"
+
+
+class PlatformKey(StrEnum):
+    """The keys of the platform that a `platform-key-rotation` can replace."""
+
+    PLATFORM = "platform"
+    LOG = "log"
+
+
+class RevocationReason(StrEnum):
+    """Why a company's participation was ended; a closed list, since text could name people."""
+
+    KEY_COMPROMISED = "KEY_COMPROMISED"
+    LEFT = "LEFT"
+    BREACH_OF_AGREEMENT = "BREACH_OF_AGREEMENT"
+    MISTAKEN_ENROLMENT = "MISTAKEN_ENROLMENT"
 
 
 COMPANY_KINDS = frozenset(
@@ -62,6 +91,7 @@ COMPANY_KINDS = frozenset(
         EntryKind.INTENT,
         EntryKind.SETTLE,
         EntryKind.HEAD_COMMITMENT,
+        EntryKind.KEY_ROTATION,
     }
 )
 """Signed by the company that the body names; all other kinds are the platform's."""
@@ -188,7 +218,7 @@ def validate_body(kind: EntryKind, author: Any, body: Any) -> None:
 
 
 def _validate_fields(kind: EntryKind, body: dict[str, Any]) -> None:
-    schema = _SCHEMAS[kind]
+    schema = _schema(kind, body)
     if body.keys() != schema.keys():
         raise DataError(f"{kind}: expected the fields {', '.join(sorted(schema))}, got others")
     for field, check in schema.items():
@@ -199,6 +229,26 @@ def _validate_fields(kind: EntryKind, body: dict[str, Any]) -> None:
         manifest = body["manifest"]
         if (manifest["campaign"], manifest["company"]) != (body["campaign"], body["company"]):
             raise DataError("table.manifest: expected the campaign and company of the entry, got others")
+    if kind in (EntryKind.KEY_ROTATION, EntryKind.PLATFORM_KEY_ROTATION):
+        _validate_change(kind, body)
+
+
+def _schema(kind: EntryKind, body: dict[str, Any]) -> dict[str, Check]:
+    """The fields of the kind; what a rotation must prove depends on which key it replaces."""
+    if kind is EntryKind.KEY_ROTATION and body.get("key") == CompanyKey.SIGNING:
+        return {**_SCHEMAS[kind], "possession": _signature}
+    if kind is EntryKind.PLATFORM_KEY_ROTATION and body.get("key") == PlatformKey.LOG:
+        return {**_SCHEMAS[kind], "old": _log_key, "new": _log_key, "endorsement": _signature}
+    return _SCHEMAS[kind]
+
+
+def _validate_change(kind: EntryKind, body: dict[str, Any]) -> None:
+    if body["old"] == body["new"]:
+        raise DataError(f"{kind}.new: expected another key than the old one, got the same")
+    if body["key"] == PlatformKey.LOG:
+        old, new = VerifierKey.from_text(body["old"]), VerifierKey.from_text(body["new"])
+        if old.name != new.name:
+            raise DataError(f"{kind}.new: expected a key of the same origin, got another name")
 
 
 def _envelope(kind: EntryKind, author: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +304,25 @@ def _log_key(value: Any, what: str) -> None:
 def _reason(value: Any, what: str) -> None:
     if not isinstance(value, str) or not _REASON.match(value):
         raise DataError(f"{what}: expected an error code in capitals")
+
+
+def _signature(value: Any, what: str) -> None:
+    _parse_signature(value, what)
+
+
+def _revocation_reason(value: Any, what: str) -> None:
+    if value not in tuple(RevocationReason):
+        raise DataError(f"{what}: expected one of the listed reasons, got another")
+
+
+def _company_key(value: Any, what: str) -> None:
+    if value not in tuple(CompanyKey):
+        raise DataError(f"{what}: expected signing, sealing, tls or node, got another value")
+
+
+def _platform_key(value: Any, what: str) -> None:
+    if value not in tuple(PlatformKey):
+        raise DataError(f"{what}: expected platform or log, got another value")
 
 
 def _table_kind(value: Any, what: str) -> None:
@@ -332,6 +401,16 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "company": _name,
         "commitment": _hash,
         "dimensions": _integer(1, 1024),
+        "heads": _integer(1, 255),
         "weight_bits": _integer(1, 32),
     },
+    EntryKind.CAMPAIGN_CLOSED: {"campaign": _name},
+    EntryKind.KEY_ROTATION: {"company": _name, "key": _company_key, "old": _hash, "new": _hash},
+    EntryKind.PLATFORM_KEY_ROTATION: {
+        "key": _platform_key,
+        "old": _hash,
+        "new": _hash,
+        "possession": _signature,
+    },
+    EntryKind.REVOCATION: {"company": _name, "reason": _revocation_reason},
 }

@@ -91,11 +91,9 @@ class Note:
             verify_raw_signature(key.public_key, self.text.encode(), item.signature)
 
 
-def sign_note(text: str, name: str, key: SigningKey) -> bytes:
-    """The note with `text`, signed under `name`; DataError if the text cannot be a note."""
-    signer = VerifierKey(name, key.public_key)
-    signature = key.sign_raw(text.encode())
-    data = f"{text}\n{_SIGNATURE_PREFIX}{name} {_to_base64(signer.key_id + signature)}\n".encode()
+def sign_note(text: str, name: str, *keys: SigningKey) -> bytes:
+    """The note with `text`, signed under `name` by each key; DataError if the text cannot be a note."""
+    data = f"{text}\n{''.join(_signature_line(text, name, key) for key in keys)}".encode()
     parse_note(data)
     return data
 
@@ -127,6 +125,11 @@ def parse_note(data: bytes) -> Note:
     return Note(text + "\n", tuple(_parse_signature(line) for line in lines))
 
 
+def _signature_line(text: str, name: str, key: SigningKey) -> str:
+    signature = VerifierKey(name, key.public_key).key_id + key.sign_raw(text.encode())
+    return f"{_SIGNATURE_PREFIX}{name} {_to_base64(signature)}\n"
+
+
 def _parse_signature(line: str) -> NoteSignature:
     if not line.startswith(_SIGNATURE_PREFIX):
         raise DataError("note: expected a signature line that begins with an em dash and a space")
@@ -139,10 +142,10 @@ def _parse_signature(line: str) -> NoteSignature:
 
 
 def _check_name(name: str) -> None:
+    if not name.isprintable() or any(char.isspace() for char in name):  # half a surrogate pair is neither
+        raise DataError("key name: expected printable characters and no spaces")
     if not name or len(name.encode()) > MAX_NAME_BYTES or "+" in name:
         raise DataError(f"key name: expected 1 to {MAX_NAME_BYTES} bytes without a plus sign")
-    if not name.isprintable() or any(char.isspace() for char in name):
-        raise DataError("key name: expected printable characters and no spaces")
 
 
 def _to_base64(data: bytes) -> str:

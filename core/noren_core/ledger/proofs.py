@@ -7,21 +7,14 @@ does not fit together is refused, and a ledger that did not simply grow is kept 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from noren_core.crypto.merkle import leaf_hash, verify_consistency, verify_inclusion
 from noren_core.errors import DataError, VerificationError
-from noren_core.ledger.checkpoint import Checkpoint, open_checkpoint
-from noren_core.ledger.entries import (
-    PLATFORM,
-    EntryKind,
-    SignedEntry,
-    parse_entry,
-    verify_author,
-    verify_countersignature,
-)
-from noren_core.ledger.note import VerifierKey
+from noren_core.ledger.checkpoint import Checkpoint
+from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry
+from noren_core.ledger.key_history import KEY_KINDS, KeyHistory, KeyHistoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +36,6 @@ class LedgerProof:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerKeys:
-    """Whom to believe: the log's key and the platform's, and every company key seen so far."""
-
-    log: VerifierKey
-    platform: bytes
-    companies: Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class VerifiedEntry:
     """An entry that is in the ledger at `index` and whose signatures verify."""
 
@@ -61,10 +45,11 @@ class VerifiedEntry:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedProof:
-    """What a proof showed: the checkpoint to keep from now on, and the entries in their order."""
+    """What a proof showed: the checkpoint and keys to keep from now on, and the entries in their order."""
 
     checkpoint: Checkpoint
     entries: tuple[VerifiedEntry, ...]
+    keys: KeyHistory
 
 
 class SplitViewError(VerificationError):
@@ -84,11 +69,12 @@ class SplitViewError(VerificationError):
 
 
 def verify_growth(
-    *, known: bytes | None, presented: bytes, consistency: Iterable[bytes], log_key: VerifierKey
+    *, known: bytes | None, presented: bytes, consistency: Iterable[bytes], keys: KeyHistory
 ) -> Checkpoint:
     """The presented checkpoint, if the log signed it and it extends the known one.
 
-    1. Both checkpoints are signed by the log; the known one is ours, but our disk may have been changed.
+    1. Both checkpoints are signed by the log, each by the key that is current at its size; the known one is
+       ours, but our disk may have been changed.
     2. The log did not shrink, and the proof leads from the old root to the new one.
 
     Raises:
@@ -96,10 +82,10 @@ def verify_growth(
         VerificationError: if one of the checkpoints is not the log's.
     """
     # 1
-    newest = open_checkpoint(presented, log_key)
+    newest = keys.open_checkpoint(presented)
     if known is None:
         return newest
-    oldest = open_checkpoint(known, log_key)
+    oldest = keys.open_checkpoint(known)
     # 2
     try:
         verify_consistency(oldest.size, oldest.root, newest.size, newest.root, list(consistency))
@@ -112,37 +98,56 @@ def verify_growth(
     return newest
 
 
-def verify_ledger_proof(proof: LedgerProof, *, known: bytes | None, keys: LedgerKeys) -> VerifiedProof:
+def verify_ledger_proof(proof: LedgerProof, *, known: bytes | None, keys: KeyHistory) -> VerifiedProof:
     """What `proof` shows, if all of it verifies.
 
-    1. The checkpoint is the log's and extends the known one (`known` is None only on first contact).
-    2. Every entry is well formed, and included at its index under the checkpoint's root.
-    3. Every entry is countersigned by the platform.
-    4. Every entry is signed by its author: the platform, a company known before, or one whose enrolment
-       stands earlier in the ledger and in this proof; a second key for a company is refused.
-    Keeping the new checkpoint, and what the entries mean, are left to the caller.
+    1. Every entry is well formed, and no index is there twice.
+    2. The platform's own rotations, which say whose signatures the rest must carry, follow from the keys
+       that we know: each is signed by the key that it replaces.
+    3. The checkpoint is the log's and extends the known one (`known` is None only on first contact).
+    4. Every entry is included at its index under the checkpoint's root.
+    5. Enrolments, rotations and revocations of companies follow from what we know and from each other.
+    6. Every other entry is countersigned by the platform and signed by its author, both with the keys that
+       are current at its index.
+    Keeping checkpoint and keys, and what the entries mean, are left to the caller.
 
     Raises:
         SplitViewError: if the ledger did not simply grow.
         VerificationError: if anything else does not verify.
     """
     # 1
+    entries = {item.index: _parse(item.entry) for item in proof.entries}
+    if len(entries) != len(proof.entries):
+        raise VerificationError("ledger proof: expected each index once, got one twice")
+    # 2
+    learnt = _with_platform_rotations(keys, entries, proof, known)
+    # 3
     checkpoint = verify_growth(
-        known=known, presented=proof.checkpoint, consistency=proof.consistency, log_key=keys.log
+        known=known, presented=proof.checkpoint, consistency=proof.consistency, keys=learnt
     )
-    companies = dict(keys.companies)
-    verified = []
-    for item in sorted(proof.entries, key=lambda item: item.index):
-        # 2
+    # 4
+    for item in proof.entries:
         verify_inclusion(leaf_hash(item.entry), item.index, checkpoint.size, item.inclusion, checkpoint.root)
-        entry = _parse(item.entry)
-        # 3
-        verify_countersignature(entry, keys.platform)
-        # 4
-        _learn_enrolment(entry, companies)
-        verify_author(entry, keys.platform if entry.author == PLATFORM else _key_of(entry, companies))
-        verified.append(VerifiedEntry(item.index, entry))
-    return VerifiedProof(checkpoint, tuple(verified))
+    # 5
+    learnt = learnt.extended({index: e for index, e in entries.items() if e.kind in KEY_KINDS})
+    # 6
+    for index, entry in entries.items():
+        if entry.kind not in KEY_KINDS:
+            learnt.verify(index, entry)
+    ordered = tuple(VerifiedEntry(index, entries[index]) for index in sorted(entries))
+    return VerifiedProof(checkpoint, ordered, learnt)
+
+
+def _with_platform_rotations(
+    keys: KeyHistory, entries: dict[int, SignedEntry], proof: LedgerProof, known: bytes | None
+) -> KeyHistory:
+    rotations = {i: e for i, e in entries.items() if e.kind is EntryKind.PLATFORM_KEY_ROTATION}
+    try:
+        return keys.extended(rotations)
+    except KeyHistoryError:
+        # Two ledgers with different rotations are a split view: evidence is worth more than the refusal.
+        verify_growth(known=known, presented=proof.checkpoint, consistency=proof.consistency, keys=keys)
+        raise
 
 
 def _parse(data: bytes) -> SignedEntry:
@@ -150,17 +155,3 @@ def _parse(data: bytes) -> SignedEntry:
         return parse_entry(data)
     except DataError as error:
         raise VerificationError(f"ledger entry is malformed: {error.message}") from error
-
-
-def _learn_enrolment(entry: SignedEntry, companies: dict[str, bytes]) -> None:
-    if entry.kind is not EntryKind.ENROLMENT:
-        return
-    key = bytes.fromhex(entry.body["signing_key"])
-    if companies.setdefault(entry.author, key) != key:
-        raise VerificationError("enrolment: expected one signing key per company, got a second")
-
-
-def _key_of(entry: SignedEntry, companies: Mapping[str, bytes]) -> bytes:
-    if entry.author not in companies:
-        raise VerificationError("ledger entry: expected an author whose enrolment is known")
-    return companies[entry.author]

@@ -62,7 +62,6 @@ class MaskedInputRequest:
     round_number: int
     proof: LedgerProof
     sealed_shares: Mapping[str, bytes]
-    sealed_cohort_key: bytes
     finished: tuple[Aggregate, ...]
 
 
@@ -73,14 +72,17 @@ class UnmaskRequest:
     campaign: str
     round_number: int
     survivors: tuple[str, ...]
+    cohort_signatures: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRequest:
-    """The last aggregates; the company keeps the head that results."""
+    """The last aggregates, and set-up that never arrived; the company keeps the head that results."""
 
     campaign: str
     finished: tuple[Aggregate, ...]
+    sealed_shares: Mapping[str, bytes]
+    cohort_signatures: Mapping[str, bytes]
 
 
 Request = AdvertiseRequest | ShareRequest | MaskedInputRequest | UnmaskRequest | FinishRequest
@@ -95,19 +97,19 @@ class AdvertiseReply:
 
 @dataclass(frozen=True, slots=True)
 class ShareReply:
-    """Shares and, from the key's author, the cohort key, sealed by recipient; the intent of round 1."""
+    """Contribution and shares, sealed by recipient; the intent of round 1."""
 
     sealed_shares: Mapping[str, bytes]
-    sealed_cohort_keys: Mapping[str, bytes]
     intent: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedInputReply:
-    """The masked, blinded, noised sum; settles of the rounds that were just applied."""
+    """The masked, blinded, noised sum; settles of the rounds just applied; in round 1 a cohort signature."""
 
     masked: npt.NDArray[np.uint64]
     settles: tuple[bytes, ...]
+    cohort_signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +152,23 @@ def encode_request(request: Request) -> bytes:
                 )
         case MaskedInputRequest():
             _masked_input_to_wire(request, message.masked_input)
-        case UnmaskRequest(campaign, round_number, survivors):
+        case UnmaskRequest(campaign, round_number, survivors, cohort_signatures):
             message.unmask.CopyFrom(
-                wire.UnmaskRequest(campaign=campaign, round=round_number, survivors=survivors)
+                wire.UnmaskRequest(
+                    campaign=campaign,
+                    round=round_number,
+                    survivors=survivors,
+                    cohort_signatures=_named_to_wire(cohort_signatures),
+                )
             )
-        case FinishRequest(campaign, finished):
+        case FinishRequest(campaign, finished, sealed_shares, cohort_signatures):
             message.finish.CopyFrom(
-                wire.FinishRequest(campaign=campaign, finished=map(_aggregate_to_wire, finished))
+                wire.FinishRequest(
+                    campaign=campaign,
+                    finished=map(_aggregate_to_wire, finished),
+                    sealed_shares=_named_to_wire(sealed_shares),
+                    cohort_signatures=_named_to_wire(cohort_signatures),
+                )
             )
     return message.SerializeToString(deterministic=True)
 
@@ -177,9 +189,14 @@ def parse_request(data: bytes) -> Request:
             return _masked_input_from_wire(message.masked_input)
         case "unmask":
             part = message.unmask
-            return UnmaskRequest(_name(part.campaign), _round(part.round), _names(part.survivors))
+            return UnmaskRequest(
+                _name(part.campaign),
+                _round(part.round),
+                _names(part.survivors),
+                _named(part.cohort_signatures),
+            )
         case "finish":
-            return FinishRequest(_name(message.finish.campaign), _aggregates(message.finish.finished))
+            return _finish_from_wire(message.finish)
         case _:
             raise RemoteProtocolError("training request: expected one known kind, got none")
 
@@ -215,17 +232,17 @@ def _encode_answer(answer: Answer) -> bytes:
     match answer.reply:
         case AdvertiseReply(advertisement):
             message.advertise.advertisement.CopyFrom(_advertisement_to_wire(advertisement))
-        case ShareReply(sealed_shares, sealed_cohort_keys, intent):
+        case ShareReply(sealed_shares, intent):
             message.share.CopyFrom(
-                wire.ShareReply(
-                    sealed_shares=_named_to_wire(sealed_shares),
-                    sealed_cohort_key=_named_to_wire(sealed_cohort_keys),
-                    intent=intent,
-                )
+                wire.ShareReply(sealed_shares=_named_to_wire(sealed_shares), intent=intent)
             )
-        case MaskedInputReply(masked, settles):
+        case MaskedInputReply(masked, settles, cohort_signature):
             message.masked_input.CopyFrom(
-                wire.MaskedInputReply(masked=masked.astype("<u8").tobytes(), settles=settles)
+                wire.MaskedInputReply(
+                    masked=masked.astype("<u8").tobytes(),
+                    settles=settles,
+                    cohort_signature=cohort_signature,
+                )
             )
         case UnmaskReply(unmasking, next_intent):
             message.unmask.CopyFrom(_unmasking_to_wire(unmasking, next_intent))
@@ -245,12 +262,11 @@ def _reply(message: wire.TrainingReply) -> Reply:
         case "advertise":
             return AdvertiseReply(_advertisement_from_wire(message.advertise.advertisement))
         case "share":
-            part = message.share
-            shares, keys = _named(part.sealed_shares), _named(part.sealed_cohort_key)
-            return ShareReply(shares, keys, part.intent)
+            return ShareReply(_named(message.share.sealed_shares), message.share.intent)
         case "masked_input":
-            masked = _vector(message.masked_input.masked, "<u8").astype(np.uint64)
-            return MaskedInputReply(masked, _settles(message.masked_input.settles))
+            part = message.masked_input
+            masked = _vector(part.masked, "<u8").astype(np.uint64)
+            return MaskedInputReply(masked, _settles(part.settles), part.cohort_signature)
         case "unmask":
             return UnmaskReply(_unmasking_from_wire(message.unmask), message.unmask.next_intent)
         case "finish":
@@ -274,6 +290,7 @@ def _advertisement_to_wire(value: Advertisement) -> wire.Advertisement:
         share_key=value.share_key,
         round_keys=value.round_keys,
         seed_commitments=value.seed_commitments,
+        contribution_commitment=value.contribution_commitment,
         signature=value.signature,
     )
 
@@ -283,6 +300,7 @@ def _advertisement_from_wire(message: wire.Advertisement) -> Advertisement:
         share_key=message.share_key,
         round_keys=tuple(_bounded(message.round_keys, MAX_ROUNDS)),
         seed_commitments=tuple(_bounded(message.seed_commitments, MAX_ROUNDS)),
+        contribution_commitment=message.contribution_commitment,
         signature=message.signature,
     )
 
@@ -292,7 +310,6 @@ def _masked_input_to_wire(request: MaskedInputRequest, message: wire.MaskedInput
     message.round = request.round_number
     message.proof.CopyFrom(proof_to_wire(request.proof))
     message.sealed_shares.extend(_named_to_wire(request.sealed_shares))
-    message.sealed_cohort_key = request.sealed_cohort_key
     message.finished.extend(map(_aggregate_to_wire, request.finished))
 
 
@@ -302,8 +319,16 @@ def _masked_input_from_wire(message: wire.MaskedInputRequest) -> MaskedInputRequ
         round_number=_round(message.round),
         proof=proof_from_wire(message.proof),
         sealed_shares=_named(message.sealed_shares),
-        sealed_cohort_key=message.sealed_cohort_key,
         finished=_aggregates(message.finished),
+    )
+
+
+def _finish_from_wire(message: wire.FinishRequest) -> FinishRequest:
+    return FinishRequest(
+        campaign=_name(message.campaign),
+        finished=_aggregates(message.finished),
+        sealed_shares=_named(message.sealed_shares),
+        cohort_signatures=_named(message.cohort_signatures),
     )
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 
-from noren_core.season.plan import CampaignPlan
-
 COLLECT_LABEL = b"noren/v1/collect"
 """Under which an applicant signs its own public key to collect its certificate."""
 
@@ -22,11 +20,6 @@ def agreement_text() -> str:
 def agreement_sha256() -> str:
     """What an agreement entry states: SHA-256 of the text's bytes, in hex."""
     return hashlib.sha256(_agreement()).hexdigest()
-
-
-def head_binding(plan: CampaignPlan, company: str) -> bytes:
-    """What an encrypted head is bound to: protocol, plan (hence campaign) and company."""
-    return b"noren/v1/head\0" + plan.digest() + company.encode()
 
 
 def _agreement() -> bytes:

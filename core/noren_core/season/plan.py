@@ -20,6 +20,7 @@ from noren_core.privacy.events import format_decimal, parse_decimal
 MAX_COMPANIES = 200
 MAX_ROUNDS = 100
 MAX_DIMENSIONS = 128
+MAX_HEADS = 8
 UNIT = "one person's deduplicated record at one company in one campaign"
 
 
@@ -92,8 +93,9 @@ class RowRelease:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """The sealed scores: width of the encrypted weights and the public edges between bands."""
+    """The sealed scores: encrypted heads in a message, width of their weights, public edges between bands."""
 
+    heads: int
     weight_bits: int
     band_edges: tuple[str, ...]
 
@@ -180,6 +182,7 @@ class CampaignPlan:
                 "delta": self.rows.delta,
             },
             "scoring": {
+                "heads": self.scoring.heads,
                 "weight_bits": self.scoring.weight_bits,
                 "band_edges": list(self.scoring.band_edges),
             },
@@ -232,6 +235,8 @@ class CampaignPlan:
             raise DataError("plan.training.tolerated: expected at least the companies that may drop out")
         if self.training.placement == "local" and self.training.tolerated:
             raise DataError("plan.training.tolerated: expected 0 with local placement")
+        if 1 < self.scoring.heads >= self.rows.dimensions:
+            raise DataError("plan.scoring.heads: expected fewer heads than dimensions, or one")
         if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):
             raise DataError("plan.bundle_sha256: expected 64 lower-case hex digits")
 
@@ -366,7 +371,11 @@ def _scoring(fields: _Fields) -> Scoring:
     values = [_decimal(edge, "plan.scoring.band_edges", 0, 1) for edge in edges]
     if values != sorted(values) or len(values) > 4:
         raise DataError("plan.scoring.band_edges: expected at most 4 ascending probabilities")
-    scoring = Scoring(weight_bits=fields.integer("weight_bits", 8, 12), band_edges=edges)
+    scoring = Scoring(
+        heads=fields.integer("heads", 1, MAX_HEADS),
+        weight_bits=fields.integer("weight_bits", 8, 12),
+        band_edges=edges,
+    )
     fields.finish()
     if scoring.weight_bits not in (8, 12):
         raise DataError("plan.scoring.weight_bits: expected 8 or 12")

@@ -1,9 +1,9 @@
 """The values that secure aggregation exchanges, and the checks every party makes of them.
 
-The four messages of docs/protocol.md §4: an advertisement and sealed shares once per campaign, a masked
-vector and an unmasking once per round. Whatever a party signs here is bound to the session, so a session
-must be fresh for each run: a resumed campaign that reused one would make an honest company sign two
-survivor sets for the same round.
+The messages of docs/protocol.md §4.3: an advertisement, sealed shares and a signature over the cohort once
+per campaign, a masked vector and an unmasking once per round. Whatever a party signs here is bound to the
+session, so a session must be fresh for each run: a resumed campaign that reused one would make an honest
+company sign two survivor sets for the same round.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from types import MappingProxyType
 
 from noren_core import canonical_json
 from noren_core.crypto.identity import verify_signature
+from noren_core.crypto.secret import SecretBytes
 from noren_core.crypto.shamir import SHARE_BYTES, parse_share
 from noren_core.errors import ConfigurationError, RemoteProtocolError, VerificationError
 from noren_core.secagg.masking import PROTOCOL, context
 
 KEY_BYTES = 32
 SESSION_BYTES = 32
-SIGNATURE_BYTES = 64
+CONTRIBUTION_BYTES = 32
 AEAD_TAG_BYTES = 16
 ROUND_SHARES_BYTES = 2 * SHARE_BYTES
 
 ADVERTISEMENT_LABEL = f"{PROTOCOL}/advertisement".encode()
+COHORT_LABEL = f"{PROTOCOL}/cohort".encode()
 SURVIVORS_LABEL = f"{PROTOCOL}/survivors".encode()
 
 
@@ -77,8 +79,8 @@ class Group:
 
     @property
     def sealed_bytes(self) -> int:
-        """Length of the sealed shares from one member to another."""
-        return self.rounds * ROUND_SHARES_BYTES + AEAD_TAG_BYTES
+        """Length of the sealed contribution and shares from one member to another (§4.3.3)."""
+        return CONTRIBUTION_BYTES + self.rounds * ROUND_SHARES_BYTES + AEAD_TAG_BYTES
 
     def points(self, companies: Iterable[str]) -> dict[str, int]:
         """The Shamir point of each company: its place in the roster, so the same for everybody."""
@@ -93,19 +95,26 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """A member's public keys for all rounds and commitments to its self-mask seeds, signed.
+    """A member's public keys for all rounds and commitments to its secrets, signed.
 
     Attributes:
         share_key: X25519 key under which shares are sealed to this member.
         round_keys: X25519 key of each round from round 1, for the pairwise masks.
         seed_commitments: hash of each round's self-mask seed, so that a wrongly recovered one is noticed.
+        contribution_commitment: hash of its contribution to the cohort key, so that it has only one.
         signature: Ed25519, over all of it, session and company.
     """
 
     share_key: bytes
     round_keys: tuple[bytes, ...]
     seed_commitments: tuple[bytes, ...]
+    contribution_commitment: bytes
     signature: bytes
+
+    @property
+    def values(self) -> tuple[bytes, ...]:
+        """Every key and commitment."""
+        return (self.share_key, self.contribution_commitment, *self.round_keys, *self.seed_commitments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +149,14 @@ class Unmasking:
     signature: bytes
 
 
-def seed_commitment(seed: bytes, *, session: bytes, round_number: int, company: str) -> bytes:
+def seed_commitment(seed: SecretBytes, *, session: bytes, round_number: int, company: str) -> bytes:
     """The hash by which a member commits to a self-mask seed; hiding, as the seed is 256 random bits."""
-    return hashlib.sha256(context("seed-commitment", session, round_number, company, seed)).digest()
+    return _commitment(context("seed-commitment", session, round_number, company), seed)
+
+
+def contribution_commitment(contribution: SecretBytes, *, session: bytes, company: str) -> bytes:
+    """The hash by which a member commits to its contribution to the cohort key."""
+    return _commitment(context("contribution-commitment", session, company), contribution)
 
 
 def advertisement_statement(group: Group, company: str, advertisement: Advertisement) -> bytes:
@@ -152,9 +166,7 @@ def advertisement_statement(group: Group, company: str, advertisement: Advertise
         group.session,
         company,
         group.rounds,
-        advertisement.share_key,
-        *advertisement.round_keys,
-        *advertisement.seed_commitments,
+        *advertisement.values,
     )
 
 
@@ -166,7 +178,7 @@ def verify_advertisement(group: Group, company: str, advertisement: Advertisemen
     keys, commitments = advertisement.round_keys, advertisement.seed_commitments
     if len(keys) != group.rounds or len(commitments) != group.rounds:
         raise RemoteProtocolError(f"advertisement: expected keys and commitments for {group.rounds} rounds")
-    if any(len(key) != KEY_BYTES for key in (advertisement.share_key, *keys, *commitments)):
+    if any(len(value) != KEY_BYTES for value in advertisement.values):
         raise RemoteProtocolError(f"advertisement: expected values of {KEY_BYTES} bytes, got another length")
     statement = advertisement_statement(group, company, advertisement)
     _verify_signed(pinned, ADVERTISEMENT_LABEL, statement, advertisement.signature)
@@ -178,11 +190,7 @@ def verify_all_distinct(advertisements: Iterable[Advertisement]) -> None:
     Across rounds, a repeated key would let a drop-out in one round undo the masks of another. Between
     members, it would be a copy by someone who does not know the private key.
     """
-    values = [
-        value
-        for each in advertisements
-        for value in (each.share_key, *each.round_keys, *each.seed_commitments)
-    ]
+    values = [value for each in advertisements for value in each.values]
     if len(set(values)) != len(values):
         raise RemoteProtocolError("advertisements: expected every key to be new, got one twice")
 
@@ -195,6 +203,20 @@ def transcript(group: Group, advertisements: Mapping[str, Advertisement]) -> byt
     return hashlib.sha256(context("transcript", group.session, group.threshold, *statements)).digest()
 
 
+def cohort_statement(group: Group, seen: bytes, cohort: Collection[str]) -> bytes:
+    """What a member's signature over its cohort is over, with COHORT_LABEL; `seen` is the transcript."""
+    return context("cohort", group.session, seen, *sorted(cohort))
+
+
+def verify_cohort_signature(
+    group: Group, company: str, signature: bytes, *, seen: bytes, cohort: Collection[str]
+) -> None:
+    """Raise RemoteProtocolError unless `company` of the cohort signed this very set and cohort."""
+    if company not in cohort:
+        raise RemoteProtocolError("cohort signature: expected one of a member of the cohort, got another's")
+    _verify_signed(group.roster[company], COHORT_LABEL, cohort_statement(group, seen, cohort), signature)
+
+
 def survivor_statement(session: bytes, round_number: int, survivors: Collection[str]) -> bytes:
     """What an unmasking's signature is over, with SURVIVORS_LABEL; the ledger's evidence of the set."""
     return canonical_json.encode(
@@ -205,7 +227,10 @@ def survivor_statement(session: bytes, round_number: int, survivors: Collection[
 def verify_survivor_signature(
     public_key: bytes, *, session: bytes, round_number: int, survivors: Collection[str], signature: bytes
 ) -> None:
-    """Raise VerificationError unless `public_key` signed exactly this survivor set for this round."""
+    """Raise VerificationError unless `public_key` signed exactly this survivor set for this round.
+
+    Two such signatures over different sets of one round prove that their members were told different sets.
+    """
     verify_signature(
         public_key, SURVIVORS_LABEL, survivor_statement(session, round_number, survivors), signature
     )
@@ -230,10 +255,22 @@ def verify_unmasking(
     try:
         for share in unmasking.shares:
             parse_share(share.share)
+        verify_survivor_signature(
+            group.roster[company],
+            session=group.session,
+            round_number=round_number,
+            survivors=survivors,
+            signature=unmasking.signature,
+        )
     except VerificationError as error:
         raise RemoteProtocolError(f"unmasking: {error.message}") from error
-    statement = survivor_statement(group.session, round_number, survivors)
-    _verify_signed(group.roster[company], SURVIVORS_LABEL, statement, unmasking.signature)
+
+
+def _commitment(about: bytes, secret: SecretBytes) -> bytes:
+    """SHA-256 of `about` and the secret as one more field of the same encoding, without a copy of it."""
+    digest = hashlib.sha256(about + len(secret).to_bytes(4, "big"))
+    digest.update(secret.buffer)
+    return digest.digest()
 
 
 def _verify_signed(public_key: bytes, label: bytes, statement: bytes, signature: bytes) -> None:

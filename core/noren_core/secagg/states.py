@@ -1,8 +1,9 @@
 """Every state and legal transition of secure aggregation, for both sides, in one table.
 
-A machine asks `next_state` before it looks at anything else, checks everything, and only then stores the
-answer: an illegal event raises and changes nothing. Events that answer a message blame the sender
-(RemoteProtocolError); events our own program starts blame it (LocalProtocolError).
+docs/protocol.md §4.3.6 has the same table, and a test compares the two. A machine asks `next_state` before it
+looks at anything else, checks everything, and only then stores the answer: an illegal event raises and
+changes nothing. Events that answer a message blame the sender (RemoteProtocolError); events our own program
+starts blame it (LocalProtocolError).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class ClientState(Enum):
     SHARED = "shared"
     READY = "ready"
     MASKED = "masked"
+    CLOSED = "closed"
 
 
 class ServerState(Enum):
@@ -45,11 +47,14 @@ class Event(Enum):
     ADVERTISE = "advertise"
     SHARE = "share"
     ACCEPT_SHARES = "accept-shares"
+    CONFIRM = "confirm"
     MASK = "mask"
     UNMASK = "unmask"
+    CLOSE = "close"
     ADD_ADVERTISEMENT = "add-advertisement"
     ADD_SHARES = "add-shares"
     OPEN_INBOX = "open-inbox"
+    ADD_COHORT_SIGNATURE = "add-cohort-signature"
     ADD_MASKED = "add-masked"
     CLOSE_INPUTS = "close-inputs"
     ADD_UNMASKING = "add-unmasking"
@@ -63,9 +68,11 @@ _FROM_A_MESSAGE = frozenset(
     {
         Event.SHARE,
         Event.ACCEPT_SHARES,
+        Event.CONFIRM,
         Event.UNMASK,
         Event.ADD_ADVERTISEMENT,
         Event.ADD_SHARES,
+        Event.ADD_COHORT_SIGNATURE,
         Event.ADD_MASKED,
         Event.ADD_UNMASKING,
     }
@@ -77,9 +84,13 @@ _TRANSITIONS: dict[tuple[State, Event], State] = {
     (ClientState.NEW, Event.ADVERTISE): ClientState.ADVERTISED,
     (ClientState.ADVERTISED, Event.SHARE): ClientState.SHARED,
     (ClientState.SHARED, Event.ACCEPT_SHARES): ClientState.READY,
+    (ClientState.READY, Event.CONFIRM): ClientState.READY,
+    (ClientState.MASKED, Event.CONFIRM): ClientState.MASKED,
     (ClientState.READY, Event.MASK): ClientState.MASKED,
     (ClientState.MASKED, Event.MASK): ClientState.MASKED,
     (ClientState.MASKED, Event.UNMASK): ClientState.READY,
+    # Closing is always allowed: what is forgotten can do no harm.
+    **{(state, Event.CLOSE): ClientState.CLOSED for state in ClientState},
     # Server, set-up. The first sealed shares end advertising and the first inbox ends sharing: from then on
     # what was sent out is fixed, and nobody joins late.
     (ServerState.ADVERTISING, Event.ADD_ADVERTISEMENT): ServerState.ADVERTISING,
@@ -87,6 +98,7 @@ _TRANSITIONS: dict[tuple[State, Event], State] = {
     (ServerState.SHARING, Event.ADD_SHARES): ServerState.SHARING,
     (ServerState.SHARING, Event.OPEN_INBOX): ServerState.RUNNING,
     (ServerState.RUNNING, Event.OPEN_INBOX): ServerState.RUNNING,
+    (ServerState.RUNNING, Event.ADD_COHORT_SIGNATURE): ServerState.RUNNING,
     (ServerState.RUNNING, Event.ADD_MASKED): ServerState.RUNNING,
     (ServerState.RUNNING, Event.CLOSE_INPUTS): ServerState.RUNNING,
     (ServerState.RUNNING, Event.ADD_UNMASKING): ServerState.RUNNING,

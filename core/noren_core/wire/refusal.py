@@ -28,6 +28,9 @@ class Refusal(StrEnum):
     BATCH_SIZE = "BATCH_SIZE"
     EVALUATION_LIMIT = "EVALUATION_LIMIT"
     HEAD_LIMIT = "HEAD_LIMIT"
+    KEY_IN_USE = "KEY_IN_USE"
+    KEY_TAKEN = "KEY_TAKEN"
+    KEY_NOT_CURRENT = "KEY_NOT_CURRENT"
     BAD_DATA = "BAD_DATA"
     PROTOCOL_VIOLATION = "PROTOCOL_VIOLATION"
     NOT_VERIFIED = "NOT_VERIFIED"
@@ -53,7 +56,10 @@ _SENTENCES = {
     Refusal.NOT_READY: "not there yet; try again later",
     Refusal.BATCH_SIZE: "expected exactly as many elements as the plan's padded batch",
     Refusal.EVALUATION_LIMIT: "the plan's number of evaluations is used up; nothing was evaluated",
-    Refusal.HEAD_LIMIT: "expected one head per campaign, got a second",
+    Refusal.HEAD_LIMIT: "expected one message of heads per season to score, got a second",
+    Refusal.KEY_IN_USE: "a campaign that names this company still relies on the key; change it afterwards",
+    Refusal.KEY_TAKEN: "expected a key that nobody has or had, got one that the ledger knows",
+    Refusal.KEY_NOT_CURRENT: "expected the replacement of the current key, got another's",
     Refusal.BAD_DATA: "a field of the request is not what the format asks for",
     Refusal.PROTOCOL_VIOLATION: "the request is not what the protocol allows here",
     Refusal.NOT_VERIFIED: "a signature or proof in the request does not verify",

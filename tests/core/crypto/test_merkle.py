@@ -169,6 +169,30 @@ def test_every_small_tree_agrees_with_the_recursion_of_the_rfc() -> None:
             merkle.verify_consistency(old, naive_root(leaves[:old]), size, root, proof)
 
 
+@settings(max_examples=60)
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=200))
+def test_a_root_in_one_pass_is_the_trees_root(leaves: list[bytes]) -> None:
+    """Read once from an iterator, any number of leaves gives the RFC's root and the growing tree's."""
+    assert merkle.root_hash(iter(leaves)) == naive_root_of_hashes(leaves) == merkle.MerkleTree(leaves).root()
+
+
+def naive_root_of_hashes(leaves: list[bytes]) -> bytes:
+    """The recursion of RFC 6962 §2.1, over hashes."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else hashlib.sha256().digest()
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    halves = naive_root_of_hashes(leaves[:k]) + naive_root_of_hashes(leaves[k:])
+    return hashlib.sha256(b"\1" + halves).digest()
+
+
+def test_a_root_of_other_lengths_is_refused() -> None:
+    """What is no hash of 32 bytes is no leaf."""
+    with pytest.raises(DataError):
+        merkle.root_hash([bytes(32), bytes(31)])
+
+
 @settings(max_examples=40, deadline=None)
 @given(leaves=small_trees, data=st.data())
 def test_an_inclusion_proof_holds_for_its_own_place_only(leaves: list[bytes], data: st.DataObject) -> None:

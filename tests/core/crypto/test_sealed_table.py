@@ -1,9 +1,12 @@
 """Sealed tables: frozen bytes from a slow reference, who can open what, and how a table can be wrong."""
 
 import hashlib
+import io
 import json
 import secrets
 import struct
+import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +24,9 @@ from noren_core.crypto.sealed_table import (
     TableContext,
     TableManifest,
     TableReader,
+    TableWriter,
+    WrittenTable,
+    dummy_tags,
     row_secrets,
     seal_table,
     verify_chunk,
@@ -49,6 +55,16 @@ def seal(
 ) -> SealedTable:
     rows = [(output_of(i), payload_of(i)) for i in range(count)]
     return seal_table(context, rows, padded_rows=padded_rows, payload_bytes=8, chunk_rows=chunk_rows)
+
+
+def write(
+    rows: list[tuple[bytes, bytes]], *, run_bytes: int, context: TableContext = CONTEXT, **sizes: int
+) -> tuple[WrittenTable, list[bytes]]:
+    """What the writer makes of the rows, and its chunks."""
+    writer = TableWriter(context, io.BytesIO(), run_bytes=run_bytes, **sizes)
+    writer.add(rows)
+    chunks = list(writer.chunks())
+    return writer.finish(), chunks
 
 
 def read(table: SealedTable, outputs: dict[Any, bytes]) -> dict[Any, bytes]:
@@ -101,6 +117,51 @@ def seal_payload(key: bytes, payload: bytes, associated: bytes) -> bytes:
     return ciphertext + poly1305(chacha20_block(key, 0)[:32], padded + lengths)
 
 
+def reference_row(output: bytes, payload: bytes, digest: bytes) -> bytes:
+    derived = hashlib.blake2b(output, digest_size=48, key=digest, person=b"noren/v1/row").digest()
+    return derived[:16] + seal_payload(derived[16:], payload, digest + derived[:16])
+
+
+def reference_table(rows: list[tuple[bytes, bytes]], padded_rows: int, seed: bytes) -> list[bytes]:
+    """All rows of a table with 8-byte payloads, sorted in memory; dummies from the seed's keystream."""
+    sealed = [reference_row(output, payload, CONTEXT.digest()) for output, payload in rows]
+    missing = padded_rows - len(rows)
+    keystream = b"".join(chacha20_block(seed, counter) for counter in range(-(-missing * 40 // 64)))
+    return sorted(sealed + [keystream[40 * i : 40 * (i + 1)] for i in range(missing)])
+
+
+def independent_reader(manifest: dict[str, Any], file: bytes, outputs: list[bytes]) -> dict[bytes, bytes]:
+    """A second client, from docs/protocol.md §2 alone: verify all of a table's file, open what is ours."""
+    row_bytes = 16 + manifest["payload_bytes"] + 16
+    if len(file) != manifest["padded_rows"] * row_bytes:
+        raise ValueError("length")
+    step = manifest["chunk_rows"] * row_bytes
+    level = [hashlib.sha256(b"\0" + file[i : i + step]).digest() for i in range(0, len(file), step)]
+    while len(level) > 1:  # a node without a neighbour moves up, which is RFC 6962's unbalanced tree
+        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
+        level = [hashlib.sha256(b"\1" + b"".join(pair)).digest() if pair[1:] else pair[0] for pair in pairs]
+    if level[0].hex() != manifest["root"]:
+        raise ValueError("root")
+    rows = {file[i : i + 16]: file[i + 16 : i + row_bytes] for i in range(0, len(file), row_bytes)}
+    if list(rows) != sorted(rows) or len(rows) != manifest["padded_rows"]:
+        raise ValueError("order")
+    names = [manifest[name].encode() for name in ("company", "campaign", "kind")]
+    parts = [b"noren/v1/table-context", *names, bytes.fromhex(manifest["table_id"])]
+    context = hashlib.blake2b(b"".join(struct.pack(">I", len(p)) + p for p in parts), digest_size=32).digest()
+    opened = {}
+    for output in outputs:
+        derived = hashlib.blake2b(output, digest_size=48, key=context, person=b"noren/v1/row").digest()
+        tag, key = derived[:16], derived[16:]
+        if tag in rows:
+            ciphertext = rows[tag][:-16]
+            stream = b"".join(chacha20_block(key, 1 + i) for i in range(-(-len(ciphertext) // 64)))
+            payload = bytes(x ^ y for x, y in zip(ciphertext, stream, strict=False))
+            if seal_payload(key, payload, context + tag) != rows[tag]:
+                raise ValueError("authenticator")
+            opened[output] = payload
+    return opened
+
+
 def reference_vectors() -> dict[str, Any]:
     """Everything the vector file holds, from the reference and the independent OPRF."""
     seed, info, table_id = bytes(range(32)), b"sealed table vectors", bytes(range(16))
@@ -150,6 +211,15 @@ class TestVectors:
             output = oprf.evaluate(key, bytes.fromhex(row["input"]))
             assert output.hex() == row["output"]
             assert [secret.hex() for secret in row_secrets(output, CONTEXT)] == [row["tag"], row["key"]]
+
+    @pytest.mark.parametrize("run_bytes", [1, 98, 200, 2**20])
+    def test_written_bytes(self, run_bytes):
+        """The writer's chunks and root are the frozen ones, however many runs it spools."""
+        rows = [(bytes.fromhex(row["output"]), bytes.fromhex(row["payload"])) for row in VECTORS["rows"]]
+        sizes = {"padded_rows": 5, "payload_bytes": 66, "chunk_rows": 2}
+        written, chunks = write(rows, run_bytes=run_bytes, **sizes)
+        assert [chunk.hex() for chunk in chunks] == VECTORS["chunks"]
+        assert written.manifest.root.hex() == VECTORS["root"]
 
     def test_table_bytes(self):
         """A table without dummies is byte for byte the frozen one, root included."""
@@ -280,6 +350,177 @@ class TestSealing:
         with pytest.raises(DataError):
             TableManifest.from_body(seal(1).manifest.to_body() | sizes)
 
+    @settings(max_examples=20, deadline=None)
+    @given(data=st.data())
+    def test_what_others_rows_hold_changes_nothing_for_us(self, data):
+        """Whatever non-applicants' payloads are, the company opens the same, in a table of one shape."""
+        ours = data.draw(st.sets(st.integers(0, 11), max_size=12), label="applicants")
+        payloads = st.lists(st.binary(min_size=8, max_size=8), min_size=12, max_size=12)
+        views = []
+        for _ in range(2):
+            theirs = data.draw(payloads)
+            rows = [(output_of(i), payload_of(i) if i in ours else theirs[i]) for i in range(12)]
+            table = seal_table(CONTEXT, rows, padded_rows=16, payload_bytes=8, chunk_rows=5)
+            shape = [len(chunk) for chunk in table.chunks]
+            views.append((read(table, {i: output_of(i) for i in ours}), shape))
+        assert views[0] == views[1]
+        assert set(views[0][0]) == ours
+
+    def test_a_reissued_table_is_unrelated_ciphertext(self):
+        """The same rows under a fresh id share no tag, and no difference of two ciphertexts repeats."""
+        rows = [(output_of(i), bytes(8)) for i in range(20)]
+        sealed = []
+        for _ in range(2):
+            context = TableContext.fresh(company="a", campaign="b", kind=TableKind.TRAIN)
+            table = seal_table(context, rows, padded_rows=20, payload_bytes=8)
+            by_tag = {
+                table.chunks[0][i : i + 16]: table.chunks[0][i + 16 : i + 40] for i in range(0, 800, 40)
+            }
+            sealed.append([by_tag[row_secrets(output, context)[0]] for output, _ in rows])
+            sealed.append(list(by_tag))
+        assert not set(sealed[1]) & set(sealed[3])
+        differences = {
+            bytes(x ^ y for x, y in zip(a, b, strict=True)) for a, b in zip(sealed[0], sealed[2], strict=True)
+        }
+        assert len(differences) == 20
+
+
+class TestWriter:
+    """The streaming writer: the same bytes as sorting everything in memory, in constant memory."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        numbers=st.lists(st.integers(0, 40), max_size=14, unique=True),
+        dummies=st.integers(0, 10),
+        chunk_rows=st.integers(1, 30),
+        run_rows=st.integers(0, 30),
+        cut=st.integers(0, 14),
+    )
+    def test_equals_sorting_in_memory(self, numbers, dummies, chunk_rows, run_rows, cut):
+        """Any rows in any order, in one or two parts, with runs of any size: the reference's bytes."""
+        rows = [(output_of(i), payload_of(i)) for i in numbers]
+        padded_rows = max(1, len(rows) + dummies)
+        writer = TableWriter(
+            CONTEXT,
+            io.BytesIO(),
+            padded_rows=padded_rows,
+            payload_bytes=8,
+            chunk_rows=chunk_rows,
+            run_bytes=40 * run_rows,
+        )
+        writer.add(rows[:cut])
+        writer.add(iter(rows[cut:]))
+        chunks = list(writer.chunks())
+        written = writer.finish()
+        expected = reference_table(rows, padded_rows, written.dummy_seed)
+        assert b"".join(chunks) == b"".join(expected)
+        assert {len(chunk) for chunk in chunks[:-1]} <= {40 * chunk_rows}
+        assert written.chunk_hashes == tuple(hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks)
+        assert written.manifest.root == merkle.MerkleTree(written.chunk_hashes).root()
+
+    @pytest.mark.parametrize("wanted", [[], [0, 3, 50], list(range(13))])
+    def test_an_independent_reader_opens_it(self, wanted):
+        """A reader of thirty lines over hashlib and integers verifies the file and opens exactly its rows."""
+        rows = [(output_of(i), payload_of(i, 66)) for i in range(13)]
+        written, chunks = write(rows, run_bytes=300, padded_rows=22, payload_bytes=66, chunk_rows=3)
+        body = canonical_json.parse_object(canonical_json.encode(written.manifest.to_body()))
+        opened = independent_reader(body, b"".join(chunks), [output_of(i) for i in wanted])
+        assert opened == {output_of(i): payload_of(i, 66) for i in wanted if i < 13}
+
+    @pytest.mark.parametrize("run_rows", [1, 2, 3, 20])
+    @pytest.mark.parametrize("places", [(0, 1), (0, 9), (4, 5)])
+    def test_one_student_twice_in_whatever_runs(self, run_rows, places):
+        """Two rows with one key are found wherever they were spooled, and there is no table then."""
+        numbers = list(range(10))
+        numbers[places[1]] = numbers[places[0]]
+        writer = TableWriter(
+            CONTEXT,
+            io.BytesIO(),
+            padded_rows=12,
+            payload_bytes=8,
+            chunk_rows=4,
+            run_bytes=40 * run_rows,
+        )
+        writer.add((output_of(i), payload_of(place)) for place, i in enumerate(numbers))
+        with pytest.raises(DataError, match="same tag"):
+            list(writer.chunks())
+        with pytest.raises(LocalProtocolError):
+            writer.finish()
+
+    def test_the_order_of_steps(self):
+        """Rows, then all chunks, then the end; nothing goes on after a step that failed or was left."""
+        sizes = {"padded_rows": 12, "payload_bytes": 8, "chunk_rows": 4}
+        ready = TableWriter(CONTEXT, io.BytesIO(), **sizes)
+        with pytest.raises(LocalProtocolError):
+            ready.finish()
+        halfway = TableWriter(CONTEXT, io.BytesIO(), **sizes)
+        next(halfway.chunks())
+        failed = TableWriter(CONTEXT, io.BytesIO(), **sizes)
+        with pytest.raises(DataError):
+            failed.add([(output_of(1), bytes(7))])
+        done = TableWriter(CONTEXT, io.BytesIO(), **sizes)
+        assert len(list(done.chunks())) == 3
+        done.finish()
+        for writer in (halfway, failed, done):
+            for step in (lambda w=writer: w.add([]), lambda w=writer: list(w.chunks()), writer.finish):
+                with pytest.raises(LocalProtocolError):
+                    step()
+
+    def test_too_many_rows_are_found_before_a_chunk_comes_out(self):
+        """One row more than declared is refused, also when the runs before it are spooled."""
+        for run_bytes in (1, 2**20):
+            writer = TableWriter(CONTEXT, io.BytesIO(), padded_rows=4, payload_bytes=8, run_bytes=run_bytes)
+            with pytest.raises(DataError, match="at most 4"):
+                writer.add((output_of(i), payload_of(i)) for i in range(5))
+
+    def test_a_spool_that_lost_rows_gives_no_table(self):
+        """Rows that do not come back from the spool are missed."""
+        spool = io.BytesIO()
+        writer = TableWriter(CONTEXT, spool, padded_rows=8, payload_bytes=8, run_bytes=80)
+        writer.add((output_of(i), payload_of(i)) for i in range(6))
+        spool.truncate(100)
+        spool.seek(100)
+        with pytest.raises(LocalProtocolError, match="spooled"):
+            list(writer.chunks())
+
+    def test_memory_does_not_grow_with_the_table(self, tmp_path):
+        """Eight times the rows take the same peak of memory, well below the table itself."""
+        peaks = []
+        for count in (4096, 32768):
+            with (tmp_path / "spool").open("w+b") as spool:
+                rows = ((b"%064d" % i, bytes(66)) for i in range(count))
+                tracemalloc.start()
+                writer = TableWriter(
+                    CONTEXT, spool, padded_rows=count, payload_bytes=66, chunk_rows=128, run_bytes=2**16
+                )
+                writer.add(rows)
+                assert sum(map(len, writer.chunks())) == count * 98
+                peaks.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+        assert peaks[1] < 1.5 * peaks[0] < 98 * 4096 * 1.5
+        assert peaks[1] < 98 * 32768 // 4
+
+    def test_random_rows_look_like_sealed_ones(self):
+        """Length and distribution of bytes tell neither kind apart; 6 sigma of a chi-squared test."""
+        rows = [(output_of(i), bytes(66)) for i in range(400)]
+        sealed = seal_table(CONTEXT, rows, padded_rows=400, payload_bytes=66)
+        empty = seal_table(CONTEXT, [], padded_rows=400, payload_bytes=66)
+        assert [len(chunk) for chunk in sealed.chunks] == [len(chunk) for chunk in empty.chunks]
+        for table in (sealed, empty):
+            counts = Counter(b"".join(table.chunks))
+            expected = 400 * 98 / 256
+            assert sum((counts[b] - expected) ** 2 / expected for b in range(256)) < 255 + 6 * 510**0.5
+
+    def test_the_platform_knows_its_random_rows(self):
+        """The tags that the seed gives are in the table, are no student's, and stay out of every repr."""
+        rows = [(output_of(i), payload_of(i)) for i in range(5)]
+        written, chunks = write(rows, run_bytes=100, padded_rows=16, payload_bytes=8, chunk_rows=4)
+        tags = {chunk[i : i + 16] for chunk in chunks for i in range(0, len(chunk), 40)}
+        dummies = dummy_tags(written.dummy_seed, 11, payload_bytes=8)
+        assert tags - set(dummies) == {row_secrets(output, CONTEXT)[0] for output, _ in rows}
+        assert written.dummy_seed.hex() not in repr(written)
+        assert repr(written.dummy_seed) not in repr(written)
+
 
 class TestManifest:
     def test_round_trip_through_the_ledger(self):
@@ -336,14 +577,32 @@ class TestWrongTables:
             with pytest.raises(VerificationError):
                 TableReader(table.manifest, wrong, {})
 
-    @pytest.mark.parametrize("position", range(0, 240, 17))
-    def test_a_changed_byte(self, position):
-        """A chunk with one byte changed, anywhere, is refused."""
+    def test_every_bit_of_a_chunk_counts(self):
+        """A chunk with one bit changed, whichever, is refused."""
         table = seal(5)
-        changed = bytearray(table.chunks[1])
-        changed[position] ^= 1
-        with pytest.raises(VerificationError):
-            verify_chunk(table.manifest, table.chunk_hashes, 1, bytes(changed))
+        for bit in range(8 * len(table.chunks[1])):
+            changed = bytearray(table.chunks[1])
+            changed[bit // 8] ^= 1 << bit % 8
+            with pytest.raises(VerificationError):
+                verify_chunk(table.manifest, table.chunk_hashes, 1, bytes(changed))
+
+    @settings(max_examples=40, deadline=None)
+    @given(order=st.lists(st.integers(0, 3), max_size=6))
+    def test_chunks_come_once_each_and_in_order(self, order):
+        """Left out, repeated or swapped: what is no beginning of 0, 1, 2, 3 is refused, and no rows come."""
+        table = seal(5)
+        reader = TableReader(table.manifest, table.chunk_hashes, {1: output_of(1)})
+        for place, index in enumerate(order):
+            if index != place:
+                with pytest.raises(LocalProtocolError):
+                    reader.feed(index, table.chunks[index])
+                return
+            reader.feed(index, table.chunks[index])
+        if len(order) < 4:
+            with pytest.raises(LocalProtocolError):
+                _ = reader.rows
+        else:
+            assert reader.rows == {1: payload_of(1)}
 
     def test_another_length_place_or_index(self):
         """A cut chunk, an extended one, one in another's place and one beyond the end are refused."""

@@ -88,9 +88,28 @@ BODIES: dict[EntryKind, dict[str, Any]] = {
         "company": "alpha",
         "commitment": HASH,
         "dimensions": 4,
+        "heads": 1,
         "weight_bits": 8,
     },
+    EntryKind.CAMPAIGN_CLOSED: {"campaign": "autumn"},
+    EntryKind.KEY_ROTATION: {
+        "company": "alpha",
+        "key": "signing",
+        "old": HASH,
+        "new": "99" * 32,
+        "possession": "cd" * 64,
+    },
+    EntryKind.PLATFORM_KEY_ROTATION: {
+        "key": "log",
+        "old": VerifierKey("noren.example/log", bytes(32)).to_text(),
+        "new": VerifierKey("noren.example/log", bytes([1] * 32)).to_text(),
+        "possession": "cd" * 64,
+        "endorsement": "ef" * 64,
+    },
+    EntryKind.REVOCATION: {"company": "alpha", "reason": "LEFT"},
 }
+SEALING = {"company": "alpha", "key": "sealing", "old": HASH, "new": "99" * 32}
+PLATFORM_SIGNING = {"key": "platform", "old": HASH, "new": "99" * 32, "possession": "cd" * 64}
 
 
 def author_of(kind: EntryKind) -> str:
@@ -184,12 +203,38 @@ def test_bodies_have_exactly_their_fields(kind: EntryKind) -> None:
         (EntryKind.SETTLE, {"survivors": [f"company-{i:03}" for i in range(201)]}),
         (EntryKind.ROUND_FAILED, {"reason": "company alpha left"}),
         (EntryKind.HEAD_COMMITMENT, {"weight_bits": 33}),
+        (EntryKind.KEY_ROTATION, {"new": HASH}),
+        (EntryKind.KEY_ROTATION, {"key": "oprf"}),
+        (EntryKind.KEY_ROTATION, {"key": "sealing"}),
+        (EntryKind.KEY_ROTATION, {"company": PLATFORM}),
+        (EntryKind.PLATFORM_KEY_ROTATION, {"key": "platform"}),
+        (EntryKind.PLATFORM_KEY_ROTATION, {"new": VerifierKey("other.example", bytes(32)).to_text()}),
+        (EntryKind.REVOCATION, {"reason": "because of Mr Yamada"}),
+        (EntryKind.REVOCATION, {"company": PLATFORM}),
+        (EntryKind.HEAD_COMMITMENT, {"heads": 0}),
     ],
 )
 def test_values_out_of_range_are_refused(kind: EntryKind, change: dict[str, Any]) -> None:
     """Each field refuses what its format, its range or its neighbours do not allow."""
     with pytest.raises(DataError):
         sign_entry(kind, author_of(kind), {**BODIES[kind], **change}, AUTHOR)
+
+
+@pytest.mark.parametrize(
+    ("kind", "author", "body"),
+    [
+        (EntryKind.KEY_ROTATION, "alpha", SEALING),
+        (EntryKind.PLATFORM_KEY_ROTATION, PLATFORM, PLATFORM_SIGNING),
+    ],
+)
+def test_what_a_rotation_must_prove_depends_on_the_key(
+    kind: EntryKind, author: str, body: dict[str, Any]
+) -> None:
+    """A key that cannot sign proves nothing, and only the log's is endorsed; other fields are refused."""
+    sign_entry(kind, author, body, AUTHOR)
+    for wrong in ({**body, "endorsement": "ef" * 64}, {k: v for k, v in body.items() if k != "old"}):
+        with pytest.raises(DataError):
+            sign_entry(kind, author, wrong, AUTHOR)
 
 
 @pytest.mark.parametrize("kind", EntryKind)

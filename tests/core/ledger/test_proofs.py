@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import VerificationError
-from noren_core.ledger.checkpoint import open_checkpoint, sign_checkpoint
+from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.entries import PLATFORM, countersign, sign_entry
+from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import (
     EntryProof,
-    LedgerKeys,
     LedgerProof,
     SplitViewError,
     verify_growth,
@@ -23,16 +24,19 @@ from noren_core.ledger.proofs import (
 
 ORIGIN = "noren.example/log"
 LOG, PLATFORM_KEY, ALPHA, BETA = (SigningKey.from_bytes(bytes([i] * 32)) for i in range(1, 5))
-KEYS = LedgerKeys(VerifierKey(ORIGIN, LOG.public_key), PLATFORM_KEY.public_key, {})
+KEYS = KeyHistory(Anchors(VerifierKey(ORIGIN, LOG.public_key), PLATFORM_KEY.public_key))
+
+
+def hash_of(*words: str) -> str:
+    """A distinct hash for every list of words."""
+    return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 def company_entry(company: str, key: SigningKey, *, enrolled: SigningKey | None = None) -> bytes:
     body = {
         "company": company,
         "signing_key": (enrolled or key).public_key.hex(),
-        "sealing_key": "00" * 32,
-        "tls_key_sha256": "00" * 32,
-        "node_key_sha256": "00" * 32,
+        **{field: hash_of(company, field) for field in ("sealing_key", "tls_key_sha256", "node_key_sha256")},
     }
     return countersign(sign_entry("enrolment", company, body, key), PLATFORM_KEY)
 
@@ -81,19 +85,21 @@ def test_an_honest_ledger_is_believed() -> None:
     shown = verify_ledger_proof(first.proof(0, [3, 1]), known=None, keys=KEYS)
     assert [(item.index, item.entry.kind) for item in shown.entries] == [(1, "enrolment"), (3, "agreement")]
     grown = verify_ledger_proof(HONEST.proof(4, [5]), known=first.checkpoint(), keys=KEYS)
-    assert grown.checkpoint == open_checkpoint(HONEST.checkpoint(), KEYS.log)
+    assert grown.checkpoint == KEYS.open_checkpoint(HONEST.checkpoint())
     assert grown.checkpoint.size == 6
 
 
 def test_the_author_must_be_enrolled_with_that_key() -> None:
     """A company's entry needs its enrolment: known before, or earlier in the proof; and only one key."""
     proof = HONEST.proof(0, [3])
-    known = replace(KEYS, companies={"alpha": ALPHA.public_key})
-    verify_ledger_proof(proof, known=None, keys=known)
+    shown = verify_ledger_proof(HONEST.proof(0, [1]), known=None, keys=KEYS)
+    verify_ledger_proof(proof, known=None, keys=shown.keys)
     with pytest.raises(VerificationError):
         verify_ledger_proof(proof, known=None, keys=KEYS)
+    other = Log((company_entry("alpha", BETA),))
+    of_another = verify_ledger_proof(other.proof(0, [0]), known=None, keys=KEYS)
     with pytest.raises(VerificationError):
-        verify_ledger_proof(proof, known=None, keys=replace(KEYS, companies={"alpha": BETA.public_key}))
+        verify_ledger_proof(proof, known=None, keys=of_another.keys)
     late = Log((agreement("alpha", ALPHA), company_entry("alpha", ALPHA)))
     with pytest.raises(VerificationError):
         verify_ledger_proof(late.proof(0, [0, 1]), known=None, keys=KEYS)
@@ -122,17 +128,13 @@ def test_two_ledgers_of_one_size_are_a_split_view() -> None:
     """Same size, other entries: no proof can be asked for, the roots alone convict."""
     other = Log((*HONEST.entries[:5], failure(9)))
     with pytest.raises(SplitViewError):
-        verify_growth(
-            known=HONEST.checkpoint(), presented=other.checkpoint(), consistency=(), log_key=KEYS.log
-        )
+        verify_growth(known=HONEST.checkpoint(), presented=other.checkpoint(), consistency=(), keys=KEYS)
 
 
 def test_an_older_checkpoint_is_not_accepted() -> None:
     """A company that knows six entries refuses a signed ledger of four."""
     with pytest.raises(SplitViewError):
-        verify_growth(
-            known=HONEST.checkpoint(), presented=HONEST.checkpoint(4), consistency=(), log_key=KEYS.log
-        )
+        verify_growth(known=HONEST.checkpoint(), presented=HONEST.checkpoint(4), consistency=(), keys=KEYS)
 
 
 def test_nothing_in_a_proof_can_be_exchanged() -> None:

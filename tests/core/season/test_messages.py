@@ -11,7 +11,7 @@ from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season import messages as m
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 
-ADVERTISEMENT = Advertisement(b"k" * 32, (b"1" * 32, b"2" * 32), (b"3" * 32, b"4" * 32), b"s" * 64)
+ADVERTISEMENT = Advertisement(b"k" * 32, (b"1" * 32, b"2" * 32), (b"3" * 32, b"4" * 32), b"c" * 32, b"s" * 64)
 AGGREGATE = m.Aggregate(1, ("a", "b"), np.array([1, -(2**62)], dtype=np.int64))
 KEY = SigningKey.generate()
 PROOF = LedgerProof(b"note", (b"h" * 32,), (EntryProof(7, b"{}", (b"i" * 32,)),))
@@ -19,14 +19,14 @@ PROOF = LedgerProof(b"note", (b"h" * 32,), (EntryProof(7, b"{}", (b"i" * 32,)),)
 REQUESTS = [
     m.AdvertiseRequest("spring"),
     m.ShareRequest("spring", {"a": ADVERTISEMENT}),
-    m.MaskedInputRequest("spring", 2, PROOF, {"a": b"sealed"}, b"key", (AGGREGATE,)),
-    m.UnmaskRequest("spring", 2, ("a", "b")),
-    m.FinishRequest("spring", (AGGREGATE,)),
+    m.MaskedInputRequest("spring", 2, PROOF, {"a": b"sealed"}, (AGGREGATE,)),
+    m.UnmaskRequest("spring", 2, ("a", "b"), {"a": b"x" * 64}),
+    m.FinishRequest("spring", (AGGREGATE,), {"a": b"sealed"}, {"b": b"y" * 64}),
 ]
 REPLIES = [
     m.AdvertiseReply(ADVERTISEMENT),
-    m.ShareReply({"a": b"1"}, {"b": b"2"}, b"intent"),
-    m.MaskedInputReply(np.array([2**64 - 1, 0], dtype=np.uint64), (b"settle",)),
+    m.ShareReply({"a": b"1"}, b"intent"),
+    m.MaskedInputReply(np.array([2**64 - 1, 0], dtype=np.uint64), (b"settle",), b"z" * 64),
     m.UnmaskReply(Unmasking((PeerShare("a", True, b"x" * 66),), b"s" * 64), b"intent"),
     m.FinishReply((b"settle",)),
 ]
@@ -78,14 +78,29 @@ def test_an_answer_is_good_for_one_company_and_request(other):
     [
         b"",
         b"\xff\xff\xff",
-        m.encode_request(m.UnmaskRequest("Not A Name", 1, ())),
-        m.encode_request(m.UnmaskRequest("spring", 0, ())),
-        m.encode_request(m.UnmaskRequest("spring", 101, ())),
-        m.encode_request(m.UnmaskRequest("spring", 1, tuple(f"c{i}" for i in range(201)))),
-        m.encode_request(m.FinishRequest("spring", (m.Aggregate(1, ("a",), np.zeros(200, dtype=np.int64)),))),
+        m.encode_request(m.UnmaskRequest("Not A Name", 1, (), {})),
+        m.encode_request(m.UnmaskRequest("spring", 0, (), {})),
+        m.encode_request(m.UnmaskRequest("spring", 101, (), {})),
+        m.encode_request(m.UnmaskRequest("spring", 1, tuple(f"c{i}" for i in range(201)), {})),
+        m.encode_request(
+            m.FinishRequest("spring", (m.Aggregate(1, ("a",), np.zeros(200, dtype=np.int64)),), {}, {})
+        ),
+        m.encode_request(
+            m.FinishRequest("spring", (), dict.fromkeys((f"c{i}" for i in range(201)), b""), {})
+        ),
         b"\x00" * (m.MAX_MESSAGE_BYTES + 1),
     ],
-    ids=["empty", "garbage", "name", "round-0", "round-101", "too-many-names", "long-vector", "too-long"],
+    ids=[
+        "empty",
+        "garbage",
+        "name",
+        "round-0",
+        "round-101",
+        "too-many-names",
+        "long-vector",
+        "too-many-shares",
+        "too-long",
+    ],
 )
 def test_a_request_out_of_bounds_is_refused(broken):
     """Malformed and oversized messages raise the protocol's error and nothing else."""

@@ -1,7 +1,10 @@
 import pytest
 
 from noren_core import canonical_json
+from noren_core.crypto import head_encryption
 from noren_core.errors import DataError
+from noren_core.season import plan as plan_module
+from noren_core.season.head_message import head_layout
 from noren_core.season.plan import CampaignPlan
 
 
@@ -41,6 +44,8 @@ def test_every_field_changes_the_digest(plan_body):
         (("rows", "dimensions"), 0, "dimensions"),
         (("scoring", "band_edges"), ["0.4", "0.2"], "band_edges"),
         (("scoring", "weight_bits"), 9, "weight_bits"),
+        (("scoring", "heads"), 9, "heads"),
+        (("scoring", "heads"), 4, "fewer heads than dimensions"),  # four would read all of four features
         (("bundle_sha256",), "AB" * 32, "bundle_sha256"),
         (("unit",), "company", "unit"),
         (("campaign",), "Spring 2026", "campaign"),
@@ -71,3 +76,15 @@ def test_companies_come_sorted_and_once(plan_body):
     plan_body["cohort"].reverse()
     with pytest.raises(DataError, match="sorted"):
         CampaignPlan.from_body(plan_body)
+
+
+def test_every_plan_has_a_layout_for_its_heads(plan_body):
+    """A plan allows exactly the dimensions, heads and widths that a message of heads can have."""
+    assert head_encryption.MAX_DIMENSIONS == plan_module.MAX_DIMENSIONS
+    assert head_encryption.MAX_HEADS == plan_module.MAX_HEADS
+    widest = plan_body | {
+        "rows": plan_body["rows"] | {"dimensions": 128},
+        "scoring": plan_body["scoring"] | {"heads": 8, "weight_bits": 12},
+    }
+    layout = head_layout(CampaignPlan.from_body(widest))
+    assert (layout.dimensions, layout.heads, layout.weight_bits) == (128, 8, 12)

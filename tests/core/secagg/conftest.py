@@ -46,8 +46,12 @@ class Cohort:
             self.server.add_sealed_shares(name, self.clients[name].share(advertisements))
 
     def accept(self) -> None:
+        """Everybody takes the shares, confirms the cohort, and learns that the others did."""
         for name in self.server.cohort:
-            self.clients[name].accept_shares(self.server.inbox(name))
+            signature = self.clients[name].accept_shares(self.server.inbox(name))
+            self.server.add_cohort_signature(name, signature)
+        for name in self.server.cohort:
+            self.clients[name].confirm(self.server.cohort_signatures)
 
     def mask(self, round_number: int, vectors: dict[str, Any]) -> None:
         for name, vector in vectors.items():

@@ -12,12 +12,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from noren_core.crypto import shamir
+from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import RemoteProtocolError, VerificationError
-from noren_core.secagg.masking import expand, pair_mask, pair_seed, self_mask
+from noren_core.secagg.masking import add_pair_mask, add_self_mask, expand, pair_seed
 
 LENGTH = 4
 SESSION = bytes(32)
 SECRET_VECTOR = [11, -22, 33, 44]
+
+
+def pair_mask(seed, *, adder, other):
+    mask = np.zeros(LENGTH, np.uint64)
+    add_pair_mask(mask, seed, adder=adder, other=other)
+    return mask
 
 
 def naive_mask(name, private, publics, vector, *, round_number, seed=None):
@@ -26,7 +33,7 @@ def naive_mask(name, private, publics, vector, *, round_number, seed=None):
     for peer in publics.keys() - {name}:
         total += naive_pair(name, peer, private, publics, round_number=round_number)
     if seed is not None:
-        total += expand(seed, LENGTH)
+        total += expand(SecretBytes(seed), LENGTH)
     return total
 
 
@@ -37,7 +44,7 @@ def naive_pair(adder, other, private, publics, *, round_number):
     seed = pair_seed(
         private, session=SESSION, round_number=round_number, ours=(owner, own), theirs=(peer, publics[peer])
     )
-    return pair_mask(seed, adder=adder, other=other, length=LENGTH)
+    return pair_mask(seed, adder=adder, other=other)
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_a_reused_round_key_opens_earlier_rounds(naive_keys):
     privates, publics = naive_keys
     seed = bytes(range(32))
     earlier = naive_mask("d", privates["d"], publics, SECRET_VECTOR, round_number=1, seed=seed)
-    earlier -= expand(seed, LENGTH)  # round 1 went well, so its self-mask seed was recovered
+    earlier -= expand(SecretBytes(seed), LENGTH)  # round 1 went well, so its self-mask seed was recovered
     recovered = privates["d"]  # round 2: it dropped out, so its key was
     for peer in ("a", "b", "c"):
         earlier -= naive_pair("d", peer, recovered, publics, round_number=1)
@@ -70,7 +77,7 @@ def test_a_reused_round_key_opens_earlier_rounds(naive_keys):
 
 def server_recovers(cohort, round_number, company):
     """The secret that the answers the server holds determine: a survivor's seed, a drop-out's round key."""
-    return cohort.server._recover(round_number, company)
+    return cohort.server._recover_all(round_number)[company]
 
 
 def pair_masks_of(cohort, victim, round_number, private):
@@ -80,19 +87,20 @@ def pair_masks_of(cohort, victim, round_number, private):
     for peer in cohort.names:
         if peer != victim:
             seed = pair_seed(
-                X25519PrivateKey.from_private_bytes(private),
+                X25519PrivateKey.from_private_bytes(private.buffer),
                 session=cohort.parameters["session"],
                 round_number=round_number,
                 ours=(victim, advertisements[victim].round_keys[round_number - 1]),
                 theirs=(peer, advertisements[peer].round_keys[round_number - 1]),
             )
-            total += pair_mask(seed, adder=victim, other=peer, length=LENGTH)
+            total += pair_mask(seed, adder=victim, other=peer)
     return total
 
 
 def self_mask_of(cohort, victim, round_number, seed):
-    session = cohort.parameters["session"]
-    return self_mask(seed, session=session, round_number=round_number, company=victim, length=LENGTH)
+    mask, session = np.zeros(LENGTH, np.uint64), cohort.parameters["session"]
+    add_self_mask(mask, seed, session=session, round_number=round_number, company=victim)
+    return mask
 
 
 def test_a_restarted_round_does_not_open_a_late_vector_here(ready_cohort):
@@ -102,7 +110,7 @@ def test_a_restarted_round_does_not_open_a_late_vector_here(ready_cohort):
     cohort.mask(1, cohort.vectors(present))
     survivors = cohort.server.close_inputs(1)
     cohort.unmask(1, survivors, survivors)
-    never_sent = cohort.clients[victim]._mask_seeds[1].self_seed
+    never_sent = SecretBytes(cohort.clients[victim]._mask_seeds[1].self_seed.buffer)
     late = cohort.clients[victim].mask(1, np.array(SECRET_VECTOR))
     late -= pair_masks_of(cohort, victim, 1, server_recovers(cohort, 1, victim))
     assert late.view(np.int64).tolist() != SECRET_VECTOR
@@ -118,7 +126,8 @@ def test_a_dropout_does_not_open_earlier_rounds_here(ready_cohort):
     """The key recovered in round 2 takes nothing off round 1, although its self-mask is known."""
     cohort = ready_cohort(6, threshold=5, length=LENGTH, rounds=2)
     *present, victim = cohort.names
-    kept = dict(cohort.clients[victim]._mask_seeds[1].pair_seeds)
+    seeds = cohort.clients[victim]._mask_seeds[1].pair_seeds
+    kept = {peer: SecretBytes(seed.buffer) for peer, seed in seeds.items()}
     cohort.mask(1, cohort.vectors(present) | {victim: SECRET_VECTOR})
     earlier = cohort.server._rounds[1].masked[victim].copy()
     survivors = cohort.server.close_inputs(1)
@@ -131,7 +140,7 @@ def test_a_dropout_does_not_open_earlier_rounds_here(ready_cohort):
     assert opened.view(np.int64).tolist() != SECRET_VECTOR
     # With the key of round 1 it would have been open.
     for peer, seed in kept.items():
-        earlier -= pair_mask(seed, adder=victim, other=peer, length=LENGTH)
+        earlier -= pair_mask(seed, adder=victim, other=peer)
     assert earlier.view(np.int64).tolist() == SECRET_VECTOR
 
 

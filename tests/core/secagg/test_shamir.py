@@ -59,6 +59,53 @@ def test_a_wrong_share_never_recovers_the_secret():
         recovered_with(1 << 300)
 
 
+def off_by(share: bytes, offset: int) -> bytes:
+    return ((int.from_bytes(share, "big") + offset) % shamir.PRIME).to_bytes(66, "big")
+
+
+def recover_checked(shares, *, first=(1, 2, 3)):
+    return shamir.recover_checked(shares, threshold=3, is_right=SECRET.__eq__, first=first)
+
+
+def test_the_right_shares_are_found_among_wrong_ones():
+    """Whichever two of six are wrong, the secret comes out, from shares that all are right."""
+    good = shamir.split(SECRET, threshold=3, points=range(1, 7))
+    for wrong in combinations(good, 2):
+        secret, base = recover_checked(good | {point: off_by(good[point], 1 + point) for point in wrong})
+        assert secret == SECRET
+        assert not set(base) & set(wrong)
+        assert shamir.outliers(
+            good | {point: off_by(good[point], 1 + point) for point in wrong}, base=base
+        ) == set(wrong)
+
+
+def test_the_first_set_is_taken_if_it_is_right():
+    """Normally nothing is searched: the shares that are named first are used."""
+    good = shamir.split(SECRET, threshold=3, points=range(1, 7))
+    assert recover_checked(good | {1: off_by(good[1], 1)}, first=(2, 4, 6)) == (SECRET, (2, 4, 6))
+
+
+def test_too_few_right_shares_are_refused():
+    """Two right ones of a threshold of three, or too few at all: no secret, and the search ends."""
+    good = shamir.split(SECRET, threshold=3, points=range(1, 7))
+    spoiled = good | {point: off_by(good[point], point**3) for point in (1, 2, 3, 4)}
+    with pytest.raises(VerificationError, match="enough of one secret"):
+        recover_checked(spoiled)
+    with pytest.raises(VerificationError, match="at least 3, got 2"):
+        recover_checked({1: good[1], 2: good[2]}, first=(1, 2))
+
+
+def test_errors_that_cancel_accuse_nobody():
+    """Wrong shares can give the right secret; whether others then are wrong is left open."""
+    good = shamir.split(SECRET, threshold=3, points=range(1, 6))
+    # Lagrange's weights at 0 of the points 1, 2, 3 are 3, −3, 1.
+    framed = good | {1: off_by(good[1], 1), 2: off_by(good[2], 1)}
+    assert recover_checked(framed) == (SECRET, (1, 2, 3))
+    assert shamir.outliers(framed, base=(1, 2, 3)) is None
+    assert shamir.outliers(framed, base=(3, 4, 5)) is None  # three against two could as well be the liars
+    assert shamir.outliers(framed | {2: good[2]}, base=(3, 4, 5)) == {1}
+
+
 @pytest.mark.parametrize(
     "share",
     [b"", bytes(65), bytes(67), shamir.PRIME.to_bytes(66, "big"), b"\xff" * 66],

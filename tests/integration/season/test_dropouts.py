@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from noren_client import keystore
-from noren_core.errors import LocalProtocolError
+from noren_core.errors import LocalProtocolError, RemoteProtocolError
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.season import messages as m
 from noren_core.secagg.server import RoundFailedError
@@ -70,9 +71,11 @@ LOSSES = {
     "advertise-reply": Lost(m.AdvertiseRequest, 0, True, 0, (), False),
     "share": Lost(m.ShareRequest, 0, False, 0, (), False),
     "share-reply": Lost(m.ShareRequest, 0, True, 1, (), False),
-    # Without the first masked-input request it never had the cohort key: no aggregate means anything to it.
-    "first-masked-input": Lost(m.MaskedInputRequest, 1, False, 1, (), False),
+    # The peers' shares, and with them the cohort key, come with the finish request then.
+    "first-masked-input": Lost(m.MaskedInputRequest, 1, False, 1, (1, 2, 3), True),
     "first-masked-input-reply": Lost(m.MaskedInputRequest, 1, True, 1, (1, 2, 3), True),
+    "first-unmask": Lost(m.UnmaskRequest, 1, False, 1, (1, 2, 3), True),
+    "first-unmask-reply": Lost(m.UnmaskRequest, 1, True, 2, (1, 2, 3), True),
     "masked-input": Lost(m.MaskedInputRequest, 2, False, 2, (1, 2, 3), True),
     "masked-input-reply": Lost(m.MaskedInputRequest, 2, True, 2, (1, 2, 3), True),
     "unmask": Lost(m.UnmaskRequest, 2, False, 2, (1, 2, 3), True),
@@ -108,21 +111,135 @@ def test_the_survivors_of_a_round_are_those_who_contributed(season: SmallSeason)
     assert [entry.body["round"] for entry in intents] == [1, 2]
 
 
-def test_without_the_author_of_the_cohort_key_the_run_fails(season: SmallSeason) -> None:
-    """The first company makes the key; if its shares are lost there is none, and no round is computed."""
-    with pytest.raises(RoundFailedError):
-        season.train(losing(m.ShareRequest, 0, reply=True, companies=("akane",)))
-    assert_failed(season, failed_round=1, spent=1)
-
-
-def test_another_company_makes_the_key_if_the_first_is_absent(season: SmallSeason) -> None:
-    """A first company that does not even advertise is replaced by the next one."""
-    season.train(losing(m.AdvertiseRequest, 0, reply=False, companies=("akane",)))
+@pytest.mark.parametrize("kind", [m.AdvertiseRequest, m.ShareRequest])
+def test_the_first_company_is_like_any_other(season: SmallSeason, kind: type) -> None:
+    """No company makes the cohort key: the first by name may advertise and never share, the others go on."""
+    season.train(losing(kind, 0, reply=True, companies=("akane",)))
     heads = season.heads()
     assert heads.pop("akane") is None
     assert heads["benten"] is not None
     assert len(set(heads.values())) == 1
     assert season.audit().word == "VERIFIED"
+
+
+# Lost once
+
+
+@pytest.mark.parametrize("reply", [False, True], ids=["requests", "replies"])
+def test_messages_that_are_lost_once_cost_nothing(season: SmallSeason, reply: bool) -> None:
+    """Each request, or each reply, is lost the first time: asked again, nobody drops out or spends twice."""
+    asked: list[bytes] = []
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        asked.append(company.encode() + m.encode_request(request))
+        if asked.count(asked[-1]) > 1:
+            return handle(request)
+        if reply:
+            handle(request)
+        return None
+
+    season.train(around)
+    assert {asked.count(each) for each in asked} == {2}
+    assert_everybody_finished(season)
+
+
+def assert_everybody_finished(season: SmallSeason) -> None:
+    assert set(season.heads().values()) == {season.head("akane")}
+    assert season.head("akane") is not None
+    assert {season.rounds_spent(company) for company in season.companies} == {3}
+    survivors = {tuple(entry.body["survivors"]) for entry in season.entries(EntryKind.SETTLE)}
+    assert survivors == {season.companies}
+    assert season.audit().word == "VERIFIED"
+
+
+def test_a_round_is_two_exchanges_and_set_up_two_when_all_answer(season: SmallSeason) -> None:
+    """Advertise, share, then masked input and unmask for each round, then finish: nobody is asked again."""
+    asked: list[str] = []
+    honest = season.exchange.exchange
+
+    def counting(requests: dict[str, bytes], *, deadline_seconds: float) -> dict[str, bytes]:
+        (kind,) = {type(m.parse_request(payload)).__name__ for payload in requests.values()}
+        asked.append(kind)
+        return honest(requests, deadline_seconds=deadline_seconds)
+
+    season.exchange.exchange = counting
+    season.train()
+    rounds = ["MaskedInputRequest", "UnmaskRequest"] * 3
+    assert asked == ["AdvertiseRequest", "ShareRequest", *rounds, "FinishRequest"]
+
+
+def test_a_company_that_comes_back_when_the_run_finishes_gets_the_head(season: SmallSeason) -> None:
+    """Who missed the first finish requests is waited for and asked again; after that nobody is."""
+    lost = []
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if company == VICTIM and isinstance(request, m.FinishRequest) and len(lost) < 2:
+            return lost.append(request)
+        return handle(request)
+
+    season.train(around)
+    assert len(lost) == 2
+    assert_everybody_finished(season)
+
+
+def test_an_identical_request_gets_identical_bytes(season: SmallSeason) -> None:
+    """Every answer is given again as it was signed, the last one too; nothing is computed or spent again."""
+    kinds: set[str] = set()
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes:
+        first = handle(request)
+        spent = season.rounds_spent(company)
+        again = [handle(request) for _ in range(2)]
+        assert again == [first] * 2
+        assert season.rounds_spent(company) == spent
+        kinds.add(type(request).__name__)
+        return first
+
+    season.train(around)
+    assert len(kinds) == 5
+    assert_everybody_finished(season)
+
+
+def test_an_answer_is_kept_for_the_round_after_it_only(season: SmallSeason) -> None:
+    """Memory is bounded: what was answered more than a round ago is refused, however it is asked."""
+    first: list[m.Request] = []
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes:
+        if company == VICTIM and is_step(request, m.MaskedInputRequest, 1):
+            first.append(request)
+        reply = handle(request)
+        if company == VICTIM and is_step(request, m.MaskedInputRequest, 2):
+            handle(first[0])
+        if company == VICTIM and is_step(request, m.MaskedInputRequest, 3):
+            with pytest.raises(RemoteProtocolError):
+                handle(first[0])
+        return reply
+
+    season.train(around)
+    assert season.exchange.refusals == []
+    assert_everybody_finished(season)
+
+
+def test_the_operators_revocation_ends_a_companys_part(season: SmallSeason) -> None:
+    """A company that is revoked in round 2 is not asked again, and counts as dropped out from there."""
+    asked: list[m.Request] = []
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes:
+        if company == VICTIM:
+            asked.append(request)
+        if company == "enoki" and is_step(request, m.MaskedInputRequest, 2):
+            with season.platform() as platform, platform.store.transaction() as transaction:
+                transaction.revoke_company(VICTIM)
+        return handle(request)
+
+    season.train(around)
+    assert [getattr(request, "round_number", 0) for request in asked] == [0, 0, 1, 1, 2]
+    assert season.head(VICTIM) is None
+    assert len({season.head(company) for company in OTHERS} - {None}) == 1
+    by_round = {
+        e.body["round"]: e.body["survivors"] for e in season.entries(EntryKind.SETTLE, company="akane")
+    }
+    assert by_round == {1: list(season.companies), 2: list(season.companies), 3: list(OTHERS)}
 
 
 # Too few
@@ -168,12 +285,15 @@ def assert_failed(season: SmallSeason, *, failed_round: int, spent: int) -> None
 
 def assert_a_lying_platform_cannot_begin_again(season: SmallSeason) -> None:
     """Who reserved a round does not advertise again, not even with a worker that knows nothing of it."""
-    for restarted in (False, True):
-        if restarted:
-            season.restart_workers()
-        for company in OTHERS[2:]:
-            with pytest.raises(LocalProtocolError):
-                season.exchange.handle(company, m.AdvertiseRequest(season.plan.campaign))
+    for company in OTHERS[2:]:
+        with contextlib.suppress(LocalProtocolError):  # the advertisement of then, if it is kept
+            season.exchange.handle(company, m.AdvertiseRequest(season.plan.campaign))
+        with pytest.raises(RemoteProtocolError):
+            season.exchange.handle(company, m.ShareRequest(season.plan.campaign, {}))
+    season.restart_workers()
+    for company in OTHERS[2:]:
+        with pytest.raises(LocalProtocolError):
+            season.exchange.handle(company, m.AdvertiseRequest(season.plan.campaign))
 
 
 def test_nothing_is_spent_by_a_run_that_nobody_joins(season: SmallSeason) -> None:
@@ -229,6 +349,19 @@ def one_share_less(answer: m.Answer) -> m.Answer:
     return replace(answer, reply=replace(answer.reply, unmasking=fewer))
 
 
+def bad_shares_for_one(answer: m.Answer) -> m.Answer:
+    """Shares of the right length that do not open, for one of the others."""
+    sealed = dict(answer.reply.sealed_shares)
+    sealed["enoki"] = bytes(len(sealed["enoki"]))
+    return replace(answer, reply=replace(answer.reply, sealed_shares=sealed))
+
+
+def wrong_unmask_shares(answer: m.Answer) -> m.Answer:
+    unmasking = answer.reply.unmasking
+    shares = tuple(replace(s, share=s.share[:-1] + bytes([s.share[-1] ^ 1])) for s in unmasking.shares)
+    return replace(answer, reply=replace(answer.reply, unmasking=replace(unmasking, shares=shares)))
+
+
 def unsigned_survivors(answer: m.Answer) -> m.Answer:
     unmasking = replace(answer.reply.unmasking, signature=bytes(64))
     return replace(answer, reply=replace(answer.reply, unmasking=unmasking))
@@ -242,6 +375,8 @@ CHANGES: dict[str, tuple[type, int, Change]] = {
     "another-kind-at-first": (m.AdvertiseRequest, 0, lambda a: replace(a, reply=m.FinishReply(()))),
     "short-vector": (m.MaskedInputRequest, 2, shorter),
     "long-vector": (m.MaskedInputRequest, 2, with_reply(masked=np.zeros(6, dtype=np.uint64))),
+    "unconfirmed-cohort": (m.MaskedInputRequest, 1, with_reply(cohort_signature=bytes(64))),
+    "no-confirmation": (m.MaskedInputRequest, 1, with_reply(cohort_signature=b"")),
     "no-settle": (m.MaskedInputRequest, 2, with_reply(settles=())),
     "half-the-shares": (m.ShareRequest, 0, half_the_shares),
     "no-intent": (m.ShareRequest, 0, with_reply(intent=b"")),
@@ -339,16 +474,32 @@ def test_a_settle_that_says_something_else_is_refused(season: SmallSeason, field
     assert season.settled_rounds(VICTIM) == [1, 2, 3]
 
 
-def test_only_the_keys_author_may_send_the_cohort_key(season: SmallSeason) -> None:
-    """A company that sends "the cohort key" to others although it is not the author is left out."""
+def test_wrong_unmask_shares_are_named_and_cost_nothing(
+    season: SmallSeason, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an answer to spare, a company whose shares are all wrong stops no round; the log names it."""
+    season.train(changing(season, m.UnmaskRequest, 2, wrong_unmask_shares))
+    assert_everybody_finished(season)
+    said = [record.getMessage() for record in caplog.records if record.name == "noren.rounds"]
+    assert said == [f"round 2: wrong share of the secret of {c} from {VICTIM}" for c in season.companies]
 
-    def poison(answer: m.Answer) -> m.Answer:
-        sealed = dict.fromkeys(season.companies, bytes(80))
-        return replace(answer, reply=replace(answer.reply, sealed_cohort_keys=sealed))
 
-    season.train(changing(season, m.ShareRequest, 0, poison))
-    assert_the_others_finished(season)
-    assert last_survivors(season) == list(OTHERS)
+def test_who_is_sealed_garbage_drops_out_and_names_its_sender(season: SmallSeason) -> None:
+    """The company that cannot open its shares refuses round 1 and says whose they were; the others go on."""
+    said = set()
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        try:
+            return changing(season, m.ShareRequest, 0, bad_shares_for_one)(company, request, handle)
+        except RemoteProtocolError as error:
+            said.add((company, error.message))
+            raise
+
+    season.train(around)
+    assert said == {("enoki", f"sealed shares of {VICTIM}: expected some that open for us")}
+    assert season.head("enoki") is None
+    assert len({season.head(company) for company in season.companies if company != "enoki"}) == 1
+    assert last_survivors(season) == ["akane", "benten", VICTIM, "daigo"]
 
 
 def test_an_answer_for_somebody_who_was_not_asked_is_ignored(season: SmallSeason) -> None:

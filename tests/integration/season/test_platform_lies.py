@@ -20,6 +20,7 @@ from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
 from noren_core.season.plan import CampaignPlan
 from noren_core.secagg.server import RoundFailedError
+from noren_core.wire.v1 import training_pb2 as wire
 from noren_server.campaign_rounds import CampaignRun, Progress
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
@@ -140,14 +141,16 @@ def swapped_advertisements(_: SmallSeason, request: m.Request) -> m.Request:
     return replace(request, advertisements=swapped)
 
 
-def short_key(_: SmallSeason, request: m.Request) -> m.Request:
-    return replace(request, sealed_cohort_key=request.sealed_cohort_key[:-1])
-
-
 def swapped_shares(_: SmallSeason, request: m.Request) -> m.Request:
     sealed = dict(request.sealed_shares)
     sealed["akane"], sealed["benten"] = sealed["benten"], sealed["akane"]
     return replace(request, sealed_shares=sealed)
+
+
+def anothers_confirmation(_: SmallSeason, request: m.Request) -> m.Request:
+    signatures = dict(request.cohort_signatures)
+    signatures["akane"] = signatures["benten"]
+    return replace(request, cohort_signatures=signatures)
 
 
 def survivors_without(*companies: str) -> Make:
@@ -157,7 +160,7 @@ def survivors_without(*companies: str) -> Make:
 
 
 def early_finish(season: SmallSeason, request: m.Request) -> m.Request:
-    return m.FinishRequest(season.plan.campaign, request.finished)
+    return m.FinishRequest(season.plan.campaign, request.finished, {}, {})
 
 
 def beginning_again(season: SmallSeason, _: m.Request) -> m.Request:
@@ -204,8 +207,6 @@ LIES = {
     # Set-up.
     "few-advertisements": Lie(SHARE, 0, missing_advertisement, WRONG),
     "swapped-advertisements": Lie(SHARE, 0, swapped_advertisements, WRONG),
-    "short-cohort-key": Lie(MASKED, 1, short_key, UNPROVEN),
-    "no-cohort-key": Lie(MASKED, 1, with_fields(sealed_cohort_key=b""), UNPROVEN),
     "no-shares": Lie(MASKED, 1, with_fields(sealed_shares={}), WRONG),
     "swapped-shares": Lie(MASKED, 1, swapped_shares, WRONG),
     # The order of things.
@@ -214,10 +215,12 @@ LIES = {
     "round-ahead-with-its-aggregates": Lie(MASKED, 2, ahead, WRONG),
     "aggregate-of-a-round-to-come": Lie(MASKED, 1, made_up_aggregate, WRONG),
     "round-beyond-the-plan": Lie(MASKED, 3, beyond, WRONG),
-    "begun-again": Lie(MASKED, 2, beginning_again, "ILLEGAL_STATE"),
+    "begun-again": Lie(MASKED, 3, beginning_again, "ILLEGAL_STATE"),
     "finished-early": Lie(MASKED, 2, early_finish, WRONG),
     "another-campaign": Lie(MASKED, 2, with_fields(campaign="autumn-2026"), WRONG),
     # Unmasking.
+    "unmask-without-confirmations": Lie(UNMASK, 1, with_fields(cohort_signatures={}), WRONG),
+    "unmask-with-anothers-confirmation": Lie(UNMASK, 1, anothers_confirmation, WRONG),
     "unmask-too-few": Lie(UNMASK, 2, survivors_without("akane", "benten"), WRONG),
     "unmask-without-us": Lie(UNMASK, 2, survivors_without(VICTIM), WRONG),
     "unmask-strangers": Lie(UNMASK, 2, with_fields(survivors=("akane", VICTIM, "w", "x", "y")), WRONG),
@@ -279,7 +282,7 @@ def test_a_split_view_is_kept_as_evidence(season: SmallSeason) -> None:
         return handle(request)
 
     season.train(around)
-    assert season.exchange.refusals == [(VICTIM, "SPLIT_VIEW")]
+    assert set(season.exchange.refusals) == {(VICTIM, "SPLIT_VIEW")}
     (evidence,) = (season.company_dir(VICTIM) / "platform" / "evidence").iterdir()
     assert b"known" in evidence.read_bytes()
     assert season.rounds_spent(VICTIM) == 2  # round 2 was reserved before, and stays spent
@@ -294,10 +297,35 @@ def test_survivors_that_differ_from_those_signed_are_noticed(season: SmallSeason
         return handle(request)
 
     season.train(around)
-    assert season.exchange.refusals == [(VICTIM, WRONG)]
+    assert set(season.exchange.refusals) == {(VICTIM, WRONG)}
     assert season.settled_rounds(VICTIM) == [1]
     assert season.head(VICTIM) is None
     assert season.head("akane") is not None
+
+
+def test_a_company_that_is_shown_another_cohort_gets_no_head_rather_than_a_false_one(
+    season: SmallSeason,
+) -> None:
+    """With one peer's shares withheld its key would differ: it is left out, and applies no aggregate."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if company == VICTIM and isinstance(request, MASKED) and request.round_number == 1:
+            sealed = dict(request.sealed_shares)
+            del sealed["enoki"]
+            reply = handle(replace(request, sealed_shares=sealed))
+            signed = wire.SignedReply.FromString(reply)
+            key = keystore.load(season.company_dir(VICTIM)).signing
+            answer = m.parse_answer(signed.reply)  # as if it had been asked what the others were
+            return m.sign_answer(answer, company=VICTIM, request=m.encode_request(request), key=key)
+        return handle(request)
+
+    season.train(around)
+    assert set(season.exchange.refusals) == {(VICTIM, WRONG)}
+    assert season.head(VICTIM) is None
+    assert season.settled_rounds(VICTIM) == []
+    assert season.head("akane") is not None
+    survivors = {tuple(entry.body["survivors"]) for entry in season.entries(EntryKind.SETTLE)}
+    assert survivors == {tuple(company for company in season.companies if company != VICTIM)}
 
 
 def test_another_sum_for_one_company_is_seen_by_the_auditor(season: SmallSeason) -> None:
@@ -324,6 +352,7 @@ def test_a_plan_that_changed_after_acceptance_gets_nothing(season: SmallSeason, 
         run = CampaignRun(
             changed,
             signing_keys=platform.signing_keys(changed.companies),
+            admitted=lambda: changed.companies,
             ledger=platform.ledger,
             exchange=season.exchange,
             progress=Progress(tmp_path / "progress.json", changed.training.rounds),
@@ -341,7 +370,7 @@ def test_a_round_beyond_the_plan_cannot_be_reserved(season: SmallSeason) -> None
     with pytest.raises(RemoteProtocolError):  # the session is over
         session.handle(
             season.company_dir(VICTIM),
-            m.encode_request(m.UnmaskRequest(season.plan.campaign, 4, season.companies)),
+            m.encode_request(m.UnmaskRequest(season.plan.campaign, 4, season.companies, {})),
         )
     directory = season.company_dir(VICTIM)
     with pytest.raises(BudgetExceededError):

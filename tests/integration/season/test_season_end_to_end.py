@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from noren_client import campaign_files
+from noren_client import campaign_files, passphrase
+from noren_client.secret_files import CompanyFiles
+from noren_core.crypto.vault import is_sealed
 from noren_demo import generator
 from noren_demo.generator import GeneratorOptions, generate_season
 from noren_demo.parties import Places
 from noren_demo.resources import ResourceMonitor
 from noren_demo.season import Options, Season
 from noren_demo.season_data import SeasonFiles
+from noren_server.secret_files import PlatformFiles
 
 if TYPE_CHECKING:
     from noren_demo.summary import SeasonSummary
@@ -35,6 +38,7 @@ def test_a_season_of_separate_processes(tmp_path: Path, monkeypatch: pytest.Monk
     check_the_result(season, summary)
     check_every_party_had_its_own_processes(summary)
     check_files_are_private(season.places)
+    check_secrets_are_sealed(season.places)
     check_the_platform_holds_no_head(season.places)
     wait_until_no_process_is_left(tmp_path)
 
@@ -55,8 +59,15 @@ def make_season(root: Path) -> Season:
     )
 
 
+def released_head(places: Places, company: str) -> tuple[int, ...]:
+    """As the company reads it, with its passphrase."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(passphrase.FILE_VARIABLE, str(places.passphrase(company)))
+        return campaign_files.load_head(places.company(company), CAMPAIGN)
+
+
 def check_the_result(season: Season, summary: SeasonSummary) -> None:
-    heads = {campaign_files.load_head(season.places.company(c), CAMPAIGN) for c in COMPANIES}
+    heads = {released_head(season.places, company) for company in COMPANIES}
     assert len(heads) == 1
     (task,) = summary.tasks
     assert (task.trained_companies, task.rounds, len(task.round_seconds)) == (3, 2, 2)
@@ -98,9 +109,18 @@ def check_files_are_private(places: Places) -> None:
     assert readable - unimportant == set()
 
 
+def check_secrets_are_sealed(places: Places) -> None:
+    """Everything that protecting would seal was sealed from the start, at every party."""
+    files = [PlatformFiles(places.platform), *(CompanyFiles(places.company(c)) for c in COMPANIES)]
+    stored = {name: party.read(name) for party in files for name in party.names()}
+    assert {"keys/signing.key", "keys/platform.key", f"campaigns/{CAMPAIGN}/head.json"} <= stored.keys()
+    assert f"platform.db/oprf_keys/{CAMPAIGN}/akane/key" in stored
+    assert [name for name, data in stored.items() if data is None or not is_sealed(data)] == []
+
+
 def check_the_platform_holds_no_head(places: Places) -> None:
     """Not in its tables or ledger, nor in Flower's state and logs."""
-    released = campaign_files.load_head(places.company("akane"), CAMPAIGN)
+    released = released_head(places, "akane")
     head = [weight for weight in released if abs(weight) > 10**6]  # fewer digits may be anywhere
     assert head
     forms = [str(weight).encode() for weight in head]

@@ -276,6 +276,52 @@ class TablePart(_message.Message):
 Global___TablePart: _TypeAlias = TablePart  # noqa: Y015
 
 @_typing.final
+class FetchRevocationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    kind: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchRevocationsRequest: _TypeAlias = FetchRevocationsRequest  # noqa: Y015
+
+@_typing.final
+class FetchRevocationsReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOCATIONS_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    revocations: _builtins.bytes
+    """table id, sequence number, sorted tags; padded"""
+    signature: _builtins.bytes
+    """the platform's, over a label and these bytes"""
+    def __init__(
+        self,
+        *,
+        revocations: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revocations", b"revocations", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchRevocationsReply: _TypeAlias = FetchRevocationsReply  # noqa: Y015
+
+@_typing.final
 class SubmitHeadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -304,3 +350,60 @@ class SubmitHeadRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitHeadRequest: _TypeAlias = SubmitHeadRequest  # noqa: Y015
+
+@_typing.final
+class RotateKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    TLS_REQUEST_FIELD_NUMBER: _builtins.int
+    NODE_KEY_FIELD_NUMBER: _builtins.int
+    KNOWN_TREE_SIZE_FIELD_NUMBER: _builtins.int
+    entry: _builtins.bytes
+    """ledger entry of kind key-rotation, signed by the caller's current key"""
+    tls_request: _builtins.bytes
+    """for key tls: PKCS #10, DER, of the new key; otherwise empty"""
+    node_key: _builtins.bytes
+    """for key node: PEM of the new public key; otherwise empty"""
+    known_tree_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        entry: _builtins.bytes = ...,
+        tls_request: _builtins.bytes = ...,
+        node_key: _builtins.bytes = ...,
+        known_tree_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "known_tree_size", b"known_tree_size", "node_key", b"node_key", "tls_request", b"tls_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyRequest: _TypeAlias = RotateKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateKeyReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.bytes
+    """for key tls: PEM chain for the new key; otherwise empty"""
+    @_builtins.property
+    def proof(self) -> _training_pb2.LedgerProof:
+        """of the entry"""
+
+    def __init__(
+        self,
+        *,
+        proof: _training_pb2.LedgerProof | None = ...,
+        certificate: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyReply: _TypeAlias = RotateKeyReply  # noqa: Y015

@@ -174,10 +174,20 @@ class PlatformStub:
                 request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchTableRequest.SerializeToString,
                 response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.TablePart.FromString,
                 _registered_method=True)
+        self.FetchRevocations = channel.unary_unary(
+                '/noren_core.wire.v1.Platform/FetchRevocations',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsReply.FromString,
+                _registered_method=True)
         self.SubmitHead = channel.unary_unary(
                 '/noren_core.wire.v1.Platform/SubmitHead',
                 request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.SerializeToString,
                 response_deserializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/noren_core.wire.v1.Platform/RotateKey',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyReply.FromString,
                 _registered_method=True)
 
 
@@ -209,7 +219,19 @@ class PlatformServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchRevocations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SubmitHead(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,10 +260,20 @@ def add_PlatformServicer_to_server(servicer, server):
                     request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchTableRequest.FromString,
                     response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.TablePart.SerializeToString,
             ),
+            'FetchRevocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchRevocations,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsReply.SerializeToString,
+            ),
             'SubmitHead': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitHead,
                     request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.FromString,
                     response_serializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -364,6 +396,33 @@ class Platform:
             _registered_method=True)
 
     @staticmethod
+    def FetchRevocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Platform/FetchRevocations',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchRevocationsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SubmitHead(request,
             target,
             options=(),
@@ -380,6 +439,33 @@ class Platform:
             '/noren_core.wire.v1.Platform/SubmitHead',
             noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.SerializeToString,
             noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Platform/RotateKey',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyReply.FromString,
             options,
             channel_credentials,
             insecure,

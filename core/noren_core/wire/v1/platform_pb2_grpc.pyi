@@ -78,7 +78,9 @@ class PlatformStub:
     Append: _grpc.UnaryUnaryMultiCallable[_platform_pb2.AppendRequest, _training_pb2.LedgerProof]
     Evaluate: _grpc.UnaryUnaryMultiCallable[_platform_pb2.EvaluateRequest, _platform_pb2.EvaluateReply]
     FetchTable: _grpc.UnaryStreamMultiCallable[_platform_pb2.FetchTableRequest, _platform_pb2.TablePart]
+    FetchRevocations: _grpc.UnaryUnaryMultiCallable[_platform_pb2.FetchRevocationsRequest, _platform_pb2.FetchRevocationsReply]
     SubmitHead: _grpc.UnaryUnaryMultiCallable[_platform_pb2.SubmitHeadRequest, _training_pb2.LedgerProof]
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_platform_pb2.RotateKeyRequest, _platform_pb2.RotateKeyReply]
 
 @_typing.type_check_only
 class PlatformAsyncStub(PlatformStub):
@@ -89,7 +91,9 @@ class PlatformAsyncStub(PlatformStub):
     Append: _aio.UnaryUnaryMultiCallable[_platform_pb2.AppendRequest, _training_pb2.LedgerProof]  # type: ignore[assignment]
     Evaluate: _aio.UnaryUnaryMultiCallable[_platform_pb2.EvaluateRequest, _platform_pb2.EvaluateReply]  # type: ignore[assignment]
     FetchTable: _aio.UnaryStreamMultiCallable[_platform_pb2.FetchTableRequest, _platform_pb2.TablePart]  # type: ignore[assignment]
+    FetchRevocations: _aio.UnaryUnaryMultiCallable[_platform_pb2.FetchRevocationsRequest, _platform_pb2.FetchRevocationsReply]  # type: ignore[assignment]
     SubmitHead: _aio.UnaryUnaryMultiCallable[_platform_pb2.SubmitHeadRequest, _training_pb2.LedgerProof]  # type: ignore[assignment]
+    RotateKey: _aio.UnaryUnaryMultiCallable[_platform_pb2.RotateKeyRequest, _platform_pb2.RotateKeyReply]  # type: ignore[assignment]
 
 class PlatformServicer(metaclass=_abc_1.ABCMeta):
     """Served over mTLS: the certificate names the company and is bound to its enrolled key."""
@@ -123,10 +127,24 @@ class PlatformServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_platform_pb2.TablePart], _abc.AsyncIterator[_platform_pb2.TablePart]]: ...
 
     @_abc_1.abstractmethod
+    def FetchRevocations(
+        self,
+        request: _platform_pb2.FetchRevocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.FetchRevocationsReply, _abc.Awaitable[_platform_pb2.FetchRevocationsReply]]: ...
+
+    @_abc_1.abstractmethod
     def SubmitHead(
         self,
         request: _platform_pb2.SubmitHeadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.LedgerProof, _abc.Awaitable[_training_pb2.LedgerProof]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _platform_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.RotateKeyReply, _abc.Awaitable[_platform_pb2.RotateKeyReply]]: ...
 
 def add_PlatformServicer_to_server(servicer: PlatformServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

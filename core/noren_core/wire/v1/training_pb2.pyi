@@ -3,7 +3,7 @@
 isort:skip_file
 What a company and the platform say to each other during a campaign's training rounds.
 Carried as one opaque byte string by Flower; every message is bounded and validated by
-noren_core.season.codec before it is used. docs/protocol.md §4.
+noren_core.season.messages before it is used. docs/protocol.md §4.1.
 """
 
 from collections import abc as _abc
@@ -23,16 +23,21 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Advertisement(_message.Message):
-    """A company's signed round keys: one X25519 key per round, and one for sealing shares."""
+    """A company's signed round keys, one X25519 key per round and one for sealing shares, and commitments to the
+    secrets that it will share.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARE_KEY_FIELD_NUMBER: _builtins.int
     ROUND_KEYS_FIELD_NUMBER: _builtins.int
     SEED_COMMITMENTS_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_COMMITMENT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     share_key: _builtins.bytes
     """32 bytes"""
+    contribution_commitment: _builtins.bytes
+    """32 bytes: hash of its contribution to the cohort key"""
     signature: _builtins.bytes
     """Ed25519 over session, company, keys and commitments"""
     @_builtins.property
@@ -49,11 +54,12 @@ class Advertisement(_message.Message):
         share_key: _builtins.bytes = ...,
         round_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         seed_commitments: _abc.Iterable[_builtins.bytes] | None = ...,
+        contribution_commitment: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_keys", b"round_keys", "seed_commitments", b"seed_commitments", "share_key", b"share_key", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution_commitment", b"contribution_commitment", "round_keys", b"round_keys", "seed_commitments", b"seed_commitments", "share_key", b"share_key", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,28 +238,22 @@ class ShareReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEALED_SHARES_FIELD_NUMBER: _builtins.int
-    SEALED_COHORT_KEY_FIELD_NUMBER: _builtins.int
     INTENT_FIELD_NUMBER: _builtins.int
     intent: _builtins.bytes
     """signed ledger entry, round 1"""
     @_builtins.property
     def sealed_shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
-        """by recipient"""
-
-    @_builtins.property
-    def sealed_cohort_key(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
-        """by recipient; only from the first of the cohort"""
+        """by recipient: contribution to the cohort key, shares of all rounds"""
 
     def __init__(
         self,
         *,
         sealed_shares: _abc.Iterable[Global___NamedBytes] | None = ...,
-        sealed_cohort_key: _abc.Iterable[Global___NamedBytes] | None = ...,
         intent: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent", b"intent", "sealed_cohort_key", b"sealed_cohort_key", "sealed_shares", b"sealed_shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent", b"intent", "sealed_shares", b"sealed_shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,12 +298,9 @@ class MaskedInputRequest(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     SEALED_SHARES_FIELD_NUMBER: _builtins.int
-    SEALED_COHORT_KEY_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     round: _builtins.int
-    sealed_cohort_key: _builtins.bytes
-    """round 1 only; empty for its author"""
     @_builtins.property
     def proof(self) -> Global___LedgerProof:
         """of this company's intent for this round"""
@@ -323,12 +320,11 @@ class MaskedInputRequest(_message.Message):
         round: _builtins.int = ...,
         proof: Global___LedgerProof | None = ...,
         sealed_shares: _abc.Iterable[Global___NamedBytes] | None = ...,
-        sealed_cohort_key: _builtins.bytes = ...,
         finished: _abc.Iterable[Global___Aggregate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "finished", b"finished", "proof", b"proof", "round", b"round", "sealed_cohort_key", b"sealed_cohort_key", "sealed_shares", b"sealed_shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "finished", b"finished", "proof", b"proof", "round", b"round", "sealed_shares", b"sealed_shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,8 +336,11 @@ class MaskedInputReply(_message.Message):
 
     MASKED_FIELD_NUMBER: _builtins.int
     SETTLES_FIELD_NUMBER: _builtins.int
+    COHORT_SIGNATURE_FIELD_NUMBER: _builtins.int
     masked: _builtins.bytes
     """little-endian uint64 vector"""
+    cohort_signature: _builtins.bytes
+    """round 1 only: Ed25519, label noren/v1/secagg/cohort"""
     @_builtins.property
     def settles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """signed ledger entries of the rounds just settled"""
@@ -351,10 +350,11 @@ class MaskedInputReply(_message.Message):
         *,
         masked: _builtins.bytes = ...,
         settles: _abc.Iterable[_builtins.bytes] | None = ...,
+        cohort_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked", b"masked", "settles", b"settles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_signature", b"cohort_signature", "masked", b"masked", "settles", b"settles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -367,11 +367,16 @@ class UnmaskRequest(_message.Message):
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     SURVIVORS_FIELD_NUMBER: _builtins.int
+    COHORT_SIGNATURES_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     round: _builtins.int
     @_builtins.property
     def survivors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """sorted"""
+
+    @_builtins.property
+    def cohort_signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
+        """round 1 only, by survivor"""
 
     def __init__(
         self,
@@ -379,10 +384,11 @@ class UnmaskRequest(_message.Message):
         campaign: _builtins.str = ...,
         round: _builtins.int = ...,
         survivors: _abc.Iterable[_builtins.str] | None = ...,
+        cohort_signatures: _abc.Iterable[Global___NamedBytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "round", b"round", "survivors", b"survivors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "cohort_signatures", b"cohort_signatures", "round", b"round", "survivors", b"survivors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,18 +454,30 @@ class FinishRequest(_message.Message):
 
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    SEALED_SHARES_FIELD_NUMBER: _builtins.int
+    COHORT_SIGNATURES_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     @_builtins.property
     def finished(self) -> _containers.RepeatedCompositeFieldContainer[Global___Aggregate]: ...
+    @_builtins.property
+    def sealed_shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
+        """by sender; only for a company that answered no masked input"""
+
+    @_builtins.property
+    def cohort_signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
+        """by member; only for a company that answered no unmasking"""
+
     def __init__(
         self,
         *,
         campaign: _builtins.str = ...,
         finished: _abc.Iterable[Global___Aggregate] | None = ...,
+        sealed_shares: _abc.Iterable[Global___NamedBytes] | None = ...,
+        cohort_signatures: _abc.Iterable[Global___NamedBytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "finished", b"finished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "cohort_signatures", b"cohort_signatures", "finished", b"finished", "sealed_shares", b"sealed_shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
