@@ -16,7 +16,7 @@ def season_heads(ledger: LedgerStore, company: str, score_season: str) -> list[S
     campaigns = {
         stored.entry.campaign
         for stored in ledger.entries(kind=EntryKind.PLAN)
-        if stored.entry.body["score_season"] == score_season
+        if stored.entry.body.get("score_season") == score_season
     }
     heads = ledger.entries(kind=EntryKind.HEAD_COMMITMENT, company=company)
     return [stored for stored in heads if stored.entry.campaign in campaigns]

@@ -5,6 +5,7 @@ Exit code 0 when every naive design fell and every system of ours stood, 1 other
 
 import argparse
 import json
+import logging
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -65,17 +66,18 @@ def table(rows: list[Row]) -> Table:
     return result
 
 
-def main() -> int:
-    """Parse the arguments, run, print."""
+def main(argv: list[str] | None = None) -> int:
+    """Parse the arguments, run, print; the exit code."""
     parser = argparse.ArgumentParser(prog="scripts/attack", description="Attack Noren and naive designs.")
     parser.add_argument("--json", action="store_true", help="machine readable: one array of rows")
     parser.add_argument("--only", metavar="NAME", help="run this attack alone")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     attacks = [attack for attack in all_attacks() if arguments.only in {None, attack.name}]
     if not attacks:
         names = ", ".join(attack.name for attack in all_attacks())
         sys.stderr.write(f"expected one of {names}; got {arguments.only}\n")
         return 2
+    logging.disable()  # what an attacked system logs is as it should be, and no part of the result
     rows = [run(attack, system) for attack in attacks for system in attack.systems]
     if arguments.json:
         sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n")

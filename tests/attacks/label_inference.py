@@ -179,14 +179,8 @@ def _noise(length: int, variance: Fraction) -> IntArray:
 
 
 def ours(*, with_noise: bool = True, key_is_revealed: bool = False) -> Exchange:
-    machines: list[OurRounds] = []
-
-    def exchange(campaign: CampaignPlan, sums: list[IntArray]) -> Seen:
-        if not machines:
-            machines.append(OurRounds(campaign, with_noise=with_noise, key_is_revealed=key_is_revealed))
-        return machines[0].exchange(campaign, sums)
-
-    return exchange
+    """Noren, from set-up on."""
+    return OurRounds(plan(), with_noise=with_noise, key_is_revealed=key_is_revealed).exchange
 
 
 # The attack

@@ -128,15 +128,15 @@ def read_vector_of_ours() -> Result:
             bad = with_key(
                 cohort, helper, genuine[helper], key, is_share_key=is_share_key, is_signed=is_signed
             )
-            accepted += server_takes(cohort, helper, bad)
-            accepted += client_takes(cohort, victim, genuine | {helper: bad})
+            by_server = server_takes(cohort, helper, bad)
+            by_client = client_takes(cohort, victim, genuine | {helper: bad})
             # What was refused changed nothing: the genuine ones are taken.
             still = server_takes(cohort, helper, genuine[helper]) and client_takes(cohort, victim, genuine)
-            accepted += not still
+            accepted += by_server or by_client or not still
     return Result(
         accepted > 0 or sealed > 0,
-        f"{accepted} of {tried} advertisements with such a key taken, "
-        f"{sealed} of {len(small_order_keys())} keys sealed to; nothing to compare with the update",
+        f"{accepted} of {tried} advertisements with such a key taken, genuine ones after them are; "
+        f"{sealed} of {len(small_order_keys())} such keys sealed to",
     )
 
 

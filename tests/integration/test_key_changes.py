@@ -301,6 +301,17 @@ def test_the_old_certificate_is_refused_once_the_new_one_was_used(world: World) 
     assert caught.value.code == Refusal.CERTIFICATE_REFUSED
 
 
+def test_a_key_without_its_certificate_names_the_command_that_mends_it(world: World) -> None:
+    """Between the two files of a TLS change no connection is tried."""
+    directory = world.company("alpha")
+    keystore.create_next(directory, CompanyKey.TLS)
+    following = keystore.read_secret(directory, keystore.NEXT[CompanyKey.TLS])
+    keystore.write_secret(directory, keystore.TLS_KEY, following or b"")
+    with pytest.raises(ConfigurationError) as caught:
+        PlatformClient(directory, sleep=no_pause)
+    assert caught.value.code == "KEY_ROTATION_UNFINISHED"
+
+
 def test_keys_that_a_campaign_relies_on_do_not_change(world: World, plan: CampaignPlan) -> None:
     """From the plan to the company's last settle, or to the close, signing and sealing key stay."""
     world.enrol("charlie")

@@ -1279,6 +1279,7 @@ _AUDITOR = (
         shape=shapes.JsonLines(),
         valid=_bundle,
         decode=_verify_bundle,
+        examples=30,
     ),
     Decoder(
         name="noren_audit.bundle.verify_checkpoint",

@@ -1,6 +1,7 @@
 """Work spread over threads: nothing lost, nothing reordered, errors heard."""
 
 import itertools
+import os
 import threading
 from collections.abc import Sequence
 
@@ -35,14 +36,20 @@ def test_two_blocks_run_at_the_same_time():
         meeting.wait()
         return list(block)
 
-    assert map_blocks(meet, range(512), threads=2) == list(range(512))
+    assert map_blocks(meet, range(128), threads=2) == list(range(128))
 
 
-def test_one_thread_is_the_caller():
-    """With one thread nothing is started: all runs where it was called."""
-    assert set(map_blocks(lambda _: [threading.get_ident()], range(1000), threads=1)) == {
+@pytest.mark.parametrize(("count", "threads"), [(1000, 1), (64, 2)])
+def test_no_thread_is_started_for_one(count, threads):
+    """With one thread, or one block, nothing is started: all runs where it was called."""
+    assert set(map_blocks(lambda _: [threading.get_ident()], range(count), threads=threads)) == {
         threading.get_ident()
     }
+
+
+def test_much_work_is_cut_into_four_blocks_for_each_thread():
+    """Blocks grow with the work: few enough to start, enough for a late thread to leave some to others."""
+    assert map_blocks(lambda block: [len(block)], range(5001), threads=2) == [626] * 7 + [619]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -58,6 +65,14 @@ def test_the_first_error_is_raised(threads):
         map_blocks(fail, range(200), threads=threads)
 
 
-def test_there_is_a_core():
-    """The default number of threads is at least one."""
-    assert available_cores() >= 1
+def test_as_many_cores_as_this_process_may_use(monkeypatch):
+    """The cores of this process; all where the system cannot say; one where it does not know that either."""
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: {0, 1, 5} if process == 0 else {7}, raising=False
+    )
+    assert available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert available_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1

@@ -88,6 +88,7 @@ class TestVectors:
         key = OprfPrivateKey.from_bytes(bytes.fromhex(keys["skSm"]))
         inputs, outputs = unhex(vector["Input"]), unhex(vector["Output"])
         assert [oprf.evaluate(key, value, mode=mode) for value in inputs] == outputs
+        assert {len(output) for output in outputs} == {oprf.OUTPUT_BYTES}
         assert oprf.evaluate_all(key, inputs, mode=mode) == outputs
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from noren_client import keystore
 from noren_core.errors import LocalProtocolError, RemoteProtocolError
-from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
+from noren_core.ledger.entries import EntryKind, RevocationReason, parse_entry, sign_entry
 from noren_core.season import messages as m
 from noren_core.secagg.server import RoundFailedError
 from noren_core.wire.v1 import training_pb2 as wire
@@ -514,3 +514,17 @@ def test_an_answer_for_somebody_who_was_not_asked_is_ignored(season: SmallSeason
     season.train()
     assert set(season.heads().values()) == {season.head("akane")}
     assert season.audit().word == "VERIFIED"
+
+
+def test_a_company_that_is_revoked_meanwhile_is_dropped(season: SmallSeason) -> None:
+    """From the revocation on it is as if it were silent, the others finish, and the auditor finds nothing."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if company == VICTIM and is_step(request, m.MaskedInputRequest, 2):
+            with season.platform() as platform:
+                platform.enrolment.revoke(VICTIM, RevocationReason.KEY_COMPROMISED)
+        return handle(request)
+
+    season.train(around)
+    assert_the_others_finished(season)
+    assert season.settled_rounds(VICTIM) == []

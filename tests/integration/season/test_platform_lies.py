@@ -328,6 +328,33 @@ def test_a_company_that_is_shown_another_cohort_gets_no_head_rather_than_a_false
     assert survivors == {tuple(company for company in season.companies if company != VICTIM)}
 
 
+def test_a_lie_about_the_cohort_at_the_end_is_refused(season: SmallSeason) -> None:
+    """Who missed the rest after round 1 applies no aggregate without the survivors' confirmations, nor for
+    another cohort than the one it accepted; the honest message gives it the head."""
+    told: list[str] = []
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if company == VICTIM and isinstance(request, MASKED):
+            handle(request)
+            return None
+        if company == VICTIM and isinstance(request, m.FinishRequest):
+            fewer = {name: data for name, data in request.sealed_shares.items() if name != "enoki"}
+            assert len(fewer) == 3
+            for lie in ({"cohort_signatures": {}}, {"sealed_shares": fewer}):
+                with pytest.raises(RemoteProtocolError) as refused:
+                    handle(replace(request, **lie))
+                told.append(refused.value.message)
+        return handle(request)
+
+    season.train(around)
+    assert told == [
+        "survivors: expected companies who confirmed our cohort, sorted",
+        "sealed shares: expected those of our cohort again, got others",
+    ]
+    assert season.head(VICTIM) == season.head("akane")
+    assert season.head(VICTIM) is not None
+
+
 def test_another_sum_for_one_company_is_seen_by_the_auditor(season: SmallSeason) -> None:
     """A company cannot tell a false sum from a true one; its settle contradicts the others' in the ledger."""
 
