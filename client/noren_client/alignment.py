@@ -18,7 +18,6 @@ import numpy as np
 from noren_client import campaign_files, config, keystore
 from noren_client.applicants import (
     Applicant,
-    check_training_set,
     read_applicants,
     training_applicants,
 )
@@ -102,11 +101,13 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
     1. Our applicants of the training seasons with an offer and an outcome that counts.
     2. Align them.
     3. Read the sealed table to its end and open our rows.
-    4. Join, check that there is something to learn, keep.
+    4. Join and keep, however few rows were opened: down to none, this company takes part with its noise.
+       Staying away because of what the table held would tell the platform, which chose what to put in it,
+       who our applicants are and how their outcomes differ.
 
     Raises:
-        TrainingSetError: with a `TrainingSetCode`, if there is nothing to learn from: this company then takes
-            no part and the season goes on. A training set of an earlier call is removed first.
+        TrainingSetError: with a `TrainingSetCode`, if our own file has nothing to learn from: this company
+            then takes no part and the season goes on. A training set of an earlier call is removed first.
         DataError: if our own file is malformed.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
@@ -119,7 +120,6 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         )  # 2, 3
     opened = sorted(payloads)
     found = [labels[identifier] for identifier in opened]  # 4
-    check_training_set(found)
     rows = np.frombuffer(b"".join(payloads[identifier] for identifier in opened), dtype="<i2")
     campaign_files.save_training_set(
         company_dir,

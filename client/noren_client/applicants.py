@@ -118,15 +118,12 @@ def training_applicants(
             label = task.label(applicant.outcome)
             if label is not None:
                 chosen.append(TrainingApplicant(applicant, label == 1))
-    check_training_set([row.is_positive for row in chosen])
+    _check_training_set([row.is_positive for row in chosen])
     return tuple(chosen)
 
 
-def check_training_set(labels: Sequence[bool]) -> None:
-    """Raise TrainingSetError unless there are two rows or more and both classes.
-
-    Also for the labels that are left after alignment, when some applicants turn out to have no row.
-    """
+def _check_training_set(labels: Sequence[bool]) -> None:
+    """Raise TrainingSetError unless there are two rows or more and both classes."""
     if not labels:
         raise TrainingSetError(
             "training set: expected known outcomes, got none", code=TrainingSetCode.NO_ROWS

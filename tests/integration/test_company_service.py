@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from noren_client import (
     transport,
 )
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.training import clipped_gradient_sum
 from noren_core.crypto import oprf
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.revocation_list import RevocationList
@@ -594,13 +596,12 @@ def test_the_wire_does_not_depend_on_the_applicants(season: Season) -> None:
 
 
 def test_nothing_to_learn_from_is_said_and_leaves_no_training_set(season: Season) -> None:
-    """One class or one row, before or after alignment: a clear code, and no training set is left."""
+    """One class or one row in the company's own file: a clear code, and no training set is left."""
     directory = season.company("alpha")
     alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
     for train, expected in (
         ([1, 2], "TRAINING_SET_ONE_CLASS"),
         ([1], "TRAINING_SET_ONE_ROW"),
-        ([0, 25], "TRAINING_SET_ONE_ROW"),  # after alignment: 25 has no row
     ):
         write_applicants(directory, train=train)
         with pytest.raises(DataError) as caught:
@@ -608,6 +609,20 @@ def test_nothing_to_learn_from_is_said_and_leaves_no_training_set(season: Season
         assert caught.value.code == expected
         with pytest.raises(LocalProtocolError):
             campaign_files.load_training_set(directory, CAMPAIGN)
+
+
+@pytest.mark.parametrize(("train", "rows"), [((0, 25), 1), ((25, 27), 0)])  # 25 and 27 have no row
+def test_what_the_table_holds_does_not_decide_whether_a_company_takes_part(
+    season: Season, train: Sequence[int], rows: int
+) -> None:
+    """With one row opened, or none, there is a training set all the same, and a gradient sum of it."""
+    directory = season.company("alpha")
+    write_applicants(directory, train=train)
+    assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == rows
+    found, labels = campaign_files.load_training_set(directory, CAMPAIGN)
+    weights = np.zeros(found.shape[1] + 1)
+    total = clipped_gradient_sum(found, labels, weights, clipping_norm=Fraction(2), grid=1 << 16)
+    assert (total != 0).any() == bool(rows)
 
 
 def test_new_training_applicants_do_not_use_up_the_batch_for_scoring(season: Season) -> None:

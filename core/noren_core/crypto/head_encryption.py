@@ -250,8 +250,6 @@ def _statement(body: bytes, binding: bytes) -> bytes:
 
 
 def _parse_ciphertext(encoding: bytes) -> Ciphertext:
-    if len(encoding) != CIPHERTEXT_BYTES:
-        raise RemoteProtocolError(f"ciphertext: expected {CIPHERTEXT_BYTES} bytes, got {len(encoding)}")
     return Ciphertext(_parse_point(encoding[:POINT_BYTES]), _parse_point(encoding[POINT_BYTES:]))
 
 

@@ -373,7 +373,7 @@ class TestDishonestHeads:
         """Truncated messages and arbitrary bytes are refused before any arithmetic."""
         for wrong in (message, HONEST + message):
             if wrong != HONEST:
-                with pytest.raises(RemoteProtocolError, match="bytes"):
+                with pytest.raises(RemoteProtocolError, match=rf"head: expected {len(HONEST)} bytes"):
                     verify(wrong)
 
     def test_layouts(self):

@@ -1,6 +1,7 @@
 """The contract with coincurve's libsecp256k1, and the small discrete logarithm on top of it."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,6 +187,14 @@ class TestSmallDiscreteLog:
         """One process asks for little, then for more, then for little: all answers are right."""
         for bound, values in ((300, [5, -300]), (2**20, [-(2**20), 77, 2**20]), (300, [300, 0])):
             assert solve_sums(sums_to(*values), bound=bound) == values
+
+    def test_an_entry_that_only_looks_alike_is_not_believed(self):
+        """An answer from the table is multiplied out: a wrong one is refused and never given."""
+        shared = small_discrete_log._SHARED
+        table = shared.at_least(small_discrete_log.MIN_BABY_STEPS)
+        shared._table = replace(table, multiples=table.multiples + 1)
+        with pytest.raises(VerificationError):
+            solve_sums(sums_to(5), bound=300)
 
     def test_threads_share_a_table(self):
         """Threads that make the process's first table at once all get their answers."""
