@@ -53,6 +53,8 @@ CURRENT = {
 NEXT = {role: name.replace(".key", ".next.key") for role, name in CURRENT.items()}
 CERTIFICATE, NEXT_CERTIFICATE = "tls.pem", "tls.next.pem"
 
+# What cryptography raises for other encodings, versions and algorithms; the first two are no ValueErrors.
+_NO_CERTIFICATE = (x509.InvalidVersion, UnsupportedAlgorithm, OSError, TypeError, ValueError)
 _PEM = serialization.Encoding.PEM
 _DER = serialization.Encoding.DER
 
@@ -243,7 +245,7 @@ def save_certificate(company_dir: Path, chain: bytes, *, company: str, is_next: 
         if not ours or [name.value for name in names] != [company]:  # 1
             raise LocalProtocolError("certificate: expected one for our key and name, got another")
         certificate.verify_directly_issued_by(authority)  # 2
-    except (OSError, ValueError, TypeError, InvalidSignature) as error:
+    except (*_NO_CERTIFICATE, InvalidSignature) as error:
         raise LocalProtocolError("certificate: expected one of the platform's authority") from error
     write_private(directory(company_dir) / (NEXT_CERTIFICATE if is_next else CERTIFICATE), chain)
 
@@ -257,7 +259,7 @@ def replace_authority(company_dir: Path, file: Path, fingerprint: str) -> None:
     """
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except _NO_CERTIFICATE as error:
         raise DataError("authority: expected a certificate in PEM, got another file") from error
     if certificate.fingerprint(hashes.SHA256()).hex() != "".join(fingerprint.split()).lower():
         raise VerificationError(
@@ -278,14 +280,15 @@ def load_tls(company_dir: Path, *, now: datetime) -> TlsIdentity:
         chain = (directory(company_dir) / CERTIFICATE).read_bytes()
         authority = authority_path(company_dir).read_bytes()
         certificate = x509.load_pem_x509_certificate(chain)
-    except (OSError, ValueError) as error:
+        certified = certificate.public_key()
+    except _NO_CERTIFICATE as error:
         raise ConfigurationError("expected the platform's certificate: collect it first") from error
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise ConfigurationError(
             "certificate: expected one that is valid now; ask the platform for a new invitation",
             code="CERTIFICATE_EXPIRED",
         )
-    if certificate.public_key() != _parsed_tls_key(key.reveal()).public_key():
+    if certified != _parsed_tls_key(key.reveal()).public_key():
         raise ConfigurationError(
             "certificate: expected the one of our key; finish with noren-company keys rotate tls",
             code="KEY_ROTATION_UNFINISHED",
@@ -307,7 +310,7 @@ def _tls_key(company_dir: Path, name: str = TLS_KEY) -> ec.EllipticCurvePrivateK
 def _parsed_tls_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigurationError("keys/tls.key: expected an EC key in PEM, got something else") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigurationError("keys/tls.key: expected an EC key, got another kind")

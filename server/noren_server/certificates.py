@@ -70,9 +70,10 @@ class CertificateAuthority(Secret):
         try:
             key = serialization.load_pem_private_key(key_pem, password=None)
             certificate = x509.load_pem_x509_certificate(certificate_pem)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            certified = certificate.public_key()
+        except (x509.InvalidVersion, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigurationError("certificate authority: expected a key and a certificate") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certified:
             raise ConfigurationError("certificate authority: expected the certificate of its key")
         return cls(key, certificate)
 
@@ -139,7 +140,7 @@ def request_key(request: bytes) -> ec.EllipticCurvePublicKey:
         parsed = x509.load_der_x509_csr(request)
         key = parsed.public_key()
         proven = parsed.is_signature_valid
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+    except (x509.InvalidVersion, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise DataError("certificate request: expected PKCS #10 in DER, got other bytes") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise DataError("certificate request: expected an EC P-256 key, got another kind")

@@ -6,6 +6,7 @@ of those that have fields with every hostile value.
 
 from __future__ import annotations
 
+import base64
 import copy
 import resource
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from decoders import DECODERS, Decoder, Place
 from fuzzing import try_out
 
@@ -49,6 +52,30 @@ def test_hostile_input_is_refused_or_is_what_it_says(decoder: Decoder, strategy:
 
     with _bounded_memory():
         try_out(decode, decoder.examples, value=hostile)
+
+
+def _with_other_algorithm(pem: bytes) -> bytes:
+    """The certificate with a key of a kind that nobody knows."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    changed = der.replace(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", b"\x06\x07\x00\x86\x48\xce\x3d\x02\x01")
+    body = base64.encodebytes(changed)
+    return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+
+
+ONCE_FAILED = {
+    "noren_client.keystore.load_tls": _with_other_algorithm,
+    "noren_server.certificates.request_key": lambda data: data.replace(b"\x02\x01\x00", b"\x02\x01\x01", 1),
+}
+
+
+@pytest.mark.parametrize(
+    "decoder", [each for each in DECODERS if each.name in ONCE_FAILED], ids=lambda each: each.name
+)
+def test_rare_inputs_that_were_found(decoder: Decoder, place: Place) -> None:
+    """What only a longer run found is tried in every run."""
+    for value in decoder.valid(place):
+        with pytest.raises(NorenError):
+            decoder.decode(ONCE_FAILED[decoder.name](value), place)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import expect
+from . import RefusedError, expect
 from .secp256k1 import IDENTITY, ORDER, G, Point, decode
 
 
@@ -102,8 +102,7 @@ class ScoreReader:
                 expect(abs(start + found) <= self._bound, "a score within its bound")
                 return start + found
             point -= giant
-        expect(False, "a score within its bound")  # noqa: FBT003
-        raise AssertionError
+        raise RefusedError("a score within its bound expected")
 
 
 def _scalar() -> int:

@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from . import Refused, expect
+from . import RefusedError, expect
 
 _FIELDS = {
     "format",
@@ -64,7 +65,7 @@ def read_manifest(
     expect(all(type(number) is int for number in numbers), "integers")
     rows, payload, chunk_rows = numbers
     expect(1 <= rows <= 2**26 and 1 <= payload <= 2**16, "a table within bounds")
-    expect(1 <= chunk_rows and chunk_rows * (payload + 32) <= 2**21, "chunks within bounds")
+    expect(chunk_rows >= 1 and chunk_rows * (payload + 32) <= 2**21, "chunks within bounds")
     table_id, root = _hex(fields["table_id"], 16), _hex(fields["root"], 32)
     labelled = (b"noren/v1/table-context", company.encode(), campaign.encode(), kind.encode(), table_id)
     joined = b"".join(len(field).to_bytes(4) + field for field in labelled)
@@ -128,16 +129,13 @@ def read_revocations(
         signed = b"noren/v1/revocations\0" + revocations
         Ed25519PublicKey.from_public_bytes(platform_key).verify(signature, signed)
     except InvalidSignature:
-        raise Refused("the platform's signature expected") from None
+        raise RefusedError("the platform's signature expected") from None
     tags = [revocations[i : i + 16] for i in range(24, len(revocations), 16)]
     expect(revocations[:16] == manifest.table_id, "the list of this table")
     sequence = int.from_bytes(revocations[16:24])
     expect(1 <= sequence < 2**63, "a sequence number")
     expect(len(revocations) == 24 + 16 * len(tags) and 64 <= len(tags) <= 2**17, "whole tags")
-    expect(
-        len(tags) % 64 == 0 and all(a < b for a, b in zip(tags, tags[1:], strict=False)),
-        "a padded, sorted list",
-    )
+    expect(len(tags) % 64 == 0 and all(a < b for a, b in pairwise(tags)), "a padded, sorted list")
     return sequence, frozenset(tags)
 
 

@@ -282,12 +282,42 @@ def test_a_proof_has_the_length_that_the_sizes_demand() -> None:
             merkle.verify_consistency(old, old_root, new, new_root, proof)
 
 
+@pytest.mark.parametrize("length", [31, 33])
+def test_hashes_of_other_lengths_are_refused_where_they_would_lead_to_the_root(length: int) -> None:
+    """A hash that is cut or extended is no hash, even if the root was computed from it."""
+    wrong, right = bytes(length), bytes(32)
+    with pytest.raises(VerificationError, match="32 bytes"):
+        merkle.verify_inclusion(wrong, 0, 2, [right], merkle.node_hash(wrong, right))
+    with pytest.raises(VerificationError, match="32 bytes"):
+        merkle.verify_consistency(2, wrong, 4, merkle.node_hash(wrong, right), [right])
+
+
+def test_a_proof_has_at_most_64_hashes() -> None:
+    """The longest path, that of 2^64 leaves, verifies; one hash more is refused before any is used."""
+    leaf, siblings = bytes(32), [bytes([place]) * 32 for place in range(65)]
+    roots = [leaf]
+    for sibling in siblings:
+        roots.append(merkle.node_hash(roots[-1], sibling))
+    merkle.verify_inclusion(leaf, 0, 2**64, siblings[:64], roots[64])
+    with pytest.raises(VerificationError, match="at most 64"):
+        merkle.verify_inclusion(leaf, 0, 2**65, siblings, roots[65])
+
+
+def test_there_is_nothing_before_the_first_entry() -> None:
+    """A negative index or size is refused, also where the hashes would fit."""
+    with pytest.raises(VerificationError):
+        merkle.verify_inclusion(LEAVES[0], -1, 1, [], LEAVES[0])
+    with pytest.raises(VerificationError):
+        merkle.verify_consistency(-1, LEAVES[0], 1, LEAVES[0], [LEAVES[0]])
+
+
 def test_two_roots_of_one_size_are_a_split_view() -> None:
     """Equal sizes with different roots, and an empty tree with another root, are refused."""
     with pytest.raises(VerificationError):
         merkle.verify_consistency(3, merkle.root_hash(LEAVES[:3]), 3, merkle.root_hash(LEAVES[1:4]), [])
-    with pytest.raises(VerificationError):
-        merkle.verify_consistency(0, merkle.root_hash(LEAVES[:1]), 3, merkle.root_hash(LEAVES[:3]), [])
+    for no_root in (bytes(32), b"\xff" * 32):
+        with pytest.raises(VerificationError):
+            merkle.verify_consistency(0, no_root, 3, merkle.root_hash(LEAVES[:3]), [])
     merkle.verify_consistency(0, merkle.EMPTY_ROOT, 3, merkle.root_hash(LEAVES[:3]), [])
 
 
@@ -299,8 +329,11 @@ def test_a_proof_cannot_be_asked_for_outside_the_tree() -> None:
         lambda: tree.inclusion_proof(-1),
         lambda: tree.inclusion_proof(3, 3),
         lambda: tree.consistency_proof(9),
+        lambda: tree.consistency_proof(-1),
         lambda: tree.root(9),
+        lambda: tree.root(-1),
         lambda: tree.append(b"short"),
+        lambda: tree.append(bytes(33)),
     ):
         with pytest.raises(DataError):
             call()

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.crypto.identity import SigningKey
-from noren_core.crypto.revocation_list import MAX_SEQUENCE, MAX_TAGS, RevocationList, open_revocations
+from noren_core.crypto.revocation_list import (
+    MAX_TAGS,
+    SIGNATURE_BYTES,
+    RevocationList,
+    open_revocations,
+)
 from noren_core.errors import DataError, NorenError, VerificationError
 
 KEY = SigningKey.from_bytes(bytes(range(32)))
@@ -68,11 +73,26 @@ def test_bytes_are_frozen():
     expected = TABLE + bytes([0, 0, 0, 0, 0, 0, 1, 2]) + b"".join(sorted([tag(0), *DUMMIES[:63]]))
     assert revocations.to_bytes() == expected
     assert revocations.sign(KEY) == KEY.sign_raw(b"noren/v1/revocations\0" + expected)
+    assert len(revocations.sign(KEY)) == SIGNATURE_BYTES
 
 
 def test_round_trip():
     """What the platform signs is what a company reads."""
     assert open_signed(listed(70, sequence=9)) == listed(70, sequence=9)
+
+
+def test_the_largest_list():
+    """2^17 tags under the number 2^63 - 1 are a list; one step or one number more is none."""
+    tags = tuple(number.to_bytes(16, "big") for number in range(2**17 + 64))
+    largest = RevocationList(table_id=TABLE, sequence=2**63 - 1, tags=tags[:-64])
+    assert len(largest.tags) == MAX_TAGS
+    assert RevocationList.from_bytes(largest.to_bytes()) == largest
+    with pytest.raises(DataError):
+        RevocationList(table_id=TABLE, sequence=1, tags=tags)
+    with pytest.raises(DataError, match="length"):
+        RevocationList.from_bytes(largest.to_bytes() + b"".join(tags[-64:]))
+    with pytest.raises(DataError, match="number"):
+        RevocationList(table_id=TABLE, sequence=2**63, tags=tags[:64])
 
 
 def test_a_forged_list():
@@ -92,8 +112,9 @@ def test_a_forged_list():
 
 def test_another_tables_list():
     """A list that the platform did sign, for another table, is refused."""
-    with pytest.raises(VerificationError, match="this table"):
-        open_signed(listed(3, table_id=b"u" * 16))
+    for other in (b"s" * 16, b"u" * 16):
+        with pytest.raises(VerificationError, match="this table"):
+            open_signed(listed(3, table_id=other))
 
 
 def test_an_older_list_or_two_under_one_number():
@@ -101,24 +122,32 @@ def test_an_older_list_or_two_under_one_number():
     known = listed(3, sequence=4)
     for newer in (known, listed(3, sequence=5), listed(9, sequence=7)):
         newer.verify_not_older(known)
-    for wrong in (listed(2, sequence=3), listed(4, sequence=4), listed(9, sequence=5, table_id=b"u" * 16)):
+    for wrong in (
+        listed(2, sequence=3),
+        listed(2, sequence=4),
+        listed(4, sequence=4),
+        listed(9, sequence=5, table_id=b"s" * 16),
+        listed(9, sequence=5, table_id=b"u" * 16),
+    ):
         with pytest.raises(VerificationError):
             wrong.verify_not_older(known)
+    with pytest.raises(VerificationError):
+        known.verify_not_older(listed(4, sequence=4))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"table_id": b"t" * 15},
+        {"table_id": b"t" * 17},
         {"sequence": 0},
-        {"sequence": MAX_SEQUENCE + 1},
         {"sequence": True},
         {"tags": ()},
         {"tags": listed(0).tags[:63]},
         {"tags": (listed(0).tags[0], *listed(0).tags[:63])},
         {"tags": listed(0).tags[::-1]},
         {"tags": (b"\0" * 15, *listed(0).tags[1:])},
-        {"tags": tuple(number.to_bytes(16, "big") for number in range(MAX_TAGS + 64))},
+        {"tags": (b"\0" * 17, *listed(0).tags[1:])},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -142,6 +171,6 @@ def test_other_bytes(data):
 
 @pytest.mark.parametrize("change", [lambda d: d + b"\0", lambda d: d[:-1], lambda d: d[:24], lambda d: b""])
 def test_another_length(change):
-    """Half a tag, no tags or nothing is no list."""
-    with pytest.raises(DataError):
+    """Half a tag, no tags or nothing is no list, and nothing of it is looked at."""
+    with pytest.raises(DataError, match="length"):
         RevocationList.from_bytes(change(listed(0).to_bytes()))

@@ -33,6 +33,10 @@ def test_generator_multiples():
 
 BASE = sodium.multiply_base(ONE)
 TOP_BIT = BASE[:31] + bytes([BASE[31] | 0x80])
+# Cut by one byte, C would read it whole: Python puts a zero after the bytes.
+ENDS_IN_ZERO = next(
+    point for k in range(1, 5000) if (point := sodium.multiply_base(k.to_bytes(32, "little")))[31] == 0
+)
 
 
 @pytest.mark.parametrize("encoding", [bytes(32), b"", bytes(31), b"\xff" * 32, b"\x01" + bytes(31), TOP_BIT])
@@ -59,7 +63,8 @@ def test_a_scalar_has_one_encoding():
         scalar = number.to_bytes(32, "little")
         assert sodium.is_canonical_scalar(scalar) is expected
         assert sodium.is_canonical_scalar(SecretBytes(scalar)) is expected
-    assert not sodium.is_canonical_scalar(bytes(31))
+    for length in (0, 31, 33):
+        assert not sodium.is_canonical_scalar(bytes(length))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,9 @@ def test_a_scalar_has_one_encoding():
         lambda: sodium.invert_scalar(SecretBytes(bytes(31))),
         lambda: sodium.multiply_scalars(ONE, ONE[:31]),
         lambda: sodium.subtract_scalars(ONE + b"\0", ONE),
-        lambda: sodium.add(BASE[:31], BASE),
+        lambda: sodium.add(ENDS_IN_ZERO[:31], BASE),
+        lambda: sodium.add(BASE, BASE + b"\0"),
+        lambda: sodium.add(BASE, ONE),
         lambda: sodium.multiply(ONE, bytes(32)),
     ],
 )
@@ -82,6 +89,35 @@ def test_refuses_before_or_instead_of_garbage(call):
     """A length that C would read past, or a result that is the identity, is an error and not a value."""
     with pytest.raises(DataError):
         call()
+
+
+class OtherLibrary:
+    """A libsodium that does not start, or lacks a function that we call."""
+
+    def __init__(self, *, starts: bool) -> None:
+        self.sodium_init = lambda: 0 if starts else -1
+        self.crypto_core_ristretto255_add = None
+        if not starts:
+            for name, _, _ in sodium._SIGNATURES.values():
+                setattr(self, name, None)
+
+
+def test_every_name_of_the_library_is_tried(monkeypatch):
+    """A name that is not there, a library that does not start and an old one are passed over."""
+    libraries = {
+        "libsodium.so": OtherLibrary(starts=True),
+        "libsodium.dylib": (right := sodium.open_library()),
+    }
+
+    def found(name: str) -> object:
+        if name not in libraries:
+            raise OSError(name)
+        return libraries[name]
+
+    monkeypatch.setattr(ctypes, "CDLL", found)
+    assert sodium.open_library() is right
+    libraries["libsodium.so"] = OtherLibrary(starts=False)
+    assert sodium.open_library() is right
 
 
 def test_missing_library_names_the_command(monkeypatch):

@@ -1,0 +1,162 @@
+"""A company's answers to the messages of a campaign's training (protocol §4.1, §4.2, §4.5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from noren_core.wire.v1 import training_pb2 as wire
+
+from . import expect
+from .head import Head, commitment_key, update_commitment
+from .ledger import canonical, parse, signed_entry
+from .ledger_proof import Watch
+from .secure_aggregation import Member
+from .training import signed_reply
+
+
+def plan_digest(plan: Mapping[str, Any]) -> bytes:
+    """What a company accepts, and the session of the training (§4.0)."""
+    return hashlib.sha256(b"noren/v1/plan\0" + canonical(plan)).digest()
+
+
+class Session:
+    """One company in one campaign; `gradient` gives its noised integer sum for a head."""
+
+    def __init__(
+        self,
+        company: str,
+        key: Ed25519PrivateKey,
+        plan: Mapping[str, Any],
+        roster: Mapping[str, bytes],
+        watch: Watch,
+        gradient: Callable[[Head], NDArray[np.int64]],
+    ) -> None:
+        self._company, self._key, self._plan, self._watch, self._gradient = (
+            company,
+            key,
+            plan,
+            watch,
+            gradient,
+        )
+        self._session, self._rounds = plan_digest(plan), plan["training"]["rounds"]
+        threshold, minimum = plan["threshold"], plan["minimum_cohort"]
+        quorum = max(threshold, minimum)
+        self._member = Member(
+            self._session, company, key, roster, threshold=threshold, quorum=quorum, rounds=self._rounds
+        )
+        zero = (0,) * (plan["rows"]["dimensions"] + 1)
+        self.head = Head(0, zero, zero)
+        self._reserved, self._odometer = 0, hashlib.sha256(b"noren/v1/odometer-genesis").digest()
+        self._intent = b""
+        self._updates: dict[int, NDArray[np.int64]] = {}
+        self._settles: dict[int, bytes] = {}
+        self._answers: dict[bytes, bytes] = {}
+
+    def answer(self, request: bytes) -> bytes:
+        """The signed reply; an identical request gets the identical bytes (§4.1.4)."""
+        if request not in self._answers:
+            parsed = wire.TrainingRequest.FromString(request)
+            kind = parsed.WhichOneof("kind")
+            asked = getattr(parsed, kind)
+            expect(asked.campaign == self._plan["campaign"], "our campaign")
+            reply = wire.TrainingReply()
+            getattr(self, "_" + kind)(asked, getattr(reply, kind))
+            reply.known_tree_size = self._watch.checkpoint.size if self._watch.checkpoint else 0
+            self._answers[request] = signed_reply(self._key, self._company, request, reply)
+        return self._answers[request]
+
+    def _advertise(self, _: wire.AdvertiseRequest, reply: wire.AdvertiseReply) -> None:
+        reply.advertisement.CopyFrom(self._member.advertise())
+
+    def _share(self, asked: wire.ShareRequest, reply: wire.ShareReply) -> None:
+        advertisements = {one.company: one.advertisement for one in asked.advertisements}
+        expect(len(advertisements) == len(asked.advertisements), "every company once")
+        for name, sealed in self._member.share(advertisements).items():
+            reply.sealed_shares.add(company=name, value=sealed)
+        reply.intent = self._reserve(1)
+
+    def _masked_input(self, asked: wire.MaskedInputRequest, reply: wire.MaskedInputReply) -> None:
+        proven = self._watch.read(asked.proof)
+        expect(
+            any(_is_countersigned(self._intent, one.text) for one in proven.values()), "a proof of our intent"
+        )
+        expect(asked.round == self._reserved, "the round that we reserved last")
+        if asked.sealed_shares and not self._member.members:
+            reply.cohort_signature = self._member.accept(_by_company(asked.sealed_shares))
+        reply.settles.extend(self._apply(asked.finished))
+        expect(asked.round == self.head.rounds + 1, "the round after our head")
+        update = self._updates[asked.round] = self._gradient(self.head)
+        reply.masked = self._member.mask(asked.round, update)
+
+    def _unmask(self, asked: wire.UnmaskRequest, reply: wire.UnmaskReply) -> None:
+        self._member.confirm(_by_company(asked.cohort_signatures))
+        shares, reply.survivors_signature = self._member.unmask(asked.round, list(asked.survivors))
+        reply.shares.extend(shares)
+        reply.next_intent = self._reserve(asked.round + 1) if asked.round < self._rounds else b""
+
+    def _finish(self, asked: wire.FinishRequest, reply: wire.FinishReply) -> None:
+        if asked.sealed_shares and not self._member.members:
+            self._member.accept(_by_company(asked.sealed_shares))
+        self._member.confirm(_by_company(asked.cohort_signatures))
+        reply.settles.extend(self._apply(asked.finished))
+        expect(self.head.rounds == self._rounds, "all rounds")
+
+    def _apply(self, finished: Sequence[wire.Aggregate]) -> list[bytes]:
+        key = commitment_key(self._member.cohort_key, self._session) if finished else b""
+        for one in finished:
+            expect(one.round <= self.head.rounds + 1, "rounds without a gap")
+            if one.round <= self.head.rounds:
+                continue
+            survivors = list(one.survivors)
+            self._member.check_survivors(one.round, survivors)
+            expect(len(survivors) >= self._plan["minimum_cohort"], "a minimum cohort")
+            before, gradient = self.head, self._member.unblind(one.round, one.values, len(survivors))
+            self.head = before.advance([int(value) for value in gradient], self._plan["training"])
+            update = self._updates.pop(one.round, np.zeros(0, np.int64))
+            self._settles[one.round] = self._say(
+                "settle",
+                one.round,
+                survivors=survivors,
+                update_sha256=update_commitment(key, self._company, update).hex(),
+                model_in=before.commitment(key).hex(),
+                model_out=self.head.commitment(key).hex(),
+            )
+        return [self._settles[one.round] for one in finished]
+
+    def _reserve(self, round_number: int) -> bytes:
+        training = self._plan["training"]
+        same = ("noise_multiplier", "clipping_norm", "grid", "sampling", "placement", "tolerated")
+        event = {name: training[name] for name in same}
+        event |= {"mechanism": "discrete-gaussian-sum", "count": 1, "adjacency": self._plan["adjacency"]}
+        self._intent = self._say(
+            "intent",
+            round_number,
+            event=event,
+            plan_sha256=self._session.hex(),
+            previous=self._odometer.hex(),
+        )
+        self._reserved, self._odometer = round_number, hashlib.sha256(self._intent).digest()
+        return self._intent
+
+    def _say(self, kind: str, round_number: int, **fields: Any) -> bytes:
+        about = {"campaign": self._plan["campaign"], "company": self._company, "round": round_number}
+        return signed_entry(self._key, self._company, kind, {**about, **fields})
+
+
+def _by_company(named: Sequence[wire.NamedBytes]) -> dict[str, bytes]:
+    values = {one.company: one.value for one in named}
+    expect(len(values) == len(named), "every company once")
+    return values
+
+
+def _is_countersigned(said: bytes, entry: bytes) -> bool:
+    """Whether the ledger's entry is what we said, with the platform's countersignature."""
+    fields = parse(entry)
+    del fields["countersignature"]
+    return canonical(fields) == said
