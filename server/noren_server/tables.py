@@ -254,9 +254,10 @@ class ConsentCommitment:
 def padded_rows(count: int) -> int:
     """The public size of a table with `count` rows: the least power of two with 64 dummy rows at least.
 
-    As many may have to stand in for students on a revocation list.
+    As many may have to stand in for students on a revocation list. A table without rows is as large as one
+    with a few.
     """
-    return 1 << (count + revocation_list.STEP - 1).bit_length()
+    return 1 << max(count + revocation_list.STEP - 1, revocation_list.STEP).bit_length()
 
 
 @contextmanager

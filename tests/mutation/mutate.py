@@ -26,7 +26,6 @@ import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -50,7 +49,7 @@ CRYPTO_TESTS = "tests/core/crypto"
 SECAGG_TESTS = "tests/core/secagg"
 ALL_OF_SECAGG = tuple(
     f"{SECAGG_TESTS}/test_{name}.py"
-    for name in ("masking", "states", "aggregation", "refusals", "wrong_shares", "attacks", "cohort")
+    for name in ("masking", "states", "refusals", "attacks", "cohort", "wrong_shares", "aggregation")
 )
 TESTS = {
     "crypto/bit_proof": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
@@ -104,6 +103,8 @@ OPERATORS = (
     "DeleteCall",
 )
 LOG = Path("tests.log")
+FAILED = Path("failed-test")
+_TIMES_FAILED: Counter[str] = Counter()
 WALL_SECONDS = 300.0
 MEMORY_BYTES = 6 * 2**30
 
@@ -152,6 +153,7 @@ class Outcome:
     fault: Fault
     is_noticed: bool
     mutated_line: str
+    cpu_seconds: float
 
 
 def mutants(module: str) -> list[Mutant]:
@@ -166,7 +168,7 @@ def mutants(module: str) -> list[Mutant]:
         )
         for occurrence, (node, start) in enumerate(positions):
             if (start[0], start[1]) not in skipped:
-                definition = ASTQuery(node).get_definition_name() or ""
+                definition = ASTQuery(node).get_definition_name() or "(module)"
                 found.append(Mutant(Fault(module, definition, name, lines[start[0] - 1].strip()), occurrence))
     return found
 
@@ -178,22 +180,20 @@ def run(mutant: Mutant, *, cpu_seconds: float) -> Outcome:
     mutated = mutate_code(original, _operator(mutant.fault.operator), mutant.occurrence)
     path.write_text(mutated, encoding="utf-8")
     try:
-        passed = _pass(TESTS[mutant.fault.module], cpu_seconds=cpu_seconds)
+        passed, used = _pass(TESTS[mutant.fault.module], cpu_seconds=cpu_seconds)
     finally:
         path.write_text(original, encoding="utf-8")
     pairs = zip(original.splitlines(), mutated.splitlines(), strict=False)
-    return Outcome(
-        mutant.fault, not passed, next(after.strip() for before, after in pairs if before != after)
-    )
+    mutated_line = next(after.strip() for before, after in pairs if before != after)
+    return Outcome(mutant.fault, not passed, mutated_line, used)
 
 
 def measure(module: str) -> float:
     """CPU seconds of a module's tests with nothing broken; they must pass, or each mutant seems noticed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if not _pass(TESTS[module], cpu_seconds=WALL_SECONDS):
+    passed, used = _pass(TESTS[module], cpu_seconds=WALL_SECONDS)
+    if not passed:
         raise RuntimeError(f"{module}: its tests fail without any fault\n{LOG.read_text(encoding='utf-8')}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used
 
 
 def explained() -> Counter[Fault]:
@@ -221,9 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_module(pool: ProcessPoolExecutor, module: str, known: Counter[Fault]) -> int:
     """Run and report one module; 1 if one of its survivors is not explained."""
-    begun, work, outcomes = time.monotonic(), mutants(module), []
+    work, outcomes = mutants(module), []
     seconds = pool.submit(measure, module).result()
-    futures = [pool.submit(run, mutant, cpu_seconds=1 + 4 * seconds) for mutant in work]
+    futures = [pool.submit(run, mutant, cpu_seconds=1 + 2 * seconds) for mutant in work]
     for number, future in enumerate(futures, start=1):
         outcomes.append(future.result())
         if number % 25 == 0:
@@ -232,7 +232,7 @@ def _run_module(pool: ProcessPoolExecutor, module: str, known: Counter[Fault]) -
     unexplained = survivors - known
     print(
         f"{module:28} {len(work):4} mutants, {survivors.total():3} survive, {unexplained.total():3} of them"
-        f" unexplained, {time.monotonic() - begun:.0f} s"
+        f" unexplained, {sum(outcome.cpu_seconds for outcome in outcomes):.0f} CPU seconds"
     )
     for outcome in outcomes:
         if not outcome.is_noticed and outcome.fault in unexplained:
@@ -272,15 +272,20 @@ def _enter_copy(directory: str) -> None:
     gc.freeze()  # or pytest's collections at the end would take longer than most tests
 
 
-def _pass(tests: Sequence[str], *, cpu_seconds: float) -> bool:
-    """Whether all these tests pass, in a child of this process and within that time."""
+def _pass(tests: Sequence[str], *, cpu_seconds: float) -> tuple[bool, float]:
+    """Whether all these tests pass, in a child of this process and within that time; what it took."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = get_context("fork").Process(target=_test, args=(tests, cpu_seconds))
     child.start()
     child.join(WALL_SECONDS)
     if child.is_alive():
         child.kill()
         child.join()
-    return child.exitcode == 0
+    if FAILED.exists():
+        _TIMES_FAILED[FAILED.read_text(encoding="utf-8")] += 1
+        FAILED.unlink()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return child.exitcode == 0, ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
 
 def _test(tests: Sequence[str], cpu_seconds: float) -> None:
@@ -294,7 +299,18 @@ def _test(tests: Sequence[str], cpu_seconds: float) -> None:
         os.dup2(log.fileno(), sys.__stdout__.fileno())
         os.dup2(log.fileno(), sys.__stderr__.fileno())
         plugin = ("-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutation")
-        sys.exit(pytest.main([*options, *plugin, *tests]))
+        sys.exit(pytest.main([*options, *plugin, *tests], plugins=[_LikelyFirst()]))
+
+
+class _LikelyFirst:
+    """Runs the tests in order of how often they have noticed a mutant, and records the one that fails."""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: _TIMES_FAILED[item.nodeid], reverse=True)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            FAILED.write_text(report.nodeid, encoding="utf-8")
 
 
 def _path(module: str) -> Path:

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Head:
         over = training["grid"] * training["normaliser"]
         decays = [decay] * (len(self.weights) - 1) + [Fraction(0)]
         weights = tuple(
-            (w - rate * (Fraction(g * SCALE, over) + each * w)).__floor__()
+            w - floor(rate * (Fraction(g * SCALE, over) + each * w))
             for w, g, each in zip(self.weights, gradient, decays, strict=True)
         )
         expect(all(abs(w) <= 2**20 * SCALE for w in weights), "weights within 2^20")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,39 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import RefusedError, expect
 from .training import sign, verify
+
+_BODIES = {
+    "log-start": {"origin", "platform_key", "log_key"},
+    "enrolment": {"company", "signing_key", "sealing_key", "tls_key_sha256", "node_key_sha256"},
+    "agreement": {"company", "agreement_sha256", "declared_size"},
+    "plan-acceptance": {"campaign", "company", "plan_sha256"},
+    "oprf-key": {"campaign", "company", "public_key"},
+    "consent-epoch": {"campaign", "company", "kind", "root"},
+    "table": {"campaign", "company", "consent_epoch", "manifest"},
+    "intent": {"campaign", "company", "round", "plan_sha256", "event", "previous"},
+    "settle": {"campaign", "company", "round", "survivors", "update_sha256", "model_in", "model_out"},
+    "round-failed": {"campaign", "round", "reason"},
+    "head-commitment": {"campaign", "company", "commitment", "dimensions", "heads", "weight_bits"},
+    "campaign-closed": {"campaign"},
+    "key-rotation": {"company", "key", "old", "new"},
+    "platform-key-rotation": {"key", "old", "new", "possession"},
+    "revocation": {"company", "reason"},
+}
+_MORE = {
+    ("key-rotation", "signing"): {"possession"},
+    ("platform-key-rotation", "log"): {"endorsement"},
+}
+_OF_COMPANIES = {
+    "enrolment",
+    "agreement",
+    "plan-acceptance",
+    "intent",
+    "settle",
+    "head-commitment",
+    "key-rotation",
+}
+_TEXTS = {"company", "campaign", "key", "old", "new", "possession", "endorsement", "public_key"}
+_TEXTS |= {"signing_key", "sealing_key", "tls_key_sha256", "node_key_sha256"}
 
 
 def canonical(value: Any) -> bytes:
@@ -49,12 +83,18 @@ class Entry:
     body: Mapping[str, Any]
     text: bytes
 
+    def says(self, said: bytes) -> bool:
+        """Whether this is what we signed, with the platform's countersignature."""
+        envelope = parse(self.text)
+        del envelope["countersignature"]
+        return canonical(envelope) == said
+
     def verify(self, author_key: bytes, platform_key: bytes) -> None:
         """Both signatures, by the keys that are current at the entry's index."""
         envelope = parse(self.text)
-        countersignature = bytes.fromhex(envelope.pop("countersignature"))
+        countersignature = unhex(envelope.pop("countersignature"), 64)
         verify(platform_key, "noren/v1/countersign", canonical(envelope), countersignature)
-        signature = bytes.fromhex(envelope.pop("signature"))
+        signature = unhex(envelope.pop("signature"), 64)
         verify(author_key, "noren/v1/entry", canonical(envelope), signature)
 
 
@@ -66,13 +106,16 @@ def read_entry(text: bytes) -> Entry:
     expect(
         set(fields) == {"author", "body", "countersignature", "kind", "signature", "v"}, "an entry's fields"
     )
-    for name in ("signature", "countersignature"):
-        expect(_is_hex(fields[name], 64), "signatures in hex")
     expect(fields["v"] == 1 and type(fields["v"]) is int, "version 1")
-    body = fields["body"]
-    expect(isinstance(body, dict) and isinstance(fields["kind"], str), "a kind and a body")
-    expect(fields["author"] in {"platform", body.get("company")}, "an author that the body names")
-    return Entry(fields["author"], fields["kind"], body, text)
+    author, kind, body = fields["author"], fields["kind"], fields["body"]
+    expect(isinstance(author, str) and isinstance(kind, str) and isinstance(body, dict), "an entry's types")
+    expect(all(isinstance(body[name], str) for name in _TEXTS & set(body)), "texts in the body")
+    if kind != "plan":
+        more = _MORE.get((kind, body.get("key")), set())
+        expect(kind in _BODIES and set(body) == _BODIES[kind] | more, "the fields of the kind")
+    expect(body.get("company") != "platform", "no company called platform")
+    expect(author == (body["company"] if kind in _OF_COMPANIES else "platform"), "the author of the kind")
+    return Entry(author, kind, body, text)
 
 
 def signed_entry(key: Ed25519PrivateKey, company: str, kind: str, body: Mapping[str, Any]) -> bytes:
@@ -82,5 +125,7 @@ def signed_entry(key: Ed25519PrivateKey, company: str, kind: str, body: Mapping[
     return canonical(envelope)
 
 
-def _is_hex(text: object, size: int) -> bool:
-    return isinstance(text, str) and len(text) == 2 * size and set(text) <= set("0123456789abcdef")
+def unhex(text: object, size: int) -> bytes:
+    """The bytes that lower-case hex digits spell."""
+    expect(isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{2 * size}}}", text), "lower-case hex")
+    return bytes.fromhex(str(text))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from noren_core.wire.v1 import training_pb2 as wire
 
 from . import expect
-from .ledger import Entry, canonical, read_entry
+from .ledger import Entry, canonical, read_entry, unhex
 from .merkle_proof import (
     Checkpoint,
     log_key,
@@ -76,6 +75,9 @@ class Watch:
         for one in proof.entries:
             verify_inclusion(one.entry, one.index, one.inclusion, checkpoint)
         companies, revoked = self._company_keys(known, platform)
+        used = [key for chain in (platform, *companies.values()) for _, key in chain.keys]
+        used += [log_key(key).public.hex() for _, key in log.keys]
+        expect(len(used) == len(set(used)), "no key twice")
         for index, entry in shown.items():
             self._verify(index, entry, companies, revoked, platform)
         if (self.company, "signing") in companies:
@@ -102,7 +104,7 @@ class Watch:
             expect(self.anchors[key] in {k for _, k in chains[key].keys}, "our anchor among the keys")
         for index, entry in known.items():
             if entry.kind == "platform-key-rotation":
-                current = bytes.fromhex(chains["platform"].at(index))
+                current = unhex(chains["platform"].at(index), 32)
                 entry.verify(current, current)
                 _verify_agreement(entry)
         return chains["platform"], chains["log"]
@@ -124,11 +126,10 @@ class Watch:
             self._verify(index, entry, chains, {}, platform)
             if entry.kind == "key-rotation":
                 _verify_agreement(entry)
+                expect((company, entry.body["key"]) in chains, "a key of an enrolled company")
                 chains[company, entry.body["key"]].change(index, entry.body["old"], entry.body["new"])
             if entry.kind == "revocation":
                 revoked[company] = index
-        used = [key for (_, what), chain in chains.items() for _, key in chain.keys]
-        expect(len(used) == len(set(used)), "no key twice")
         return chains, revoked
 
     @staticmethod
@@ -144,8 +145,7 @@ class Watch:
             expect((entry.author, "signing") in companies, "an author whose enrolment we saw")
             expect(index <= revoked.get(entry.author, index), "nothing of a company that was revoked")
             author = companies[entry.author, "signing"].at(index)
-        expect(re.fullmatch("[0-9a-f]{64}", author), "a public key in hex")
-        entry.verify(bytes.fromhex(author), bytes.fromhex(countersigner))
+        entry.verify(unhex(author, 32), unhex(countersigner, 32))
 
 
 def agreement_statement(key: str, old: str, new: str, party: str) -> bytes:
@@ -157,8 +157,8 @@ def _verify_agreement(entry: Entry) -> None:
     body = entry.body
     statement = agreement_statement(body["key"], body["old"], body["new"], entry.author)
     if body["key"] in {"signing", "platform", "log"}:
-        new = log_key(body["new"]).public if body["key"] == "log" else bytes.fromhex(body["new"])
-        verify(new, "noren/v1/key-possession", statement, bytes.fromhex(body["possession"]))
+        new = log_key(body["new"]).public if body["key"] == "log" else unhex(body["new"], 32)
+        verify(new, "noren/v1/key-possession", statement, unhex(body["possession"], 64))
     if body["key"] == "log":
         old = log_key(body["old"]).public
-        verify(old, "noren/v1/key-endorsement", statement, bytes.fromhex(body["endorsement"]))
+        verify(old, "noren/v1/key-endorsement", statement, unhex(body["endorsement"], 64))

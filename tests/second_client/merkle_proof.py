@@ -45,7 +45,7 @@ def log_key(text: str) -> LogKey:
 
 def unsigned_checkpoint(note: bytes) -> Checkpoint:
     """Size and root of a note that nobody has verified yet; it says which key must have signed it."""
-    lines = note.split(b"\n\n")[0].split(b"\n")
+    lines = note.rpartition(b"\n\n")[0].split(b"\n")
     expect(len(lines) == 3 and lines[1].isdigit() and str(int(lines[1])).encode() == lines[1], "a checkpoint")
     try:
         root = base64.b64decode(lines[2], validate=True)
@@ -57,7 +57,7 @@ def unsigned_checkpoint(note: bytes) -> Checkpoint:
 
 def read_checkpoint(note: bytes, key: LogKey) -> Checkpoint:
     """The checkpoint, if `key` is among its signers; other signatures are ignored."""
-    text, _, signatures = note.partition(b"\n\n")
+    text, _, signatures = note.rpartition(b"\n\n")
     text += b"\n"
     expect(text.split(b"\n")[0] == key.name.encode(), "the origin of our log")
     prefix = "\u2014 ".encode() + key.name.encode() + b" "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from . import RefusedError, expect
+from .ledger import unhex
 
 _FIELDS = {
     "format",
@@ -66,7 +66,7 @@ def read_manifest(
     rows, payload, chunk_rows = numbers
     expect(1 <= rows <= 2**26 and 1 <= payload <= 2**16, "a table within bounds")
     expect(chunk_rows >= 1 and chunk_rows * (payload + 32) <= 2**21, "chunks within bounds")
-    table_id, root = _hex(fields["table_id"], 16), _hex(fields["root"], 32)
+    table_id, root = unhex(fields["table_id"], 16), unhex(fields["root"], 32)
     labelled = (b"noren/v1/table-context", company.encode(), campaign.encode(), kind.encode(), table_id)
     joined = b"".join(len(field).to_bytes(4) + field for field in labelled)
     context = hashlib.blake2b(joined, digest_size=32).digest()
@@ -147,8 +147,3 @@ def not_revoked(payloads: Mapping[bytes, bytes], revoked: frozenset[bytes]) -> d
 def _following(last: bytes, tag: bytes) -> bytes:
     expect(tag > last or not last, "strictly increasing tags")
     return tag
-
-
-def _hex(text: object, size: int) -> bytes:
-    expect(isinstance(text, str) and re.fullmatch(rf"[0-9a-f]{{{2 * size}}}", text), "lower-case hex")
-    return bytes.fromhex(str(text))

@@ -95,8 +95,8 @@ class Member:
             self._opening_keys[name] = self._sealing_key(common, name, self._company)
             cipher = ChaCha20Poly1305(self._sealing_key(common, self._company, name))
             sealed[name] = cipher.encrypt(bytes(12), self._contribution + b"".join(shares[name]), None)
-            keys = zip(self._round_keys, self._peers[name].round_keys, strict=True)
-            self._pair_secrets[name] = [_exchange(own, theirs) for own, theirs in keys]
+            pairs = zip(self._round_keys, self._peers[name].round_keys, strict=True)
+            self._pair_secrets[name] = [_exchange(own, theirs) for own, theirs in pairs]
         self._share_key, self._round_keys = b"", []
         return sealed
 

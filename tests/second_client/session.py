@@ -14,7 +14,7 @@ from noren_core.wire.v1 import training_pb2 as wire
 
 from . import expect
 from .head import Head, commitment_key, update_commitment
-from .ledger import canonical, parse, signed_entry
+from .ledger import canonical, signed_entry
 from .ledger_proof import Watch
 from .secure_aggregation import Member
 from .training import signed_reply
@@ -37,13 +37,8 @@ class Session:
         watch: Watch,
         gradient: Callable[[Head], NDArray[np.int64]],
     ) -> None:
-        self._company, self._key, self._plan, self._watch, self._gradient = (
-            company,
-            key,
-            plan,
-            watch,
-            gradient,
-        )
+        self._company, self._key, self._plan = company, key, plan
+        self.watch, self._gradient = watch, gradient
         self._session, self._rounds = plan_digest(plan), plan["training"]["rounds"]
         threshold, minimum = plan["threshold"], plan["minimum_cohort"]
         quorum = max(threshold, minimum)
@@ -62,12 +57,13 @@ class Session:
         """The signed reply; an identical request gets the identical bytes (§4.1.4)."""
         if request not in self._answers:
             parsed = wire.TrainingRequest.FromString(request)
-            kind = parsed.WhichOneof("kind")
+            kind = str(parsed.WhichOneof("kind"))
+            expect(kind != "None", "a request of a known kind")
             asked = getattr(parsed, kind)
             expect(asked.campaign == self._plan["campaign"], "our campaign")
             reply = wire.TrainingReply()
             getattr(self, "_" + kind)(asked, getattr(reply, kind))
-            reply.known_tree_size = self._watch.checkpoint.size if self._watch.checkpoint else 0
+            reply.known_tree_size = self.watch.checkpoint.size if self.watch.checkpoint else 0
             self._answers[request] = signed_reply(self._key, self._company, request, reply)
         return self._answers[request]
 
@@ -82,10 +78,8 @@ class Session:
         reply.intent = self._reserve(1)
 
     def _masked_input(self, asked: wire.MaskedInputRequest, reply: wire.MaskedInputReply) -> None:
-        proven = self._watch.read(asked.proof)
-        expect(
-            any(_is_countersigned(self._intent, one.text) for one in proven.values()), "a proof of our intent"
-        )
+        proven = self.watch.read(asked.proof)
+        expect(any(one.says(self._intent) for one in proven.values()), "a proof of our intent")
         expect(asked.round == self._reserved, "the round that we reserved last")
         if asked.sealed_shares and not self._member.members:
             reply.cohort_signature = self._member.accept(_by_company(asked.sealed_shares))
@@ -133,7 +127,7 @@ class Session:
         training = self._plan["training"]
         same = ("noise_multiplier", "clipping_norm", "grid", "sampling", "placement", "tolerated")
         event = {name: training[name] for name in same}
-        event |= {"mechanism": "discrete-gaussian-sum", "count": 1, "adjacency": self._plan["adjacency"]}
+        event |= {"mechanism": "discrete_gaussian", "count": 1, "adjacency": self._plan["adjacency"]}
         self._intent = self._say(
             "intent",
             round_number,
@@ -153,10 +147,3 @@ def _by_company(named: Sequence[wire.NamedBytes]) -> dict[str, bytes]:
     values = {one.company: one.value for one in named}
     expect(len(values) == len(named), "every company once")
     return values
-
-
-def _is_countersigned(said: bytes, entry: bytes) -> bool:
-    """Whether the ledger's entry is what we said, with the platform's countersignature."""
-    fields = parse(entry)
-    del fields["countersignature"]
-    return canonical(fields) == said

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.crypto import secp256k1
-from noren_core.crypto.bit_proof import RESPONSE_BYTES
+from noren_core.crypto.bit_proof import RESPONSE_BYTES, encrypt_bits, prove_bits, verify_bits
 from noren_core.crypto.head_encryption import (
     CIPHERTEXT_BYTES,
     HeadLayout,
@@ -282,12 +282,20 @@ class TestHonestHeads:
             ([[0] * 129], 8),
             ([[0]] * 9, 8),
             ([[0, 0], [0]], 8),
+            ([[0], [0, 0]], 8),
         ],
     )
     def test_refuses_to_encrypt_what_would_be_refused(self, heads, weight_bits):
         """Weights out of range, heads of several lengths and impossible layouts fail at the company."""
         with pytest.raises(DataError):
             encrypt_head(heads, weight_bits=weight_bits, binding=b"")
+
+    @pytest.mark.parametrize(("dimensions", "heads"), [(0, 1), (129, 1), (1, 0), (1, 9)])
+    def test_layouts_have_bounds(self, dimensions, heads):
+        """Up to 8 heads of up to 128 weights, and one of each at least."""
+        assert layout(128, 12, heads=8).bits == 128 * 12 * 8
+        with pytest.raises(DataError):
+            layout(dimensions, heads=heads)
 
     def test_layout(self):
         """Bounds and sizes are what int8 features, b-bit weights and k heads of d of them need."""
@@ -360,6 +368,17 @@ class TestDishonestHeads:
         """Zero, the group order and numbers beyond it are refused as challenge, share and responses."""
         with pytest.raises(VerificationError, match="scalars"):
             verify(HONEST[:start] + number + HONEST[start + 32 :])
+
+    def test_a_proof_of_another_length(self):
+        """A proof with a response more or fewer than ciphertexts is refused, whoever asks."""
+        secret = HeadSecret.generate()
+        bits = encrypt_bits([0, 1], secret.scalar)
+        ciphertexts = [bit.ciphertext for bit in bits]
+        proof = prove_bits(b"statement", secret.scalar, bits)
+        verify_bits(b"statement", secret.public_key, ciphertexts, proof)
+        for wrong in (b"", proof[:32], proof[:-32], proof[:-1], proof + b"\0", proof + proof[-32:]):
+            with pytest.raises(VerificationError, match="bytes"):
+                verify_bits(b"statement", secret.public_key, ciphertexts, wrong)
 
     def test_a_challenge_share_that_leaves_none(self):
         """c_0 = c, which leaves zero for the other branch, is refused and not divided by."""

@@ -220,14 +220,22 @@ class TestSecrets:
         for damaged in (
             *cut,
             raw + b"\0",
+            b"\0" + raw[1:],
             b"\2" + raw[1:],
             raw[:1] + b"\2" + raw[2:],
             b"\1\1\0\0",
             raw[:4] + bytes(32) + raw[36:],
             raw[:4] + ORDER.to_bytes(32, "little") + raw[36:],
+            raw[:4] + (ORDER + 1).to_bytes(32, "little") + raw[36:],
         ):
             with pytest.raises(DataError):
                 Blinding.from_bytes(damaged)
+
+    def test_a_large_blinding_survives_its_file(self):
+        """Counts and lengths that need two bytes are read back."""
+        blinding = oprf.blind([b"x" * 300, *[bytes([number % 256]) for number in range(256)]])
+        kept = Blinding.from_bytes(blinding.to_bytes())
+        assert (kept.inputs, kept.blinded_elements) == (blinding.inputs, blinding.blinded_elements)
 
     def test_secrets_are_not_shown_or_pickled(self, key):
         """Neither a key nor a blinding nor what they hold shows its content or can be pickled."""
@@ -341,11 +349,13 @@ class TestFalseAnswers:
         for call in (
             lambda: oprf.finalize(blinding, evaluated, None, None),
             lambda: oprf.finalize(blinding, evaluated, None, key.public_key),
+            lambda: oprf.finalize(blinding, evaluated, proof, None),
             lambda: oprf.finalize(blinding, evaluated, None, None, mode=Mode.OPRF),
             lambda: oprf.finalize(base, evaluated, None, None),
             lambda: oprf.finalize(base, evaluated, proof, key.public_key),
             lambda: oprf.finalize(base, evaluated, proof, key.public_key, mode=Mode.OPRF),
             lambda: oprf.finalize(base, evaluated, None, key.public_key, mode=Mode.OPRF),
+            lambda: oprf.finalize(base, evaluated, proof, None, mode=Mode.OPRF),
         ):
             with pytest.raises(DataError, match="mode"):
                 call()
@@ -426,8 +436,15 @@ class TestFalseQuestions:
         """An empty batch and one beyond 65535 are refused, before any element is looked at."""
         with pytest.raises(RemoteProtocolError, match="65535"):
             oprf.blind_evaluate(key, [b"not even a point"] * count, mode=mode)
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match="65535"):
             oprf.blind([b""] * count, mode=mode)
+
+    def test_the_largest_batch(self, key):
+        """65535 is not too many for either party: then each element and each input is looked at."""
+        with pytest.raises(RemoteProtocolError, match="malformed"):
+            oprf.blind_evaluate(key, [b"not even a point"] * 65535)
+        with pytest.raises(DataError, match="OPRF input"):
+            oprf.blind([bytes(65536)] * 65535)
 
     def test_input_length(self, key):
         """An input of 65536 bytes has no length prefix and is refused, by both parties."""
@@ -437,6 +454,32 @@ class TestFalseQuestions:
         ):
             with pytest.raises(DataError):
                 call()
+
+
+@pytest.mark.parametrize(("seed", "info"), [(31, 0), (33, 0), (0, 0), (32, 65536)])
+def test_seeds_of_other_lengths(seed, info):
+    """A key is derived from 32 bytes and at most 65535 more, nothing else."""
+    with pytest.raises(DataError, match="seed"):
+        oprf.derive_key_pair(bytes(seed), bytes(info))
+    assert oprf.derive_key_pair(bytes(32), bytes(65535)).to_bytes() != bytes(32)
+
+
+@pytest.mark.parametrize("zeros", [1, 255, 256])
+def test_a_seed_that_gives_zero(monkeypatch, zeros):
+    """A counter is tried for as long as the scalar is zero, 256 times; then the seed is refused."""
+    tried = []
+
+    def hash_to_scalar(message: bytes, tag: bytes) -> bytes:
+        tried.append(message[-1])
+        return bytes(32) if len(tried) <= zeros else (1).to_bytes(32, "little")
+
+    monkeypatch.setattr(oprf, "hash_to_scalar_with_tag", hash_to_scalar)
+    if zeros < 256:
+        assert oprf.derive_key_pair(bytes(32), b"").public_key == GENERATOR
+    else:
+        with pytest.raises(DataError, match="seed"):
+            oprf.derive_key_pair(bytes(32), b"")
+    assert tried == list(range(min(zeros + 1, 256)))
 
 
 @pytest.mark.parametrize("raw", [bytes(32), bytes(31), b"\xff" * 32, ORDER.to_bytes(32, "little")])

@@ -279,11 +279,45 @@ def test_changing_the_passphrase_replaces_one_file(protected: Memory) -> None:
         opened(protected).read("keys/a.key")
 
 
-def test_a_directory_in_use_is_not_converted(plain: Memory) -> None:
-    """Services hold the directory while they run."""
-    with opened(plain).held(), pytest.raises(LocalProtocolError):
+def test_a_directory_in_use_is_not_converted(plain: Memory, protected: Memory) -> None:
+    """Services hold the directory while they run, several at once, and go on reading and writing."""
+    given, before = SecretBytes(PASSPHRASE), dict(protected.stored)
+    for memory, convert in (
+        (Memory(dict(SECRETS)), lambda files: files.protect(given)),
+        (Memory({}), lambda files: files.protect_new(given)),
+        (protected, lambda files: files.unprotect(given)),
+        (protected, lambda files: files.change_passphrase(given, given)),
+    ):
+        with opened(memory).held(), opened(memory).held():
+            with pytest.raises(LocalProtocolError, match="in use"):
+                convert(opened(memory))
+            assert HEADER_NAME not in memory.stored or memory.stored == before
+    with opened(protected).held():
+        opened(protected).write("keys/a.key", b"another")
+        assert opened(protected).read("keys/a.key") == SecretBytes(b"another")
+
+
+@pytest.mark.parametrize("is_protected", [True, False])
+def test_a_removed_secret_is_gone(plain: Memory, is_protected: bool) -> None:
+    """The others stay."""
+    if is_protected:
         opened(plain).protect(SecretBytes(PASSPHRASE))
-    assert plain.stored == SECRETS
+    opened(plain).remove("keys/a.key")
+    assert opened(plain).read("keys/a.key") is None
+    assert set(plain.names()) == SECRETS.keys() - {"keys/a.key"}
+
+
+def test_what_does_not_come_back_from_storage_is_noticed(plain: Memory) -> None:
+    """Each sealed secret is read back and opened before the directory counts as protected."""
+
+    class Forgetful(Memory):
+        def write(self, name: str, data: bytes) -> None:
+            super().write(name, data if name == HEADER_NAME else data[:-1])
+
+    memory = Forgetful(dict(plain.stored))
+    with pytest.raises(ConfigurationError, match="damaged"):
+        opened(memory).protect(SecretBytes(PASSPHRASE))
+    assert opened(memory).state is VaultState.CONVERTING
 
 
 def test_a_conversion_that_makes_no_sense_is_refused(protected: Memory) -> None:

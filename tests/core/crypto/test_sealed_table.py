@@ -8,7 +8,7 @@ import struct
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -323,12 +323,31 @@ class TestSealing:
             seal_table(CONTEXT, rows, padded_rows=4, payload_bytes=8)
 
     @pytest.mark.parametrize(
-        "row", [(output_of(1), bytes(7)), (output_of(1), bytes(9)), (bytes(63), bytes(8))]
+        ("row", "what"),
+        [
+            ((output_of(1), bytes(7)), "payloads of 8 bytes"),
+            ((output_of(1), bytes(9)), "payloads of 8 bytes"),
+            ((bytes(63), bytes(8)), "OPRF output"),
+            ((bytes(65), bytes(8)), "OPRF output"),
+        ],
     )
-    def test_refuses_other_lengths(self, row):
-        """A payload that would stand out by its length, or a cut output, is refused."""
-        with pytest.raises(DataError):
+    def test_refuses_other_lengths(self, row, what):
+        """A payload that would stand out by its length, or another output, is refused."""
+        with pytest.raises(DataError, match=what):
             seal_table(CONTEXT, [(output_of(2), payload_of(2)), row], padded_rows=4, payload_bytes=8)
+
+    def test_the_largest_sizes(self):
+        """2^26 rows, payloads of 2^16 bytes and chunks of 2^21 bytes are within the bounds."""
+        manifest = seal(1).manifest
+        for sizes in (
+            {"padded_rows": 2**26},
+            {"payload_bytes": 2**16, "chunk_rows": 2**21 // (2**16 + 32)},
+            {"chunk_rows": 2**21 // 40},
+        ):
+            assert TableManifest.from_body(manifest.to_body() | sizes) == replace(manifest, **sizes)
+        table = seal_table(CONTEXT, [], padded_rows=3, payload_bytes=2**16, chunk_rows=2)
+        assert [len(chunk) for chunk in table.chunks] == [2 * (2**16 + 32), 2**16 + 32]
+        assert seal_table(CONTEXT, [], padded_rows=1, payload_bytes=8).manifest.chunk_rows == 4096
 
     @pytest.mark.parametrize(
         "sizes",
@@ -336,6 +355,7 @@ class TestSealing:
             {"padded_rows": 0},
             {"padded_rows": 2**26 + 1},
             {"payload_bytes": 0},
+            {"payload_bytes": 2**16 + 1, "chunk_rows": 1},
             {"chunk_rows": 0},
             {"chunk_rows": 2**21 // 40 + 1},
             {"padded_rows": True},
@@ -472,6 +492,9 @@ class TestWriter:
             writer = TableWriter(CONTEXT, io.BytesIO(), padded_rows=4, payload_bytes=8, run_bytes=run_bytes)
             with pytest.raises(DataError, match="at most 4"):
                 writer.add((output_of(i), payload_of(i)) for i in range(5))
+        endless = TableWriter(CONTEXT, io.BytesIO(), padded_rows=4, payload_bytes=8, run_bytes=80)
+        with pytest.raises(DataError, match="at most 4"):
+            endless.add((output_of(i), payload_of(i)) for i in count())
 
     def test_a_spool_that_lost_rows_gives_no_table(self):
         """Rows that do not come back from the spool are missed."""
@@ -484,17 +507,17 @@ class TestWriter:
             list(writer.chunks())
 
     def test_memory_does_not_grow_with_the_table(self, tmp_path):
-        """Eight times the rows take the same peak of memory, well below the table itself."""
+        """Eight times the rows, half of them dummies, take the same peak, well below the table itself."""
         peaks = []
-        for count in (4096, 32768):
+        for size in (4096, 32768):
             with (tmp_path / "spool").open("w+b") as spool:
-                rows = ((b"%064d" % i, bytes(66)) for i in range(count))
+                rows = ((b"%064d" % i, bytes(66)) for i in range(size // 2))
                 tracemalloc.start()
                 writer = TableWriter(
-                    CONTEXT, spool, padded_rows=count, payload_bytes=66, chunk_rows=128, run_bytes=2**16
+                    CONTEXT, spool, padded_rows=size, payload_bytes=66, chunk_rows=128, run_bytes=2**16
                 )
                 writer.add(rows)
-                assert sum(map(len, writer.chunks())) == count * 98
+                assert sum(map(len, writer.chunks())) == size * 98
                 peaks.append(tracemalloc.get_traced_memory()[1])
                 tracemalloc.stop()
         assert peaks[1] < 1.5 * peaks[0] < 98 * 4096 * 1.5
@@ -536,7 +559,11 @@ class TestManifest:
             {"extra": 1},
             {"kind": "other"},
             {"company": "Not A Name"},
+            {"campaign": "Not A Name"},
             {"table_id": "00" * 15},
+            {"table_id": "00" * 17},
+            {"root": "ab" * 31},
+            {"root": "ab" * 33},
             {"root": "AB" * 32},
             {"root": "zz" * 32},
             {"root": 5},
@@ -571,11 +598,15 @@ class TestWrongTables:
             (*hashes, hashes[0]),
             hashes[::-1],
             (hashes[0][:31], *hashes[1:]),
+            (hashes[0] + b"\0", *hashes[1:]),
+            (merkle.node_hash(*hashes[:2]), merkle.node_hash(*hashes[2:])),  # their root is the right one
         ):
             with pytest.raises(VerificationError):
                 verify_chunk_hashes(table.manifest, wrong)
             with pytest.raises(VerificationError):
                 TableReader(table.manifest, wrong, {})
+        with pytest.raises(VerificationError):  # the root of more chunks than the table has rows for
+            verify_chunk_hashes(replace(table.manifest, padded_rows=10), hashes)
 
     def test_every_bit_of_a_chunk_counts(self):
         """A chunk with one bit changed, whichever, is refused."""
@@ -614,23 +645,30 @@ class TestWrongTables:
             (0, b""),
             (0, second),
             (4, first),
+            (4, b""),
             (-1, first),
         ):
             with pytest.raises(VerificationError):
                 verify_chunk(table.manifest, table.chunk_hashes, index, chunk)
+        full = seal(5, padded_rows=18)
+        with pytest.raises(VerificationError):  # Python would take the last chunk for number -1
+            verify_chunk(full.manifest, full.chunk_hashes, -1, full.chunks[2])
 
     def test_a_committed_chunk_of_another_length(self):
-        """A last chunk that is longer than the padded size leaves is refused though its hash is committed."""
+        """A last chunk that is not of the length that the padded size leaves is refused though committed."""
         table = seal(5)
-        longer = commit(table, [*table.chunks[:-1], table.chunks[0]])
-        with pytest.raises(VerificationError, match="80 bytes"):
-            read(longer, {})
+        for last in (table.chunks[0], table.chunks[-1][:40]):
+            with pytest.raises(VerificationError, match="80 bytes"):
+                read(commit(table, [*table.chunks[:-1], last]), {})
 
     def test_tags_out_of_order_or_repeated(self):
         """A committed table with rows swapped or repeated, inside or across chunks, is refused."""
         table = seal(5)
         first, second = table.chunks[:2]
+        last_of_first, first_of_second = first[200:], second[:40]
         for chunks in (
+            [first[:200] + first_of_second, last_of_first + second[40:]],
+            [first, last_of_first + second[40:]],
             [first[40:80] + first[:40] + first[80:], second],
             [first[:40] + first[:40] + first[80:], second],
             [second, first],

@@ -28,6 +28,12 @@ def times_generator(number: int) -> Point:
     return secp256k1.multiply_base_secret(public_scalar(number))
 
 
+# Cut by one byte, C would read it whole: Python puts a zero after the bytes.
+ENDS_IN_ZERO = next(
+    point for number in range(1, 5000) if (point := times_generator(number).to_bytes())[32] == 0
+)
+
+
 class TestGroup:
     def test_generator(self):
         """The generator is the standard's, and the order is its order."""
@@ -76,6 +82,7 @@ class TestGroup:
             b"\x05" + bytes.fromhex(GENERATOR_X),
             bytes.fromhex(GENERATOR_X),
             b"\x02" + bytes.fromhex(GENERATOR_X) + b"\0",
+            ENDS_IN_ZERO[:32],
         ],
     )
     def test_malformed_points(self, encoding):
@@ -83,7 +90,9 @@ class TestGroup:
         with pytest.raises(DataError):
             Point.from_bytes(encoding)
 
-    @pytest.mark.parametrize("scalar", [bytes(32), public_scalar(-1)[:31], b"\xff" * 32, b""])
+    @pytest.mark.parametrize(
+        "scalar", [bytes(32), public_scalar(-1)[:31], public_scalar(1) + b"\0", b"\xff" * 32, b""]
+    )
     def test_malformed_scalars(self, scalar):
         """Zero, numbers beyond the order and other lengths never reach a multiplication."""
         assert not secp256k1.is_scalar(scalar)
@@ -230,13 +239,32 @@ class TestSmallDiscreteLog:
             counts.clear()
             solve_sums(sums_to(value), bound=2**16)
             work.add(tuple(counts))
-        assert len(work) == 1
-        assert work.pop()[0] > 1
+        # 2·ceil(bound / 2T) giant steps for T = 512, and one candidate.
+        assert work == {(128, 1)}
+
+    @pytest.mark.parametrize(
+        ("count", "bound", "steps"),
+        [
+            (0, 1, 2**8),
+            (1, 2**16, 2**9),
+            (1, 2**17, 2**9),
+            (4, 2**16, 2**10),
+            (0, 2**20, 2**11),
+            (10**6, 2**25, 2**17),
+        ],
+    )
+    def test_the_table_grows_with_the_work(self, count, bound, steps):
+        """A power of two near the root of searches times bound, never below 256 nor above 2^17."""
+        assert small_discrete_log._baby_steps(count, bound) == steps
 
     def test_no_two_multiples_look_alike(self):
         """In the largest table the first eight bytes tell all multiples apart, so none hides another."""
         table = small_discrete_log._SHARED.at_least(small_discrete_log.MAX_BABY_STEPS)
         assert len(np.unique(table.prefixes)) == small_discrete_log.MAX_BABY_STEPS
+
+    def test_the_largest_bound(self):
+        """2^28 is searched, with more steps than sums are held at once."""
+        assert solve_sums([], bound=2**28) == []
 
     @pytest.mark.parametrize("bound", [0, -1, 2**28 + 1])
     def test_bounds(self, bound):

@@ -211,7 +211,9 @@ def with_checksum(header: str, **changes: Any) -> bytes:
         {"salt": "AA" * 16},
         {"salt": 0},
         {"nonce": "00" * 11},
+        {"nonce": "00" * 13},
         {"wrapped_key": "00" * 47},
+        {"wrapped_key": "00" * 49},
         {"wrapped_key": ["00"]},
         {"state": "open"},
         {"state": ["sealed"]},
@@ -229,6 +231,23 @@ def test_hostile_parameters_are_refused_before_they_are_used(
     monkeypatch.setattr(module, "Argon2id", None)
     with pytest.raises(DataError):
         Vault.open(SecretBytes(PASSPHRASE), with_checksum(vectors["header"], **changes))
+
+
+def test_the_most_that_a_header_may_ask_for(vectors: dict[str, Any]) -> None:
+    """256 MiB and sixteen passes are within the bounds; what is longer than 1 KiB is not even parsed."""
+    parsed = VaultHeader.parse(with_checksum(vectors["header"], memory_kib=262144, iterations=16))
+    assert (parsed.memory_kib, parsed.iterations, parsed.lanes) == (262144, 16, 1)
+    with pytest.raises(DataError, match="at most 1024 bytes, got 1025"):
+        VaultHeader.parse(b"x" * 1025)
+    with pytest.raises(DataError, match="canonical"):
+        VaultHeader.parse(b"x" * 1024)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_master_key_has_32_bytes(size: int) -> None:
+    """Nothing else makes a vault."""
+    with pytest.raises(DataError, match=f"32 bytes, got {size}"):
+        Vault(SecretBytes(bytes(size)))
 
 
 @pytest.mark.parametrize(
@@ -285,6 +304,7 @@ def test_a_passphrase_that_is_too_short_is_refused() -> None:
 def test_one_line_end_is_not_part_of_a_passphrase(end: bytes) -> None:
     """A file made by an editor and one made without are the same; other spaces count."""
     assert parse_passphrase(b" correct horse " + end).reveal() == b" correct horse "
+    assert parse_passphrase(b"x" * 1024 + end).reveal() == b"x" * 1024
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"one\ntwo", b"one\n\n", b"a\0b", b"x" * 1025])
@@ -296,9 +316,11 @@ def test_a_file_without_a_passphrase_is_refused(text: bytes) -> None:
 
 def test_names_are_bounded(vault: Vault) -> None:
     """A name is text of 1 to 512 bytes."""
-    for name in ("", "x" * 513):
+    for name in ("", "x" * 513, "é" * 257):
         with pytest.raises(DataError):
             vault.seal(name, SECRET)
+    for name in ("x", "x" * 512):
+        assert vault.open_sealed(name, vault.seal(name, SECRET)) == SECRET
 
 
 def test_a_wiped_vault_opens_nothing(vectors: dict[str, Any]) -> None:

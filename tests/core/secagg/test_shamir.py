@@ -85,6 +85,24 @@ def test_the_first_set_is_taken_if_it_is_right():
     assert recover_checked(good | {1: off_by(good[1], 1)}, first=(2, 4, 6)) == (SECRET, (2, 4, 6))
 
 
+def test_a_secret_is_given_though_nobody_can_be_accused():
+    """Two wrong of five: one set of three gives the secret, and says too little about the others."""
+    good = shamir.split(SECRET, threshold=3, points=range(1, 6))
+    spoiled = good | {point: off_by(good[point], point**3) for point in (1, 2)}
+    assert recover_checked(spoiled) == (SECRET, (3, 4, 5))
+    assert shamir.outliers(spoiled, base=(3, 4, 5)) is None
+
+
+def test_there_is_nothing_to_search_among_as_few_shares_as_the_threshold():
+    """Three of three are tried once; if they are wrong, that is all."""
+    good = shamir.split(SECRET, threshold=3, points=(1, 2, 3))
+    assert recover_checked(good) == (SECRET, (1, 2, 3))
+    tried = []
+    with pytest.raises(VerificationError, match="enough of one secret"):
+        shamir.recover_checked(good, threshold=3, is_right=tried.append, first=(1, 2, 3))
+    assert tried == [SECRET]
+
+
 def test_too_few_right_shares_are_refused():
     """Two right ones of a threshold of three, or too few at all: no secret, and the search ends."""
     good = shamir.split(SECRET, threshold=3, points=range(1, 7))
@@ -134,7 +152,15 @@ def test_an_impossible_threshold_is_refused(threshold: int):
         shamir.split(SECRET, threshold=threshold, points=(1, 2, 3))
 
 
-def test_a_secret_of_another_length_is_refused():
+@pytest.mark.parametrize("secret", [b"", SECRET[:-1], SECRET + b"\0"])
+def test_a_secret_of_another_length_is_refused(secret: bytes):
     """Only 32-byte secrets are shared, so that recovery has one possible result."""
     with pytest.raises(DataError, match="32 bytes"):
-        shamir.split(SECRET[:-1], threshold=2, points=(1, 2, 3))
+        shamir.split(secret, threshold=2, points=(1, 2, 3))
+
+
+@pytest.mark.parametrize("bits", [256, 264, 500])
+def test_a_result_of_more_than_32_bytes_is_refused(bits: int):
+    """The field is larger than the secrets: shares of anything else give themselves away."""
+    with pytest.raises(VerificationError, match="one 32-byte secret"):
+        shamir.recover({1: (1 << bits).to_bytes(66, "big")}, threshold=1)

@@ -1,0 +1,247 @@
+"""Training with second clients: in a cohort with ours, and a whole campaign of the platform's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.secret import SecretBytes
+from noren_core.errors import VerificationError
+from noren_core.ledger.entries import EntryKind
+from noren_core.season import messages as m
+from noren_core.season.cohort_key import CohortKey
+from noren_core.season.head import HeadState
+from noren_core.season.plan import CampaignPlan
+from noren_core.secagg.client import SecAggClient
+from noren_core.secagg.server import SecAggServer
+from noren_server.campaign_rounds import CampaignRun, Progress
+
+from . import (
+    RefusedError,
+    ledger,
+    secure_aggregation,
+    session,
+    training,
+)
+from . import head as plain_head
+from .conftest import COMPANIES, KEYS, PUBLIC, US, Setting
+
+
+class MixedCohort:
+    """Four companies with our client, one with the second, and our server; all bytes travel as messages."""
+
+    def __init__(self, rounds: int = 2, length: int = 5) -> None:
+        self.session, self.length = secrets.token_bytes(32), length
+        parameters: dict[str, Any] = {
+            "roster": PUBLIC,
+            "threshold": 4,
+            "minimum_cohort": 3,
+            "session": self.session,
+            "rounds": rounds,
+            "vector_length": length,
+        }
+        self.server = SecAggServer(**parameters)
+        self.ours = {
+            name: SecAggClient(
+                our_id=name, signing_key=SigningKey.from_bytes(KEYS[name].private_bytes_raw()), **parameters
+            )
+            for name in COMPANIES
+            if name != US
+        }
+        self.second = secure_aggregation.Member(
+            self.session, US, KEYS[US], PUBLIC, threshold=4, quorum=4, rounds=rounds
+        )
+        self.cohort_keys: dict[str, CohortKey] = {}
+
+    def answered(self, request: m.Request, fill: Any) -> Any:
+        """The second client's reply to a request, through the wire and the platform's checks."""
+        sent = m.encode_request(request)
+        asked = session.wire.TrainingRequest.FromString(sent)
+        reply = session.wire.TrainingReply(known_tree_size=7)
+        fill(asked, reply)
+        data = training.signed_reply(KEYS[US], US, sent, reply)
+        for company, wrong in ((US, sent + b"x"), ("company-1", sent)):
+            with pytest.raises(VerificationError):
+                m.open_answer(data, company=company, request=wrong, public_key=PUBLIC[US])
+        answer = m.open_answer(data, company=US, request=sent, public_key=PUBLIC[US])
+        assert answer.known_tree_size == 7
+        return answer.reply
+
+    def set_up(self) -> None:
+        def advertise(_asked: Any, reply: Any) -> None:
+            reply.advertise.advertisement.CopyFrom(self.second.advertise())
+
+        def share(asked: Any, reply: Any) -> None:
+            seen = {one.company: one.advertisement for one in asked.share.advertisements}
+            for name, sealed in self.second.share(seen).items():
+                reply.share.sealed_shares.add(company=name, value=sealed)
+            reply.share.intent = b"intent"
+
+        reply = self.answered(m.AdvertiseRequest("spring"), advertise)
+        self.server.add_advertisement(US, reply.advertisement)
+        for name, client in self.ours.items():
+            self.server.add_advertisement(name, client.advertise())
+        advertised = self.server.advertisements
+        self.server.add_sealed_shares(
+            US, self.answered(m.ShareRequest("spring", advertised), share).sealed_shares
+        )
+        for name, client in self.ours.items():
+            self.server.add_sealed_shares(name, client.share(advertised))
+        for name, client in self.ours.items():
+            self.server.add_cohort_signature(name, client.accept_shares(self.server.inbox(name)))
+            self.cohort_keys[name] = CohortKey(client.cohort_secret, session=self.session)
+        self.server.add_cohort_signature(US, self.second.accept(self.server.inbox(US)))
+        for client in (*self.ours.values(), self.second):
+            client.confirm(self.server.cohort_signatures)
+
+    def aggregate(self, number: int, vectors: Mapping[str, np.ndarray], absent: Collection[str]) -> list[int]:
+        """The sum that the second client reads; ours must read the same."""
+        for name in vectors.keys() - set(absent) - {US}:
+            blinded = vectors[name].view(np.uint64) + self.cohort_keys[name].blind(number, self.length)
+            self.server.add_masked(number, name, self.ours[name].mask(number, blinded.view(np.int64)))
+        if US not in absent:
+            masked = np.frombuffer(self.second.mask(number, vectors[US]), "<u8").astype(np.uint64)
+            self.server.add_masked(number, US, masked)
+        survivors = self.server.close_inputs(number)
+
+        def unmask(asked: Any, reply: Any) -> None:
+            shares, signature = self.second.unmask(asked.unmask.round, list(asked.unmask.survivors))
+            reply.unmask.shares.extend(shares)
+            reply.unmask.survivors_signature = signature
+
+        for name in survivors:
+            if name == US:
+                request = m.UnmaskRequest("spring", number, survivors, {})
+                unmasking = self.answered(request, unmask).unmasking
+            else:
+                unmasking = self.ours[name].unmask(number, survivors)
+            self.server.add_unmasking(number, name, unmasking)
+        total = self.server.aggregate(number)
+        assert self.server.disputes == ()
+        read = self.second.unblind(number, total.astype("<i8").tobytes(), len(survivors)).tolist()
+        for key in self.cohort_keys.values():
+            assert key.remove_blinds(total, round_number=number, survivors=len(survivors)) == read
+        return read
+
+
+@pytest.mark.parametrize("absent", [(), ("company-1",), ("company-5",), (US,)])
+def test_a_mixed_cohort_gets_the_sum(absent: tuple[str, ...]) -> None:
+    """With everybody, without one of ours (before and after us by name), without the second client."""
+    cohort = MixedCohort()
+    cohort.set_up()
+    values = {name: 3**place * (-1) ** np.arange(5, dtype=np.int64) for place, name in enumerate(COMPANIES)}
+    for number, missing in ((1, ()), (2, absent)):
+        expected = sum(vector for name, vector in values.items() if name not in missing)
+        assert cohort.aggregate(number, values, missing) == np.asarray(expected).tolist()
+
+
+def test_it_refuses_what_a_lying_platform_sends() -> None:
+    """Forged advertisements, messages and cohort signatures, and survivors nobody vouched for."""
+    cohort = MixedCohort()
+    ours = {name: m._advertisement_to_wire(client.advertise()) for name, client in cohort.ours.items()}
+    seen = {US: cohort.second.advertise(), **ours}
+    forged = session.wire.Advertisement.FromString(ours["company-1"].SerializeToString())
+    forged.share_key = bytes(range(32))
+    for bad in ({**seen, "company-1": forged}, {n: seen[n] for n in COMPANIES[2:]}, ours):
+        with pytest.raises(RefusedError):
+            cohort.second.share(bad)
+
+    cohort = MixedCohort()
+    cohort.set_up()
+    cohort.second.mask(1, np.zeros(5, np.int64))
+    with pytest.raises(RefusedError):
+        cohort.second.confirm({"company-1": cohort.server.cohort_signatures["company-2"]})
+    for bad in (COMPANIES[:3], (*COMPANIES[:4], "stranger"), (*COMPANIES[:3], "company-1")):
+        with pytest.raises(RefusedError):
+            cohort.second.unmask(1, bad)
+
+
+def test_its_head_and_commitments_are_ours(plan_body: dict[str, Any]) -> None:
+    """Rounding, decay, averages and the commitments of settles agree to the last bit."""
+    plan, key = CampaignPlan.from_body(plan_body), CohortKey(SecretBytes(b"k" * 32), session=b"s" * 32)
+    rng, ours = np.random.default_rng(3), HeadState.initial(4)
+    theirs = plain_head.Head(0, (0,) * 5, (0,) * 5)
+    for _ in range(3):
+        total = [int(value) for value in rng.integers(-(2**24), 2**24, 5)]
+        ours, theirs = ours.advance(total, plan.training), theirs.advance(total, plan_body["training"])
+        assert (theirs.weights, theirs.sums) == (ours.weights, ours.iterate_sum)
+        assert theirs.commitment(key.commitment_key()) == ours.commitment(key.commitment_key())
+    assert theirs.released(plan.training.average_from) == ours.released()
+    vector = np.array([-1, 2, 3], np.int64)
+    derived = plain_head.commitment_key(b"k" * 32, b"s" * 32)
+    for update in (vector, vector[:0]):
+        assert plain_head.update_commitment(derived, US, update) == key.update_commitment(
+            US, update.tobytes()
+        )
+
+
+# A whole campaign
+
+
+@dataclass
+class Companies:
+    """The network: every company answers with the second client; `silent` says who is gone from when on."""
+
+    sessions: Mapping[str, session.Session]
+    silent: Mapping[str, int] = field(default_factory=dict)
+    answers: int = 0
+
+    def wait_for(self, companies: Collection[str], *, deadline_seconds: float) -> set[str]:
+        return set(companies)
+
+    def exchange(self, requests: Mapping[str, bytes], *, deadline_seconds: float) -> dict[str, bytes]:
+        replies = {}
+        for company, request in requests.items():
+            asked = session.wire.TrainingRequest.FromString(request)
+            kind = asked.WhichOneof("kind")
+            number = getattr(getattr(asked, kind), "round", 0)
+            if self.silent.get(company) == number and kind == "masked_input":
+                continue
+            replies[company] = self.sessions[company].answer(request)
+            assert self.sessions[company].answer(request) == replies[company]
+        return replies
+
+
+@pytest.mark.parametrize("silent", [{}, {"company-2": 2}])
+def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent: dict[str, int]) -> None:
+    """Intents, proofs, masked inputs and settles pass; all hold the head of the sums, also a drop-out."""
+    plan, body = setting.plan, setting.plan.to_body()
+
+    def gradient_of(company: str) -> Any:
+        place = COMPANIES.index(company)
+        return lambda head: np.array([place + 1, -place, 70_000, -1, 5], np.int64) * (head.rounds + 1)
+
+    sessions = {
+        company: session.Session(
+            company, KEYS[company], body, PUBLIC, setting.watch(company), gradient_of(company)
+        )
+        for company in COMPANIES
+    }
+    for company in COMPANIES:
+        sessions[company].watch.read(setting.proof())
+        said = {"campaign": plan.campaign, "company": company, "plan_sha256": session.plan_digest(body).hex()}
+        setting.say(ledger.signed_entry(KEYS[company], company, "plan-acceptance", said))
+    CampaignRun(
+        plan,
+        signing_keys=PUBLIC,
+        admitted=lambda: COMPANIES,
+        ledger=setting.platform.ledger,
+        exchange=Companies(sessions, silent),
+        progress=Progress(setting.platform.directory / "progress.json", plan.training.rounds),
+    ).run()
+    expected = HeadState.initial(4)
+    for number in range(plan.training.rounds):
+        gone = {name for name, since in silent.items() if since <= number + 1}
+        each = [gradient_of(name)(plain_head.Head(number, (), ())) for name in COMPANIES if name not in gone]
+        expected = expected.advance([int(value) for value in sum(each)], plan.training)
+    for one in sessions.values():
+        assert (one.head.weights, one.head.sums) == (expected.weights, expected.iterate_sum)
+    settles = [e.entry.body for e in setting.platform.ledger_store.entries(kind=EntryKind.SETTLE)]
+    assert len(settles) == len(COMPANIES) * plan.training.rounds
+    assert len({(body["round"], body["model_out"]) for body in settles}) == plan.training.rounds
