@@ -71,4 +71,7 @@ def _set_up(server: SecAggServer, clients: dict[str, SecAggClient], company: Cos
         platform.of(partial(server.add_sealed_shares, name, sealed))
     for name, client in clients.items():
         inbox: Callable[[], Any] = partial(server.inbox, name)
-        company.of(partial(client.accept_shares, platform.of(inbox)))
+        signature = company.of(partial(client.accept_shares, platform.of(inbox)))
+        platform.of(partial(server.add_cohort_signature, name, signature))
+    for client in clients.values():
+        company.of(partial(client.confirm, server.cohort_signatures))

@@ -19,11 +19,10 @@ from noren_core import ids
 from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.errors import DataError, RemoteProtocolError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
-from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_ROUNDS
+from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_MESSAGE_BYTES, MAX_ROUNDS
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 from noren_core.wire.v1 import training_pb2 as wire
 
-MAX_MESSAGE_BYTES = 1 << 20
 _REPLY_LABEL = b"noren/v1/training-reply"
 
 M = TypeVar("M", wire.TrainingRequest, wire.TrainingReply, wire.SignedReply)

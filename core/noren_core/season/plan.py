@@ -19,6 +19,12 @@ from noren_core.privacy.events import format_decimal, parse_decimal
 
 MAX_COMPANIES = 200
 MAX_ROUNDS = 100
+MAX_MESSAGE_BYTES = 1 << 20
+"""Of one training message. Set-up exchanges keys and shares of all rounds at once (docs/protocol.md §4.1)."""
+
+_SET_UP_BYTES_PER_ROUND = 132  # of one company to one other: the larger of its shares and its keys
+_SET_UP_BYTES_PER_COMPANY = 512  # names, signatures, contribution, encoding
+_OTHER_MESSAGE_BYTES = 128 << 10  # ledger proofs and aggregates that travel beside them
 MAX_DIMENSIONS = 128
 MAX_HEADS = 8
 UNIT = "one person's deduplicated record at one company in one campaign"
@@ -235,6 +241,12 @@ class CampaignPlan:
             raise DataError("plan.training.tolerated: expected at least the companies that may drop out")
         if self.training.placement == "local" and self.training.tolerated:
             raise DataError("plan.training.tolerated: expected 0 with local placement")
+        set_up = n * (_SET_UP_BYTES_PER_ROUND * self.training.rounds + _SET_UP_BYTES_PER_COMPANY)
+        if set_up + _OTHER_MESSAGE_BYTES > MAX_MESSAGE_BYTES:
+            raise DataError(
+                f"plan: expected fewer companies or rounds, the set-up of {n} companies and "
+                f"{self.training.rounds} rounds does not fit a message"
+            )
         if 1 < self.scoring.heads >= self.rows.dimensions:
             raise DataError("plan.scoring.heads: expected fewer heads than dimensions, or one")
         if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,33 @@ def test_sealing_twice_gives_other_bytes(vault: Vault) -> None:
 def test_any_length_comes_back(vault: Vault, size: int) -> None:
     """Also none at all, and much."""
     assert vault.open_sealed("a", vault.seal("a", b"x" * size)) == b"x" * size
+
+
+def claiming(length: int, data: bytes) -> bytes:
+    """Bytes that say they are longer, since the largest files would take gigabytes here."""
+    return type("Claiming", (bytes,), {"__len__": lambda _: length})(data)
+
+
+def test_what_would_take_too_much_memory_is_refused(vault: Vault) -> None:
+    """A secret has at most 256 MiB, a sealed file 44 bytes more."""
+    most, sealed = 256 * 2**20, vault.seal("a", b"x")
+    assert vault.open_sealed("a", vault.seal("a", claiming(most, b"x"))) == b"x"
+    assert vault.open_sealed("a", claiming(most + 44, sealed)) == b"x"
+    with pytest.raises(DataError):
+        vault.seal("a", claiming(most + 1, b"x"))
+    with pytest.raises(VerificationError):
+        vault.open_sealed("a", claiming(most + 45, sealed))
+
+
+def test_a_library_without_argon2id_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what is missing."""
+
+    def unsupported(**_: Any) -> None:
+        raise UnsupportedAlgorithm("argon2id")
+
+    monkeypatch.setattr(module, "Argon2id", unsupported)
+    with pytest.raises(ConfigurationError, match="Argon2id"):
+        Vault.create().header(SecretBytes(PASSPHRASE), VaultState.SEALED)
 
 
 def test_a_wrong_passphrase_is_told_as_such(vectors: dict[str, Any]) -> None:
@@ -304,7 +332,8 @@ def test_a_passphrase_that_is_too_short_is_refused() -> None:
 def test_one_line_end_is_not_part_of_a_passphrase(end: bytes) -> None:
     """A file made by an editor and one made without are the same; other spaces count."""
     assert parse_passphrase(b" correct horse " + end).reveal() == b" correct horse "
-    assert parse_passphrase(b"x" * 1024 + end).reveal() == b"x" * 1024
+    for length in (1, 1024):
+        assert parse_passphrase(b"x" * length + end).reveal() == b"x" * length
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"one\ntwo", b"one\n\n", b"a\0b", b"x" * 1025])

@@ -3,9 +3,11 @@ import pytest
 from noren_core import canonical_json
 from noren_core.crypto import head_encryption
 from noren_core.errors import DataError
+from noren_core.season import messages as m
 from noren_core.season import plan as plan_module
 from noren_core.season.head_message import head_layout
 from noren_core.season.plan import CampaignPlan
+from noren_core.secagg.messages import Advertisement
 
 
 def test_a_plan_survives_the_ledger(plan_body):
@@ -88,3 +90,30 @@ def test_every_plan_has_a_layout_for_its_heads(plan_body):
     }
     layout = head_layout(CampaignPlan.from_body(widest))
     assert (layout.dimensions, layout.heads, layout.weight_bits) == (128, 8, 12)
+
+
+def with_size(body, companies, rounds):
+    names = [f"{number:03}-{'x' * 36}" for number in range(companies)]  # names as long as any
+    cohort = [{"company": name, "padded_batch": 64, "evaluations": 128} for name in names]
+    sizes = {"minimum_cohort": companies, "threshold": companies}
+    return (
+        body | sizes | {"cohort": cohort, "training": body["training"] | {"rounds": rounds, "tolerated": 0}}
+    )
+
+
+@pytest.mark.parametrize(("companies", "rounds"), [(200, 30), (66, 100)])
+def test_the_largest_plan_fits_its_set_up_in_a_message(plan_body, companies, rounds):
+    """One round more is refused when the plan is made, and what is allowed fits every message of set-up."""
+    with pytest.raises(DataError, match=r"fewer companies or rounds|rounds: expected"):
+        CampaignPlan.from_body(with_size(plan_body, companies, rounds + 1))
+    plan = CampaignPlan.from_body(with_size(plan_body, companies, rounds))
+    advertisement = Advertisement(
+        bytes(32), (bytes(32),) * rounds, (bytes(32),) * rounds, bytes(32), bytes(64)
+    )
+    all_of_them = dict.fromkeys(plan.companies, advertisement)
+    sealed = dict.fromkeys(plan.companies, bytes(32 + rounds * 2 * 66 + 16))
+    for size in (
+        len(m.encode_request(m.ShareRequest(plan.campaign, all_of_them))),
+        len(m._encode_answer(m.Answer(m.ShareReply(sealed, bytes(4096)), 0))),
+    ):
+        assert size < plan_module.MAX_MESSAGE_BYTES

@@ -127,6 +127,16 @@ def test_the_contributions_commitment_is_bound_to_session_and_company():
         assert contribution_commitment(SECRET, **(facts | change)) != committed
 
 
+def test_a_group_does_not_depend_on_the_order_or_the_later_life_of_its_roster():
+    """Points go by the order of names, from 1, and what the caller does to its mapping changes nothing."""
+    roster = {"b": b"2" * 32, "c": b"3" * 32, "a": b"1" * 32}
+    group = Group(roster=roster, threshold=3, minimum_cohort=2, session=ZEROS, rounds=2, vector_length=1)
+    roster["d"] = b"4" * 32
+    assert dict(group.roster) == {"a": b"1" * 32, "b": b"2" * 32, "c": b"3" * 32}
+    assert group.points(["c", "a", "b"]) == {"a": 1, "b": 2, "c": 3}
+    assert group.sealed_bytes == 32 + 2 * 132 + 16
+
+
 def test_derivation_is_hkdf_sha256():
     """RFC 5869 with one block and no salt, for a secret of any length."""
     assert derive(b"x" * 77, b"info").reveal() == hkdf_by_hand(b"x" * 77, b"info")

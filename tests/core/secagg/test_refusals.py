@@ -113,8 +113,14 @@ def test_signed_advertisements_with_bad_keys_are_refused_by_both_sides(new_cohor
     ours, theirs, third = cohort.names
     good = {name: client.advertise() for name, client in cohort.clients.items()}
     cohort.server.add_advertisement(third, good[third])
-    honest = good[theirs]
+    honest, another = good[theirs], cohort.client(theirs).advertise()
     for bad in (
+        replace(honest, round_keys=honest.round_keys[:1]),
+        replace(honest, round_keys=(*honest.round_keys, another.round_keys[0])),
+        replace(honest, seed_commitments=honest.seed_commitments[:1]),
+        replace(honest, seed_commitments=(*honest.seed_commitments, another.seed_commitments[0])),
+        replace(honest, contribution_commitment=honest.contribution_commitment[:-1]),
+        replace(honest, contribution_commitment=honest.contribution_commitment + b"\0"),
         replace(honest, round_keys=(honest.round_keys[0],) * 2),
         replace(honest, share_key=honest.round_keys[0]),
         replace(honest, round_keys=good[third].round_keys),
