@@ -7,8 +7,8 @@
     scores.json     integer scores, probabilities and bands of its own offerees
 
 The first two are public; all others are secrets of the company, sealed if its directory is protected
-(`secret_files`). Every file is written whole (temporary file, fsync, rename) with mode 0600. Two others that
-lie here hold only what the platform serves: `table-<kind>.download` (`partial_table`), which is no whole
+(`company_secrets`). Every file is written whole (temporary file, fsync, rename) with mode 0600. Two others
+that lie here hold only what the platform serves: `table-<kind>.download` (`partial_table`), which is no whole
 file, and `revocations-<kind>.bin` (`revocations`).
 """
 
@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from noren_client import keystore
-from noren_client.private_file import write_private
 from noren_core import canonical_json, ids
 from noren_core.errors import LocalProtocolError, NorenError
 from noren_core.season.plan import CampaignPlan
+from noren_local.private_file import write_private
 
 TRAINING_FILE = "training.rows"
 _SHAPE = struct.Struct("<IH")

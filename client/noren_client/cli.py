@@ -18,6 +18,7 @@ import typer
 
 from noren_core import __version__
 from noren_core.console import run_command
+from noren_local.key_commands import key_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,18 +28,18 @@ app = typer.Typer(
 
 _MAX_DECLARED_SIZE = 1 << 15  # the ledger's own bound; importing it would slow --help down
 
-keys_app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Replace this company's keys, or protect them with a passphrase.",
-)
-app.add_typer(keys_app, name="keys")
-
 Result = dict[str, Any]
 Context = typer.Context
-NewPassphrase = Annotated[
-    Path | None, typer.Option(help="A file (0600) with the new passphrase; asked for if left out.")
-]
+
+
+def _secrets(directory: Path) -> Any:
+    from noren_client.company_secrets import secrets_of
+
+    return secrets_of(directory)
+
+
+keys_app = key_commands("Replace this company's keys, or protect them with a passphrase.", _secrets)
+app.add_typer(keys_app, name="keys")
 
 
 @app.callback()
@@ -99,7 +100,7 @@ def collect(
 def import_applicants(context: Context, file: Annotated[Path, typer.Argument(help="Company CSV.")]) -> Result:
     """Check a file of applicants, decisions and outcomes, and take it over; it stays on this machine."""
     from noren_client import applicants, config
-    from noren_client.private_file import write_private
+    from noren_local.private_file import write_private
 
     config.load(context.obj)
     rows = applicants.read_applicants(file)
@@ -152,46 +153,6 @@ def score(
 
     follow_up.score(context.obj, campaign, others=[name for name in also.split(",") if name])
     return {"campaign": campaign, "state": "scored"}
-
-
-@keys_app.command("status")
-def keys_status(context: Context) -> Result:
-    """Whether the secrets are encrypted at rest."""
-    from noren_client.secret_files import secrets_of
-
-    state = secrets_of(context.obj).state
-    return {"protection": "none" if state is None else state.value}
-
-
-@keys_app.command("protect")
-def keys_protect(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
-    """Encrypt every secret; completes a conversion that was interrupted. Stop the services first."""
-    from noren_client import passphrase
-    from noren_client.secret_files import secrets_of
-
-    given = passphrase.configured() if new_passphrase_file is None else None
-    chosen = passphrase.chosen(new_passphrase_file) if given is None else given
-    return {"protection": "sealed", "secrets": secrets_of(context.obj).protect(chosen)}
-
-
-@keys_app.command("unprotect")
-def keys_unprotect(context: Context) -> Result:
-    """Store every secret plainly again. Stop the services first."""
-    from noren_client import passphrase
-    from noren_client.secret_files import secrets_of
-
-    return {"protection": "none", "secrets": secrets_of(context.obj).unprotect(passphrase.current())}
-
-
-@keys_app.command("change-passphrase")
-def keys_change_passphrase(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
-    """Replace the passphrase. Stop the services first."""
-    from noren_client import passphrase
-    from noren_client.secret_files import secrets_of
-
-    secrets = secrets_of(context.obj)
-    secrets.change_passphrase(passphrase.current(), passphrase.chosen(new_passphrase_file))
-    return {"protection": "sealed"}
 
 
 @keys_app.command("rotate")

@@ -18,7 +18,6 @@ from typing import Any
 from noren_client import config, keystore
 from noren_client.config import Addresses, CompanyConfig, Limits
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.private_file import write_private
 from noren_client.transport import EnrolmentClient
 from noren_core import canonical_json
 from noren_core.crypto.identity import fingerprint
@@ -35,6 +34,7 @@ from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season.participation import COLLECT_LABEL, agreement_sha256
 from noren_core.wire.refusal import Refusal
+from noren_local.private_file import write_private
 
 INVITATION_FORMAT = "noren/v1/invitation"
 MAX_INVITATION_BYTES = 64 << 10
@@ -191,7 +191,6 @@ def _check_directory(company_dir: Path, invited: CompanyConfig) -> None:
 
 def _write_configuration(company_dir: Path, invited: Invitation) -> None:
     company_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keystore.authority_path(company_dir).parent.mkdir(mode=0o700, exist_ok=True)
     write_private(keystore.authority_path(company_dir), invited.authority)
     if not (company_dir / config.FILE_NAME).exists():  # limits edited by hand stay
         write_private(company_dir / config.FILE_NAME, config.to_toml(invited.config))

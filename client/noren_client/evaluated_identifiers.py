@@ -8,7 +8,7 @@ disk before it is sent and sent again, the same bytes, until its outputs are kep
     oprf.json       outputs by hash of the identifier, and which batches they came from
     blinding.json   exists while a batch is on its way: its blinds, so that the answer can be opened
 
-Both are secrets of the company (`noren_client.secret_files`).
+Both are secrets of the company (`noren_client.company_secrets`).
 """
 
 from __future__ import annotations

@@ -27,9 +27,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client import config, passphrase
-from noren_client.private_file import write_private
-from noren_client.secret_files import secrets_of
+from noren_client import config
+from noren_client.company_secrets import secrets_of
 from noren_client.supernode import generate_node_key, node_public_key
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.secret import SecretBytes
@@ -41,6 +40,8 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ledger.entries import CompanyKey
+from noren_local import passphrase
+from noren_local.private_file import write_private
 
 SIGNING_KEY, SEALING_KEY = "keys/signing.key", "keys/sealing.key"
 TLS_KEY, NODE_KEY = "keys/tls.key", "keys/node.key"
@@ -101,7 +102,7 @@ def read_secret(company_dir: Path, name: str) -> bytes | None:
     Raises:
         ConfigurationError: if others can read it, it is damaged, or the directory is protected and the
             passphrase is missing or wrong.
-        LocalProtocolError: if `name` is none of `noren_client.secret_files.PATTERNS`.
+        LocalProtocolError: if `name` is none of `noren_client.company_secrets.PATTERNS`.
     """
     secret = secrets_of(company_dir).read(name)
     return None if secret is None else secret.reveal()
@@ -120,7 +121,7 @@ def remove_secret(company_dir: Path, name: str) -> None:
 def create_missing(company_dir: Path) -> None:
     """Make every key that is not there yet; a second call changes nothing.
 
-    The first call seals them if a passphrase is configured (`noren_client.passphrase`).
+    The first call seals them if a passphrase is configured (`noren_local.passphrase`).
     """
     directory(company_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     directory(company_dir).chmod(0o700)
@@ -254,9 +255,11 @@ def replace_authority(company_dir: Path, file: Path, fingerprint: str) -> None:
     """Trust another root certificate of the platform's, which was handed over out of band.
 
     Raises:
+        ConfigurationError: if the company has not enrolled.
         DataError: if the file is not a certificate.
         VerificationError: if it has not the fingerprint (SHA-256) that was read out; nothing is changed.
     """
+    config.load(company_dir)
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
     except _NO_CERTIFICATE as error:

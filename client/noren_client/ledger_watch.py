@@ -21,7 +21,6 @@ from itertools import takewhile
 from pathlib import Path
 
 from noren_client import config, keystore
-from noren_client.private_file import write_private
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ledger.entries import CompanyKey, SignedEntry, parse_entry
@@ -34,6 +33,7 @@ from noren_core.ledger.proofs import (
     verify_growth,
     verify_ledger_proof,
 )
+from noren_local.private_file import write_private
 
 _KEPT_EARLIER = 8
 _KEYS_FILE = "key-entries.json"
@@ -134,7 +134,6 @@ class LedgerWatch:
     def _keep(self, checkpoint: bytes, known: bytes | None, keys: KeyHistory) -> None:
         if known is not None:
             size = keys.open_checkpoint(known).size
-            (self._directory / "earlier").mkdir(mode=0o700, exist_ok=True)
             write_private(self._directory / "earlier" / str(size), known)
             for path in self._earlier()[:-_KEPT_EARLIER]:
                 path.unlink()
@@ -149,7 +148,6 @@ class LedgerWatch:
 
     def _keep_evidence(self, error: SplitViewError) -> None:
         directory = self._directory / "evidence"
-        directory.mkdir(mode=0o700, exist_ok=True)
         name = hashlib.sha256(error.known + error.presented).hexdigest()[:16]
         evidence = {"known": error.known.decode(), "presented": error.presented.decode()}
         write_private(directory / f"split-view-{name}.json", canonical_json.encode(evidence))

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from noren_client import campaign_files
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.private_file import write_private
 from noren_client.transport import PlatformClient
 from noren_core.crypto.revocation_list import SIGNATURE_BYTES, RevocationList, open_revocations
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.ledger.entries import PLATFORM, PlatformKey
+from noren_local.private_file import write_private
 
 
 def revoked_tags(

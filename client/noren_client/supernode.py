@@ -9,8 +9,6 @@ is 0 for a refused key). It does not outlive this process (PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import logging
 import os
 import secrets
@@ -22,23 +20,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client.private_file import write_private
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, LocalProtocolError
+from noren_local import loopback
+from noren_local.private_file import in_memory, write_private
 
-_LOOPBACK = "127.0.0.1"
-_CERTIFICATE_DAYS = 3650
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 5.0
@@ -86,28 +82,28 @@ class Supernode:
         self._settings = settings
         self._directory = settings.company_dir / "flower"
         self._process: subprocess.Popen[bytes] | None = None
+        self._in_memory = ExitStack()
         self._node_key = -1
-        self.address = f"{_LOOPBACK}:{settings.runtime_port or _free_loopback_port()}"
+        self.address = f"{loopback.ADDRESS}:{settings.runtime_port or loopback.free_port()}"
         self.secret = secrets.token_bytes(32)
         self.certificate = ""
 
     def __enter__(self) -> Self:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
-        private_key, certificate = _loopback_certificate()
+        private_key, certificate = loopback.make_certificate()
         write_private(self._directory / "runtime.key", private_key)
         write_private(self._directory / "runtime.crt", certificate)
         write_private(self._directory / "superexec.secret", self.secret)
         self.certificate = certificate.decode()
         # Flower reads its key from a path: one in memory, which a protected directory never shows.
-        self._node_key = os.memfd_create("node.key")
-        os.write(self._node_key, self._settings.node_key.buffer)
+        self._node_key = self._in_memory.enter_context(in_memory(self._settings.node_key.buffer))
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        os.close(self._node_key)
+        self._in_memory.close()
 
     @property
     def is_alive(self) -> bool:
@@ -187,7 +183,7 @@ class Supernode:
 
     def _environment(self) -> dict[str, str]:
         # A company's HTTPS_PROXY is meant for the way to the platform, not for this machine.
-        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), _LOOPBACK, "localhost"]))
+        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), loopback.ADDRESS, "localhost"]))
         return {
             "NO_PROXY": direct,
             "no_proxy": direct,
@@ -287,36 +283,3 @@ def _stopping_at_signals(is_over: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
-
-
-def _free_loopback_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def _loopback_certificate() -> tuple[bytes, bytes]:
-    """A fresh key and a self-signed certificate for 127.0.0.1, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "noren loopback")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=_CERTIFICATE_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(_LOOPBACK))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return (
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        certificate.public_bytes(pem),
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from noren_client import config, keystore
+from noren_client.company_secrets import secrets_of
 from noren_client.config import CompanyConfig
-from noren_client.private_file import write_private
-from noren_client.secret_files import secrets_of
 from noren_client.supernode import SupernodeSettings, run_company
+from noren_local.private_file import write_private
 
 
 def run(company_dir: Path) -> None:
@@ -21,7 +21,6 @@ def run(company_dir: Path) -> None:
     settings = config.load(company_dir)
     keystore.load(company_dir)
     ready = company_dir / "run" / "ready"
-    ready.parent.mkdir(mode=0o700, exist_ok=True)
     with secrets_of(company_dir).held():  # nobody converts the keys under a running worker
         _run(company_dir, settings, ready)
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noren_client import campaign_files, passphrase
+from noren_client import campaign_files, company_secrets
 from noren_client.applicants import Decision, read_applicants
-from noren_client.secret_files import CompanyFiles
 from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.vault import Vault
 from noren_core.errors import DataError
@@ -26,6 +25,7 @@ from noren_demo.people import read_truth
 from noren_demo.reference_models import LabelledRows, reference_scores
 from noren_demo.season_data import OutcomeClass, Task
 from noren_demo.summary import Learnt, ModelResult, SeasonSummary, TaskResult, Verification
+from noren_local import passphrase
 from noren_server import behaviour_data, features
 from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings
 from noren_server.encoder import standardise
@@ -189,7 +189,8 @@ def _scores_file(season: Season, company: str, campaign: str) -> bytes:
     def unlock(header: bytes) -> Vault:
         return Vault.open(passphrase.from_file(season.places.passphrase(company)), header)
 
-    files = SealedFiles(CompanyFiles(season.places.company(company)), unlock, must_be_protected=lambda: False)
+    stored = company_secrets.stored_in(season.places.company(company))
+    files = SealedFiles(stored, unlock, must_be_protected=lambda: False)
     found = files.read(campaign_files.secret_name(campaign, "scores.json"))
     if found is None:
         raise DataError("evaluation: expected the scores of every company that scored, got none")

@@ -280,7 +280,7 @@ class SeparateProcesses:
         return Child(party, argv, self._environment(party), is_ready=is_ready)
 
     def _environment(self, party: str) -> dict[str, str]:
-        from noren_client.passphrase import FILE_VARIABLE  # the same for both programs
+        from noren_local.passphrase import FILE_VARIABLE
 
         return {FILE_VARIABLE: str(self._places.passphrase(party))}
 

@@ -16,8 +16,12 @@ NewPassphrase = Annotated[
 ]
 
 
-def add_protection(keys_app: typer.Typer, secrets_of: Callable[[Path], SealedFiles]) -> None:
-    """Add the commands; the context's object is the party's directory, and `secrets_of` finds what is in it."""
+def key_commands(about: str, secrets_of: Callable[[Path], SealedFiles]) -> typer.Typer:
+    """The commands, for a party to add its own to; `about` is their help.
+
+    The context's object is the party's directory, and `secrets_of` finds the secrets in it.
+    """
+    keys_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=about)
 
     @keys_app.command()
     def status(context: typer.Context) -> dict[str, Any]:
@@ -42,10 +46,14 @@ def add_protection(keys_app: typer.Typer, secrets_of: Callable[[Path], SealedFil
         return {"protection": "none", "secrets": secrets_of(context.obj).unprotect(passphrase.current())}
 
     @keys_app.command()
-    def change_passphrase(context: typer.Context, new_passphrase_file: NewPassphrase = None) -> dict[str, Any]:
+    def change_passphrase(
+        context: typer.Context, new_passphrase_file: NewPassphrase = None
+    ) -> dict[str, Any]:
         """Replace the passphrase. Stop the services first."""
         from noren_local import passphrase
 
         secrets = secrets_of(context.obj)
         secrets.change_passphrase(passphrase.current(), passphrase.chosen(new_passphrase_file))
         return {"protection": "sealed"}
+
+    return keys_app

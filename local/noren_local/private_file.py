@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` (mode 0600), durably; a crash leaves the old file or the new one."""
+    """Replace `path` by `data` (mode 0600), durably; a crash leaves the old file or the new one.
+
+    The directory is made (mode 0700) if it is not there.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     # A file that is there already could be one that others may read.

@@ -1,7 +1,7 @@
 """A party's secrets on disk: one file each, mode 0600 in directories of mode 0700, sealed if protected.
 
-Every secret has a name that a party lists in advance; nothing else is written through here, so that protecting
-a directory finds them all (docs/protocol.md §0.2).
+Every secret is in a place that its party lists in advance; nothing else is written through here, so that
+protecting a directory finds them all (docs/protocol.md §0.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OPEN_VAULTS = 64
 
 
 def sealed(files: Files) -> SealedFiles:
-    """These secrets, opened with this machine's passphrase (`noren_local.passphrase`) if they are protected."""
+    """These secrets; what is protected opens with this machine's passphrase (`noren_local.passphrase`)."""
     return SealedFiles(files, _unlocked, must_be_protected=passphrase.is_configured)
 
 

@@ -17,6 +17,7 @@ import typer
 
 from noren_core import __version__
 from noren_core.console import run_command
+from noren_local.key_commands import key_commands
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Run the platform of a Noren federation."
@@ -29,18 +30,19 @@ ledger_app = typer.Typer(
 )
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(ledger_app, name="ledger")
-keys_app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Replace the platform's own keys, or protect them with a passphrase.",
-)
-app.add_typer(keys_app, name="keys")
 
 Result = dict[str, Any]
 Context = typer.Context
-NewPassphrase = Annotated[
-    Path | None, typer.Option(help="A file (0600) with the new passphrase; asked for if left out.")
-]
+
+
+def _secrets(directory: Path) -> Any:
+    from noren_server.platform_secrets import secrets_of
+
+    return secrets_of(directory)
+
+
+keys_app = key_commands("Replace the platform's own keys, or protect them with a passphrase.", _secrets)
+app.add_typer(keys_app, name="keys")
 
 
 @app.callback()
@@ -90,7 +92,7 @@ def invite(
     valid_days: Annotated[int, typer.Option(help="After how many days the code expires.")] = 14,
 ) -> Result:
     """Write an invitation with a one-time code, to be handed over out of band."""
-    from noren_server.private_file import write_private
+    from noren_local.private_file import write_private
 
     invitation = _platform(context).enrolment.invite(company, valid_days=valid_days)
     write_private(output, invitation.content)
@@ -278,46 +280,6 @@ def traffic(context: Context) -> Result:
         node_keys = {company.name: company.node_key for company in transaction.companies()}
     found = company_traffic(platform.directory / "run", node_keys)
     return {"companies": {c: {"sent": t.sent, "received": t.received} for c, t in found.items()}}
-
-
-@keys_app.command("status")
-def keys_status(context: Context) -> Result:
-    """Whether the secrets are encrypted at rest."""
-    from noren_server.secret_files import secrets_of
-
-    state = secrets_of(context.obj).state
-    return {"protection": "none" if state is None else state.value}
-
-
-@keys_app.command("protect")
-def keys_protect(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
-    """Encrypt every secret; completes a conversion that was interrupted. Stop the services first."""
-    from noren_server import passphrase
-    from noren_server.secret_files import secrets_of
-
-    given = passphrase.configured() if new_passphrase_file is None else None
-    chosen = passphrase.chosen(new_passphrase_file) if given is None else given
-    return {"protection": "sealed", "secrets": secrets_of(context.obj).protect(chosen)}
-
-
-@keys_app.command("unprotect")
-def keys_unprotect(context: Context) -> Result:
-    """Store every secret plainly again. Stop the services first."""
-    from noren_server import passphrase
-    from noren_server.secret_files import secrets_of
-
-    return {"protection": "none", "secrets": secrets_of(context.obj).unprotect(passphrase.current())}
-
-
-@keys_app.command("change-passphrase")
-def keys_change_passphrase(context: Context, new_passphrase_file: NewPassphrase = None) -> Result:
-    """Replace the passphrase. Stop the services first."""
-    from noren_server import passphrase
-    from noren_server.secret_files import secrets_of
-
-    secrets = secrets_of(context.obj)
-    secrets.change_passphrase(passphrase.current(), passphrase.chosen(new_passphrase_file))
-    return {"protection": "sealed"}
 
 
 @app.command()

@@ -29,6 +29,7 @@ from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.entries import SignedEntry, parse_entry
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof
+from noren_local.private_file import sync_directory
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -243,9 +244,9 @@ class LedgerStore:
                 _write_synced(partial / CHECKPOINT_FILE, [self._sign_checkpoint()])
                 lines = self._db.execute("SELECT entry FROM entries ORDER BY seq")
                 _write_synced(partial / ENTRIES_FILE, (entry + b"\n" for (entry,) in lines))
-            _sync_directory(partial)
+            sync_directory(partial)
             partial.rename(directory)
-            _sync_directory(directory.parent)
+            sync_directory(directory.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -320,7 +321,7 @@ def _create(path: Path) -> None:
             os.link(name, path)
     finally:
         Path(name).unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -349,11 +350,3 @@ def _write_synced(path: Path, parts: Sequence[bytes] | Iterator[bytes]) -> None:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -27,14 +27,13 @@ from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import CompanyKey
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
-from noren_server import passphrase
+from noren_local import loopback, passphrase
+from noren_local.private_file import write_private
 from noren_server.certificates import CertificateAuthority, ServerTls
 from noren_server.enrolment import EnrolmentDesk, PlatformAddresses, PlatformFacts, utc_now
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
-from noren_server.private_file import write_private
-from noren_server.processes import free_loopback_port
-from noren_server.secret_files import secrets_of
+from noren_server.platform_secrets import secrets_of
 from noren_server.store import DATABASE_NAME, Store
 from noren_server.superlink import bundle_sha256
 
@@ -196,7 +195,7 @@ def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, 
     """Make a new platform: keys, certificates, an empty ledger with its first entry.
 
     Port 0 takes one that is free on loopback. Every secret is sealed from the start if a passphrase is
-    configured (`noren_server.passphrase`).
+    configured (`noren_local.passphrase`).
 
     Raises:
         LocalProtocolError: if the directory holds a platform already; keys are never overwritten.
@@ -216,7 +215,7 @@ def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, 
     secrets.write(SERVER_KEY, server.key)
     write_private(directory / AUTHORITY, authority.certificate_pem)
     write_private(directory / SERVER_CERTIFICATE, server.certificate)
-    chosen = [port or free_loopback_port() for port in ports]
+    chosen = [port or loopback.free_port() for port in ports]
     lines = [f'name = "{name}"', f'origin = "{name}/ledger"', f'host = "{host}"']
     lines += [f"{field} = {port}" for field, port in zip(_PORTS, chosen, strict=True)]
     write_private(directory / "config.toml", ("\n".join(lines) + "\n").encode())

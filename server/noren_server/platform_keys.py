@@ -14,6 +14,7 @@ from noren_core.errors import LocalProtocolError
 from noren_core.ledger.entries import PLATFORM, EntryKind, PlatformKey
 from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import VerifierKey
+from noren_local.private_file import write_private
 from noren_server.certificates import CertificateAuthority, certificate_sha256
 from noren_server.enrolment import utc_now
 from noren_server.ledger_service import LedgerService
@@ -31,8 +32,7 @@ from noren_server.platform_files import (
     open_ledger,
     server_hosts,
 )
-from noren_server.private_file import write_private
-from noren_server.secret_files import secrets_of
+from noren_server.platform_secrets import secrets_of
 
 _NEXT_AUTHORITY_KEY, _NEXT_AUTHORITY = "keys/authority.next.key", "ca/ca.next.pem"
 _FILES = {PlatformKey.PLATFORM: PLATFORM_KEY, PlatformKey.LOG: LOG_KEY}

@@ -171,13 +171,6 @@ def executable(name: str) -> str:
     return str(path)
 
 
-def free_loopback_port() -> int:
-    """A TCP port on 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def is_listening(host: str, port: int) -> bool:
     """Whether something accepts connections there; the readiness probe of a plain server."""
     try:

@@ -18,11 +18,11 @@ import numpy as np
 from noren_core.errors import DataError
 from noren_core.ids import PURPOSE_OF_TABLE, Purpose, TableKind, normalise_identifier
 from noren_core.season.plan import CampaignPlan
+from noren_local.private_file import write_private
 from noren_server.behaviour_data import BehaviourData
 from noren_server.consents import ConsentedStudent, ConsentTable
 from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings, noised_training_rows
 from noren_server.encoder import quantise_int8
-from noren_server.private_file import write_private
 from noren_server.sealed_scoring import ScoreRows
 
 

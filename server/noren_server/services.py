@@ -16,18 +16,19 @@ from pathlib import Path
 from noren_core.errors import LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
-from noren_server import behaviour_data, passphrase, publication
+from noren_local import passphrase
+from noren_local.private_file import in_memory, write_private
+from noren_server import behaviour_data, publication
 from noren_server.company_keys import KeyDesk
 from noren_server.enrolment import utc_now
 from noren_server.fleet_proxy import FleetProxySettings
 from noren_server.grpc_service import PlatformParts, RunningService
 from noren_server.grpc_service import serve as serve_grpc
 from noren_server.platform_files import SERVER_CERTIFICATE, Platform
-from noren_server.private_file import in_memory, write_private
+from noren_server.platform_secrets import secrets_of
 from noren_server.processes import Child, Supervisor, is_listening
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
-from noren_server.secret_files import secrets_of
 from noren_server.store import CompanyState
 from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
 from noren_server.tables import TablePublisher

@@ -9,10 +9,8 @@ authentication, which is why nothing here ever listens on another interface.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import io
-import ipaddress
 import logging
 import os
 import secrets
@@ -27,18 +25,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ids import parse_name
-from noren_server.private_file import write_private
-from noren_server.processes import Child, executable, free_loopback_port
+from noren_local import loopback
+from noren_local.private_file import write_private
+from noren_server.processes import Child, executable
 
 BUNDLE_DIRECTORY = Path(__file__).parent / "bundle"
-_LOOPBACK = "127.0.0.1"
-_CERTIFICATE_DAYS = 3650
 _POLL_SECONDS = 0.5
 _BUNDLE_DATE = (1980, 1, 1, 0, 0, 0)
 _BUNDLE_SUFFIXES = {".py", ".toml"}
@@ -100,11 +96,11 @@ def prepare_superlink(platform_dir: Path, *, port: int = 0) -> tuple[Child, Chil
     files = SuperlinkFiles(platform_dir)
     files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.directory.chmod(0o700)
-    private_key, certificate = _loopback_certificate()
+    private_key, certificate = loopback.make_certificate()
     write_private(files.private_key, private_key)
     write_private(files.certificate, certificate)
     write_private(files.superexec_secret, secrets.token_bytes(32))
-    address = f"{_LOOPBACK}:{port or free_loopback_port()}"
+    address = f"{loopback.ADDRESS}:{port or loopback.free_port()}"
     write_private(files.address, address.encode())
     if not files.database.exists():
         write_private(files.database, b"")
@@ -150,8 +146,8 @@ def _environment(files: SuperlinkFiles, home: str) -> dict[str, str]:
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         # A proxy of the environment must not see what stays on loopback.
-        "NO_PROXY": f"{_LOOPBACK},localhost",
-        "no_proxy": f"{_LOOPBACK},localhost",
+        "NO_PROXY": f"{loopback.ADDRESS},localhost",
+        "no_proxy": f"{loopback.ADDRESS},localhost",
     }
 
 
@@ -316,30 +312,3 @@ def _parse_node_key(public_key: bytes) -> bytes:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise DataError("node key: expected a P-384 key, got another kind")
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _loopback_certificate() -> tuple[bytes, bytes]:
-    """A fresh key and a self-signed certificate for 127.0.0.1, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "noren loopback")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=_CERTIFICATE_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(_LOOPBACK))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return (
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        certificate.public_bytes(pem),
-    )

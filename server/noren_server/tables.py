@@ -37,6 +37,7 @@ from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
+from noren_local.private_file import sync_directory
 from noren_server import alignment
 from noren_server.ledger_service import LedgerService
 from noren_server.store import Store, StoredTable
@@ -295,11 +296,7 @@ def _published_elsewhere() -> LocalProtocolError:
 def _rename(part: Path, path: Path) -> None:
     """Give a synced file its name, durably."""
     part.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def _holds(file: BinaryIO, manifest: TableManifest, tag: bytes) -> bool:

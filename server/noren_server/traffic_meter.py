@@ -15,7 +15,7 @@ from pathlib import Path
 
 from noren_core import canonical_json
 from noren_core.errors import DataError
-from noren_server.private_file import write_private
+from noren_local.private_file import write_private
 
 SERVICE_FILE = "traffic-service.json"
 FLEET_FILE = "traffic-fleet.json"

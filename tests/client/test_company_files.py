@@ -108,3 +108,10 @@ def test_a_certificate_that_is_not_ours_is_not_kept(company_dir: Path) -> None:
     with pytest.raises(LocalProtocolError):
         keystore.save_certificate(company_dir, b"nor is this", company="alpha")
     assert not (company_dir / "keys" / "tls.pem").exists()
+
+
+def test_an_authority_is_for_companies_alone(tmp_path: Path) -> None:
+    """A mistyped directory is told, and nothing is made there."""
+    with pytest.raises(ConfigurationError):
+        keystore.replace_authority(tmp_path / "nowhere", tmp_path / "ca.pem", "ab" * 32)
+    assert list(tmp_path.iterdir()) == []

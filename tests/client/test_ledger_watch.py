@@ -12,7 +12,6 @@ import pytest
 from noren_client import config, keystore
 from noren_client.config import Addresses, CompanyConfig, Limits, Pins
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.private_file import write_private
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import LocalProtocolError, VerificationError
@@ -21,6 +20,7 @@ from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey, counte
 from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof, SplitViewError
+from noren_local.private_file import write_private
 
 ORIGIN = "job-site/ledger"
 

@@ -132,7 +132,7 @@ def test_ready_means_our_certificate(tmp_path: Path, child: Supernode) -> None:
             strict.wrap_socket(plain, server_hostname=host),
         ):
             pass
-        child.certificate = module._loopback_certificate()[1].decode()
+        child.certificate = module.loopback.make_certificate()[1].decode()
         assert not child.is_ready()
         thread.join()
 

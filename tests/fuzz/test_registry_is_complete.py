@@ -10,7 +10,13 @@ from pathlib import Path
 from decoders import DECODERS, EXEMPT
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("core/noren_core", "client/noren_client", "server/noren_server", "audit/noren_audit")
+PACKAGES = (
+    "core/noren_core",
+    "local/noren_local",
+    "client/noren_client",
+    "server/noren_server",
+    "audit/noren_audit",
+)
 DECODER_NAME = re.compile(
     r"(parse|read|load|open|verify|from_bytes|from_body|from_text|from_toml)(_\w+)?\Z|\w+_from_wire\Z"
 )

@@ -16,10 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from noren_client.private_file import write_private
 from noren_client.supernode import generate_node_key, node_public_key
 from noren_core.crypto.secret import SecretBytes
-from noren_server.processes import Child, Supervisor, free_loopback_port, is_listening
+from noren_local import loopback
+from noren_local.private_file import write_private
+from noren_server.processes import Child, Supervisor, is_listening
 from noren_server.superlink import (
     Fleet,
     RunOutcome,
@@ -109,7 +110,7 @@ class RealFleet:
         self.platform_dir.mkdir()
         self.tls = make_tls_files(directory)
         self.supervisor = supervisor
-        self.proxy_address = f"127.0.0.1:{free_loopback_port()}"
+        self.proxy_address = f"127.0.0.1:{loopback.free_port()}"
 
     def start_platform(self) -> None:
         """SuperLink, SuperExec, proxy."""

@@ -13,8 +13,8 @@ import pytest
 from noren_audit.trust import Trust, load_trust
 from noren_audit.verify import verify_bundle
 from noren_client import alignment, campaign_files, enrolment, key_rotation, keystore
+from noren_client.company_secrets import secrets_of
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.secret_files import secrets_of
 from noren_client.transport import PlatformClient, PlatformUnavailableError
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
@@ -37,11 +37,11 @@ from noren_core.ledger.entries import (
 from noren_core.ledger.key_history import KeyFault, KeyHistoryError
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
+from noren_local.private_file import write_private
 from noren_server import campaigns, platform_files, platform_keys
 from noren_server.alignment import publish_oprf_keys
 from noren_server.certificates import certificate_sha256
 from noren_server.platform_files import Platform
-from noren_server.private_file import write_private
 from noren_server.services import grpc_services
 from noren_server.store import CompanyState
 
@@ -606,8 +606,8 @@ def crash_after(patch: pytest.MonkeyPatch, done: int) -> None:
         if len(written) == done:
             raise Crash
 
-    for module in ("platform_keys", "secret_files"):
-        patch.setattr(f"noren_server.{module}.write_private", write)
+    for module in ("noren_server.platform_keys", "noren_local.secret_files"):
+        patch.setattr(f"{module}.write_private", write)
 
 
 def test_the_assignment_key_changes_between_campaigns(world: World, plan: CampaignPlan) -> None:

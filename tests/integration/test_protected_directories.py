@@ -1,42 +1,40 @@
-"""Both parties' secrets at rest: where the passphrase comes from, what is refused, what is left on disk."""
+"""Both parties' secrets at rest: what commands do to them, what is refused, what is left on disk."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
 import hashlib
 import json
 import os
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import noren_client.cli
-import noren_client.passphrase
-import noren_client.secret_files
 import noren_server.cli
-import noren_server.passphrase
-import noren_server.secret_files
-from noren_client import config, keystore
+from noren_client import company_secrets, config, keystore
 from noren_client.campaign_files import save_head
 from noren_client.config import Addresses, CompanyConfig, Limits, parse_pins
 from noren_core.crypto import vault
 from noren_core.crypto.oprf import generate_key_pair
+from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.secret import SecretBytes
 from noren_core.crypto.vault import VaultHeader, is_sealed
 from noren_core.errors import ConfigurationError, LocalProtocolError
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
+from noren_local import secret_files
+from noren_local.secret_files import SecretFiles
+from noren_server import platform_secrets
 from noren_server.platform_files import Platform, initialise
+from noren_server.platform_secrets import PlatformFiles
 from noren_server.processes import dies_with_parent, executable
 from noren_server.store import EnrolmentRecord
 
@@ -51,14 +49,14 @@ class Side:
     name: str
     directory: Path
     main: Callable[[list[str]], int]
-    passphrase: ModuleType
-    secret_files: ModuleType
+    files: Callable[[Path], SecretFiles]
+    secrets_of: Callable[[Path], SealedFiles]
     a_key: str
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
         """Exit code, JSON result and what went to stderr."""
         out = in_process(self.main, "--directory", str(self.directory), "--json", *arguments)
-        self.secret_files._unlocked.cache_clear()  # every command is a process of its own
+        secret_files._unlocked.cache_clear()  # every command is a process of its own
         return out
 
     def make(self, plan_body: dict[str, Any]) -> None:
@@ -70,8 +68,8 @@ class Side:
 
     def stored(self) -> dict[str, bytes]:
         """Every secret as it is stored."""
-        files = self.secret_files.secrets_of(self.directory)._files
-        return {name: files.read(name) for name in files.names()}
+        files = self.files(self.directory)
+        return {name: files.read(name) or b"" for name in files.names()}
 
 
 def in_process(main: Callable[[list[str]], int], *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -119,9 +117,9 @@ def record(company: str) -> EnrolmentRecord:
 def side(request: pytest.FixtureRequest, tmp_path: Path) -> Side:
     """The same for both parties."""
     if request.param == "company":
-        client = (noren_client.cli.main, noren_client.passphrase, noren_client.secret_files)
+        client = (noren_client.cli.main, company_secrets.stored_in, company_secrets.secrets_of)
         return Side("company", tmp_path / "company", *client, "keys/signing.key")
-    server = (noren_server.cli.main, noren_server.passphrase, noren_server.secret_files)
+    server = (noren_server.cli.main, PlatformFiles, platform_secrets.secrets_of)
     return Side("platform", tmp_path / "platform", *server, "keys/platform.key")
 
 
@@ -136,8 +134,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("NOREN_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     yield
-    noren_client.secret_files._unlocked.cache_clear()
-    noren_server.secret_files._unlocked.cache_clear()
+    secret_files._unlocked.cache_clear()
 
 
 def passphrase_file(directory: Path, text: str = PASSPHRASE, *, mode: int = 0o600) -> Path:
@@ -155,81 +152,15 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-# Where the passphrase comes from
-
-
-def test_the_systemd_credential_comes_first(
-    side: Side, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever mode systemd gives it; other credentials do not matter."""
-    assert side.passphrase.configured().reveal() == PASSPHRASE.encode()
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert side.passphrase.configured().reveal() == PASSPHRASE.encode()
-    (credentials / "noren-passphrase").write_text(ANOTHER)
-    (credentials / "noren-passphrase").chmod(0o440)
-    assert side.passphrase.configured().reveal() == ANOTHER.encode()
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o700])
-def test_a_passphrase_file_that_others_can_read_is_refused(
-    side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
-) -> None:
-    """0600 and 0400 are ours alone; nothing else is."""
-    path = passphrase_file(tmp_path, mode=mode)
-    monkeypatch.setenv("NOREN_PASSPHRASE_FILE", str(path))
-    with pytest.raises(ConfigurationError, match="0600"):
-        side.passphrase.configured()
-    path.chmod(0o400)
-    assert side.passphrase.configured().reveal() == PASSPHRASE.encode()
-
-
-def test_a_passphrase_file_of_another_user_is_refused(
-    side: Side, given: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody else chose what is in it."""
-    monkeypatch.setattr(os, "geteuid", lambda: given.stat().st_uid + 1)
-    with pytest.raises(ConfigurationError, match="0600"):
-        side.passphrase.configured()
-
-
-def test_a_passphrase_file_that_is_not_there_is_an_error(
-    side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A typo in a unit file does not silently make an unprotected directory."""
-    monkeypatch.setenv("NOREN_PASSPHRASE_FILE", str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigurationError):
-        side.passphrase.configured()
-
-
-def test_a_terminal_is_asked_last(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without echo; a new passphrase is typed twice; without a terminal there is an error of its own."""
-    with pytest.raises(ConfigurationError) as caught:
-        side.passphrase.current()
-    assert caught.value.code == "PASSPHRASE_MISSING"
-    for stream in (sys.stdin, sys.stderr):
-        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
-    typed = iter([PASSPHRASE, PASSPHRASE, PASSPHRASE, PASSPHRASE, ANOTHER])
-    monkeypatch.setattr(getpass, "getpass", lambda _: next(typed))
-    assert side.passphrase.current().reveal() == PASSPHRASE.encode()
-    assert side.passphrase.chosen(None).reveal() == PASSPHRASE.encode()
-    with pytest.raises(ConfigurationError, match="twice"):
-        side.passphrase.chosen(None)
-
-
-# A party's directory
-
-
 def test_a_new_directory_is_protected_if_there_is_a_passphrase(
     side: Side, given: Path, plan_body: dict[str, Any]
 ) -> None:
     """From the first key on; it opens with the passphrase and not without."""
     side.make(plan_body)
     assert all(is_sealed(data) for data in side.stored().values())
-    secrets = side.secret_files.secrets_of(side.directory)
+    secrets = side.secrets_of(side.directory)
     assert len(secrets.read(side.a_key)) == 32
-    side.secret_files._unlocked.cache_clear()
+    secret_files._unlocked.cache_clear()
     given.unlink()
     with pytest.raises(ConfigurationError):
         secrets.read(side.a_key)
@@ -251,7 +182,7 @@ def test_a_directory_that_lost_its_vault_is_refused(
     (side.directory / "keys" / "vault.json").unlink()
     (side.directory / side.a_key).write_bytes(bytes(32))
     with pytest.raises(ConfigurationError) as caught:
-        side.secret_files.secrets_of(side.directory).read(side.a_key)
+        side.secrets_of(side.directory).read(side.a_key)
     assert caught.value.code == "NOT_PROTECTED"
 
 
@@ -326,61 +257,10 @@ def test_a_directory_in_use_is_not_converted(side: Side, given: Path, plan_body:
     """While services run, the command refuses and changes nothing."""
     side.make(plan_body)
     before = side.stored()
-    with side.secret_files.secrets_of(side.directory).held():
+    with side.secrets_of(side.directory).held():
         code, result, _ = side.run("keys", "unprotect")
     assert (code, result["code"]) == (1, "DIRECTORY_IN_USE")
     assert side.stored() == before
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604])
-def test_a_secret_that_others_can_read_is_refused(side: Side, plan_body: dict[str, Any], mode: int) -> None:
-    """Sealed or not, group or world: whoever copied it can take time over it."""
-    side.make(plan_body)
-    secrets = side.secret_files.secrets_of(side.directory)
-    (side.directory / side.a_key).chmod(mode)
-    with pytest.raises(ConfigurationError, match="0600"):
-        secrets.read(side.a_key)
-    (side.directory / side.a_key).chmod(0o600)
-    (side.directory / "keys").chmod(mode | 0o100)
-    with pytest.raises(ConfigurationError, match="0700"):
-        secrets.read(side.a_key)
-
-
-def test_a_secret_of_another_user_is_refused(
-    side: Side, plan_body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """We would be using a key that somebody else made."""
-    side.make(plan_body)
-    monkeypatch.setattr(os, "geteuid", lambda: side.directory.stat().st_uid + 1)
-    with pytest.raises(ConfigurationError, match="only we can read"):
-        side.secret_files.secrets_of(side.directory).read(side.a_key)
-
-
-@pytest.mark.parametrize(
-    "name", ["config.toml", "keys/../config.toml", "keys/a/b.key", "campaigns/../head.json", ""]
-)
-def test_only_secrets_have_names(side: Side, plan_body: dict[str, Any], name: str) -> None:
-    """What protecting would not find is neither read nor written here, and no name leaves the directory."""
-    side.make(plan_body)
-    secrets = side.secret_files.secrets_of(side.directory)
-    for use in (lambda: secrets.read(name), lambda: secrets.write(name, b"x")):
-        with pytest.raises(LocalProtocolError):
-            use()
-
-
-def test_one_derivation_per_process(
-    side: Side, given: Path, plan_body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many secrets are read."""
-    side.make(plan_body)
-    side.secret_files._unlocked.cache_clear()
-    derived = []
-    derive = vault._derive
-    monkeypatch.setattr(vault, "_derive", lambda *given: derived.append(1) or derive(*given))
-    secrets = side.secret_files.secrets_of(side.directory)
-    for name, data in 3 * list(side.stored().items()):
-        secrets.reveal(name, data)
-    assert len(derived) == 1
 
 
 # What the platform does with its own
@@ -420,9 +300,7 @@ def test_sealed_values_of_the_database_read_as_before(
         transaction.add_oprf_key("spring-2026", "company-30", after)
     store.close()
     assert key_of(tmp_path / "p", "company-30") == after.to_bytes()
-    stored = noren_server.secret_files.PlatformFiles(tmp_path / "p").read(
-        "platform.db/oprf_keys/spring-2026/company-30/key"
-    )
+    stored = PlatformFiles(tmp_path / "p").read("platform.db/oprf_keys/spring-2026/company-30/key")
     assert stored is not None
     assert is_sealed(stored)
 
@@ -443,27 +321,8 @@ def test_an_open_transaction_keeps_conversions_away(
     make_platform(tmp_path / "p", plan_body)
     platform = Platform(tmp_path / "p")
     with platform.store.transaction(), pytest.raises(LocalProtocolError):
-        noren_server.secret_files.secrets_of(tmp_path / "p").unprotect(SecretBytes(PASSPHRASE.encode()))
+        platform_secrets.secrets_of(tmp_path / "p").unprotect(SecretBytes(PASSPHRASE.encode()))
     platform.store.close()
-
-
-def test_what_was_typed_reaches_the_processes_that_are_started(
-    tmp_path: Path, given: Path, plan_body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And theirs, as a file in memory that is gone at the end; nothing of it is in their environment."""
-    make_platform(tmp_path / "p", plan_body)
-    secrets = noren_server.secret_files.secrets_of(tmp_path / "p")
-    monkeypatch.delenv("NOREN_PASSPHRASE_FILE")
-    monkeypatch.setattr(noren_server.passphrase, "_ask", lambda _: SecretBytes(PASSPHRASE.encode()))
-    program = "import noren_server.passphrase as p, sys; sys.stdout.buffer.write(p.configured().reveal())"
-    start = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
-    with noren_server.passphrase.for_children(secrets):
-        named = os.environ["NOREN_PASSPHRASE_FILE"]
-        found = subprocess.run([sys.executable, "-c", start, program], capture_output=True, check=True)
-        assert found.stdout == PASSPHRASE.encode()
-        assert PASSPHRASE not in named
-    assert "NOREN_PASSPHRASE_FILE" not in os.environ
-    assert not Path(named).exists()
 
 
 @pytest.mark.end_to_end

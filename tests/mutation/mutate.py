@@ -214,6 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", action="append", choices=sorted(TESTS), help="only this module")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     chosen = parser.parse_args(arguments)
+    if missing := _modules() - TESTS.keys():
+        parser.error(f"expected tests for every module, got none for {', '.join(sorted(missing))}")
     known = explained()
     with _pool(chosen.jobs) as pool:
         return max([_run_module(pool, module, known) for module in chosen.module or TESTS])
@@ -311,6 +313,12 @@ class _LikelyFirst:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             FAILED.write_text(report.nodeid, encoding="utf-8")
+
+
+def _modules() -> set[str]:
+    """Every module that is to be tested here."""
+    folders = (ROOT / PACKAGE / name for name in ("crypto", "secagg"))
+    return {f"{path.parent.name}/{path.stem}" for folder in folders for path in folder.glob("[!_]*.py")}
 
 
 def _path(module: str) -> Path:

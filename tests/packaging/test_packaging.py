@@ -27,7 +27,15 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 
 AUDITORS = {"cryptography", "dp-accounting", "numpy", "rich", "typer"}
 EXTRAS = {"client", "server", "demo"}
-PACKAGES = {"noren_core", "noren_client", "noren_server", "noren_audit", "noren_demo"}
+PACKAGES = {
+    "noren_core",
+    "noren_local",
+    "noren_client",
+    "noren_server",
+    "noren_audit",
+    "noren_demo",
+    "noren_bench",
+}
 PROGRAMS = {
     "noren-audit": "noren_audit.cli:main",
     "noren-company": "noren_client.cli:main",

@@ -11,8 +11,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, NorenError
-from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey, countersign, parse_entry
+from noren_core.ledger.entries import (
+    PLATFORM,
+    CompanyKey,
+    EntryKind,
+    PlatformKey,
+    countersign,
+    parse_entry,
+    sign_entry,
+)
 from noren_core.ledger.key_history import sign_change
+from noren_core.season import messages as m
 from noren_server import platform_files, platform_keys
 
 from . import (
@@ -149,6 +158,35 @@ def test_a_revoked_company_says_nothing_more(setting: Setting) -> None:
     setting.platform.ledger_store.append(countersign(entry, setting.platform.signing_key))
     with pytest.raises(RefusedError, match="revoked"):
         watch.read(setting.proof(watch.checkpoint.size if watch.checkpoint else 0))
+
+
+def test_a_revocation_is_the_end(setting: Setting) -> None:
+    """No change of a key follows it, and no other revocation, whatever the platform appends."""
+    body, key = {"company": US, "reason": "LEFT"}, setting.platform.signing_key
+    setting.platform.ledger.append_platform_entry(EntryKind.REVOCATION, body)
+    watch, size = setting.watch(), setting.platform.ledger_store.size
+    watch.read(setting.proof())
+    change = sealing_rotation(KEYS[US], "5e" * 32)
+    again = sign_entry("revocation", PLATFORM, body | {"reason": "MISTAKEN_ENROLMENT"}, key)
+    for place, entry in enumerate((change, again)):
+        with pytest.raises(NorenError):
+            setting.platform.ledger.append_company_entry(parse_entry(entry))
+        setting.platform.ledger_store.append(countersign(entry, key))
+        indices = [*range(size), size + place]
+        proof = setting.platform.ledger.prove(known_tree_size=size, indices=indices)
+        with pytest.raises(RefusedError, match="revoked"):
+            watch.read(m.proof_to_wire(proof))
+
+
+def test_a_platform_key_is_replaced_with_its_own_consent(setting: Setting) -> None:
+    """A rotation of the platform's key whose new key did not sign is not believed."""
+    old = setting.anchors["platform"]
+    body = {"key": "platform", "old": old, "new": PUBLIC[US].hex(), "possession": "00" * 64}
+    key = setting.platform.signing_key
+    signed = sign_entry("platform-key-rotation", PLATFORM, body, key)
+    setting.platform.ledger_store.append(countersign(signed, key))
+    with pytest.raises(RefusedError, match="key-possession"):
+        setting.watch().read(setting.proof())
 
 
 @pytest.mark.parametrize(

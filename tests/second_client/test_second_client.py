@@ -6,7 +6,7 @@ import ast
 import secrets
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +209,13 @@ def test_it_reads_a_sealed_table(setting: Setting) -> None:
     for bad in (damaged, chunks[:-1], [*chunks, chunks[-1]], chunks[::-1]):
         with pytest.raises(RefusedError):
             plain_table.read_table(manifest, hashes, bad, outputs.values())
+    with pytest.raises(RefusedError, match="root"):
+        plain_table.read_table(manifest, hashes[::-1], chunks, outputs.values())
+    unsorted = [plain_table.leaf_hash(chunk) for chunk in reversed(chunks[:-1])]
+    unsorted.append(hashes[-1])
+    other = replace(manifest, root=plain_table.tree_root(unsorted))
+    with pytest.raises(RefusedError, match="increasing tags"):
+        plain_table.read_table(other, unsorted, [*chunks[-2::-1], chunks[-1]], outputs.values())
 
 
 # Scoring

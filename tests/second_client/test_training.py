@@ -73,7 +73,7 @@ class MixedCohort:
         assert answer.known_tree_size == 7
         return answer.reply
 
-    def set_up(self) -> None:
+    def set_up(self, *, of_ours: bool = True) -> None:
         def advertise(_asked: Any, reply: Any) -> None:
             reply.advertise.advertisement.CopyFrom(self.second.advertise())
 
@@ -93,7 +93,7 @@ class MixedCohort:
         )
         for name, client in self.ours.items():
             self.server.add_sealed_shares(name, client.share(advertised))
-        for name, client in self.ours.items():
+        for name, client in self.ours.items() if of_ours else ():
             self.server.add_cohort_signature(name, client.accept_shares(self.server.inbox(name)))
             self.cohort_keys[name] = CohortKey(client.cohort_secret, session=self.session)
         self.server.add_cohort_signature(US, self.second.accept(self.server.inbox(US)))
@@ -151,6 +151,11 @@ def test_it_refuses_what_a_lying_platform_sends() -> None:
     for bad in ({**seen, "company-1": forged}, {n: seen[n] for n in COMPANIES[2:]}, ours):
         with pytest.raises(RefusedError):
             cohort.second.share(bad)
+
+    cohort = MixedCohort()
+    cohort.ours["company-1"]._contribution = SecretBytes(bytes(32))  # another one than it committed to
+    with pytest.raises(RefusedError, match="contribution of company-1"):
+        cohort.set_up(of_ours=False)
 
     cohort = MixedCohort()
     cohort.set_up()
@@ -235,13 +240,25 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
         exchange=Companies(sessions, silent),
         progress=Progress(setting.platform.directory / "progress.json", plan.training.rounds),
     ).run()
-    expected = HeadState.initial(4)
-    for number in range(plan.training.rounds):
-        gone = {name for name, since in silent.items() if since <= number + 1}
-        each = [gradient_of(name)(plain_head.Head(number, (), ())) for name in COMPANIES if name not in gone]
-        expected = expected.advance([int(value) for value in sum(each)], plan.training)
+    key = CohortKey(SecretBytes(sessions[US]._member.cohort_key), session=plan.digest())
+    expected, settles = HeadState.initial(4), {}
+    for number in range(1, plan.training.rounds + 1):
+        survivors = [name for name in COMPANIES if silent.get(name, 99) > number]
+        updates = {name: gradient_of(name)(plain_head.Head(number - 1, (), ())) for name in survivors}
+        before, total = expected, sum(updates.values())
+        expected = before.advance([int(value) for value in total], plan.training)
+        for name in COMPANIES:
+            update = updates.get(name, np.zeros(0, np.int64)).tobytes()
+            settles[name, number] = {
+                "campaign": plan.campaign,
+                "company": name,
+                "round": number,
+                "survivors": survivors,
+                "update_sha256": key.update_commitment(name, update).hex(),
+                "model_in": before.commitment(key.commitment_key()).hex(),
+                "model_out": expected.commitment(key.commitment_key()).hex(),
+            }
     for one in sessions.values():
         assert (one.head.weights, one.head.sums) == (expected.weights, expected.iterate_sum)
-    settles = [e.entry.body for e in setting.platform.ledger_store.entries(kind=EntryKind.SETTLE)]
-    assert len(settles) == len(COMPANIES) * plan.training.rounds
-    assert len({(body["round"], body["model_out"]) for body in settles}) == plan.training.rounds
+    said = [item.entry.body for item in setting.platform.ledger_store.entries(kind=EntryKind.SETTLE)]
+    assert {(body["company"], body["round"]): body for body in said} == settles

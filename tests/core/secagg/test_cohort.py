@@ -289,6 +289,13 @@ def test_what_set_up_needed_is_overwritten_when_it_is_over(new_cohort):
     assert all(any(key.buffer) for key in keys)
     cohort.accept()
     assert not any(any(key.buffer) for key in keys)
+    halfway = new_cohort(3, threshold=3)
+    halfway.advertise(halfway.names)
+    leaving = halfway.clients[halfway.names[0]]
+    leaving.share(halfway.server.advertisements)
+    keys = secret_bytes_of(leaving._sealing_keys)
+    leaving.close()
+    assert not any(any(key.buffer) for key in keys)
     early = new_cohort(3, threshold=3).clients["company-00"]
     drawn = secret_bytes_of(early)
     assert len(drawn) == 2

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, LocalProtocolError, NorenError, RemoteProtocolError
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 from noren_core.secagg.server import RoundFailedError
@@ -58,9 +58,9 @@ def test_a_roster_with_another_key_for_us_is_refused(new_cohort):
     """We take part only as who we are."""
     cohort = new_cohort(3, threshold=3)
     name = cohort.names[0]
-    stranger = SigningKey.generate().public_key
-    with pytest.raises(ConfigurationError, match="our own"):
-        cohort.client(name, roster=cohort.parameters["roster"] | {name: stranger})
+    for stranger in (bytes(32), b"\xff" * 32):
+        with pytest.raises(ConfigurationError, match="our own"):
+            cohort.client(name, roster=cohort.parameters["roster"] | {name: stranger})
 
 
 def broken_advertisements(good: Advertisement, other: Advertisement):
@@ -200,6 +200,7 @@ def test_sealed_shares_for_other_recipients_or_lengths_are_refused(new_cohort):
         sealed | {a: sealed[b]},
         sealed | {"stranger": sealed[b]},
         sealed | {c: b"short"},
+        sealed | {c: sealed[c] + b"\0"},
     ):
         with pytest.raises(RemoteProtocolError):
             cohort.server.add_sealed_shares(a, bad)
@@ -257,10 +258,27 @@ def test_shares_out_of_range_are_refused_when_they_are_accepted(new_cohort):
         cohort.clients[a].accept_shares({b: sealed[b][a], c: sealed[c][a]})
 
 
+@pytest.mark.parametrize("change", [lambda plain: plain[:-132], lambda plain: plain + plain[-132:]])
+def test_shares_of_another_number_of_rounds_are_refused(new_cohort, change):
+    """A member that seals us shares of fewer or more rounds than were agreed is found out at once."""
+    cohort = new_cohort(3, threshold=3, rounds=2)
+    a, b, c = cohort.names
+    cohort.advertise(cohort.names)
+    sealed = {name: cohort.clients[name].share(cohort.server.advertisements) for name in cohort.names}
+    cipher = ChaCha20Poly1305(cohort.clients[b]._sealing_keys[a][0].buffer)
+    plain = cipher.decrypt(bytes(12), sealed[b][a], None)
+    with pytest.raises(RemoteProtocolError, match=f"expected {len(plain) + 16} bytes"):
+        cohort.clients[a].accept_shares({b: cipher.encrypt(bytes(12), change(plain), None), c: sealed[c][a]})
+    cohort.clients[a].accept_shares({b: sealed[b][a], c: sealed[c][a]})
+
+
 def test_a_round_is_masked_once_and_upwards(ready_cohort):
     """Two vectors under the same masks would show their difference."""
     cohort = ready_cohort(3, threshold=3, rounds=3)
     client, zeros = cohort.clients[cohort.names[0]], np.zeros(3, np.int64)
+    for number in (0, -1, 4):
+        with pytest.raises(LocalProtocolError, match="round: expected 1 to 3"):
+            client.mask(number, zeros)
     client.mask(2, zeros)
     for number in (2, 1, 0, -1, 4):
         with pytest.raises(LocalProtocolError, match="round: expected 3 to 3"):
@@ -293,6 +311,8 @@ def test_a_second_answer_is_refused(ready_cohort):
     cohort = ready_cohort(6, threshold=5, rounds=2)
     client = cohort.clients[cohort.names[0]]
     client.mask(1, np.zeros(3, np.int64))
+    with pytest.raises(RemoteProtocolError, match="expected round 1, got 2"):
+        client.unmask(2, cohort.names)
     client.unmask(1, cohort.names)
     for survivors in (cohort.names, cohort.names[:5]):
         with pytest.raises(RemoteProtocolError):

@@ -36,6 +36,18 @@ def round_with_lies(cohort, lies, *, present=None, silent=()):
     return survivors
 
 
+def test_another_encoding_of_a_round_key_is_not_the_key(new_cohort):
+    """X25519 ignores five bits of a private key; a wrong share that changes only these is found wrong too."""
+    cohort = new_cohort(3, threshold=3)
+    cohort.advertise(cohort.names)
+    name = cohort.names[0]
+    raw = cohort.clients[name]._round_keys[1].private_bytes_raw()
+    assert cohort.server._is_secret_of(1, name, raw)
+    for place, bit in ((0, 1), (0, 2), (0, 4), (31, 64), (31, 128)):
+        changed = raw[:place] + bytes([raw[place] ^ bit]) + raw[place + 1 :]
+        assert not cohort.server._is_secret_of(1, name, changed)
+
+
 @pytest.mark.parametrize("place", [0, 3, 5])
 def test_one_liar_is_named_and_does_not_stop_the_round(ready_cohort, place):
     """With one answer more than the threshold, one member's shares may all be wrong."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from noren_client import campaign_files, passphrase
-from noren_client.secret_files import CompanyFiles
+from noren_client import campaign_files
+from noren_client.company_secrets import stored_in
 from noren_core.crypto.vault import is_sealed
 from noren_demo import generator
 from noren_demo.generator import GeneratorOptions, generate_season
@@ -18,7 +18,8 @@ from noren_demo.parties import Places
 from noren_demo.resources import ResourceMonitor
 from noren_demo.season import Options, Season
 from noren_demo.season_data import SeasonFiles
-from noren_server.secret_files import PlatformFiles
+from noren_local import passphrase
+from noren_server.platform_secrets import PlatformFiles
 
 if TYPE_CHECKING:
     from noren_demo.summary import SeasonSummary
@@ -111,7 +112,7 @@ def check_files_are_private(places: Places) -> None:
 
 def check_secrets_are_sealed(places: Places) -> None:
     """Everything that protecting would seal was sealed from the start, at every party."""
-    files = [PlatformFiles(places.platform), *(CompanyFiles(places.company(c)) for c in COMPANIES)]
+    files = [PlatformFiles(places.platform), *(stored_in(places.company(c)) for c in COMPANIES)]
     stored = {name: party.read(name) for party in files for name in party.names()}
     assert {"keys/signing.key", "keys/platform.key", f"campaigns/{CAMPAIGN}/head.json"} <= stored.keys()
     assert f"platform.db/oprf_keys/{CAMPAIGN}/akane/key" in stored

@@ -1,0 +1,66 @@
+"""Files that only our account can read, on disk and in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noren_local.private_file import in_memory, write_private
+
+
+@pytest.fixture(autouse=True)
+def _careless_umask() -> Iterator[None]:
+    """Others may read what a program makes, unless it says otherwise."""
+    former = os.umask(0)
+    yield
+    os.umask(former)
+
+
+def test_what_is_written_is_for_us_alone(tmp_path: Path) -> None:
+    """In a directory of our own that is made for it; nothing else is left there."""
+    path = tmp_path / "keys" / "a.key"
+    write_private(path, b"first")
+    write_private(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_others_can_read_is_replaced(tmp_path: Path) -> None:
+    """Whoever had it open goes on reading the old content."""
+    path = tmp_path / "a.key"
+    path.write_bytes(b"public")
+    path.chmod(0o644)
+    with path.open("rb") as theirs:
+        write_private(path, b"secret")
+        assert theirs.read() == b"public"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_crash_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the new one is whole and on disk, its name is not ours."""
+    path = tmp_path / "a.key"
+    write_private(path, b"old")
+
+    def crash(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", crash)
+        with pytest.raises(KeyboardInterrupt):
+            write_private(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_file_in_memory_is_read_by_its_path_and_gone_at_the_end() -> None:
+    """By our own account alone, as often as it is opened."""
+    with in_memory(b"secret") as descriptor:
+        path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        assert (path.read_bytes(), path.read_bytes()) == (b"secret", b"secret")
+        assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(descriptor)
