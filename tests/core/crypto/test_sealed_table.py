@@ -467,6 +467,14 @@ class TestWriter:
         with pytest.raises(LocalProtocolError):
             writer.finish()
 
+    @pytest.mark.parametrize("twice", range(10))
+    def test_one_student_twice_across_chunks(self, twice):
+        """Wherever the two rows come to lie, in one chunk or at the edge of two, there is no table."""
+        writer = TableWriter(CONTEXT, io.BytesIO(), padded_rows=11, payload_bytes=8, chunk_rows=2)
+        writer.add((output_of(i), payload_of(i)) for i in (*range(10), twice))
+        with pytest.raises(DataError, match="same tag"):
+            list(writer.chunks())
+
     def test_the_order_of_steps(self):
         """Rows, then all chunks, then the end; nothing goes on after a step that failed or was left."""
         sizes = {"padded_rows": 12, "payload_bytes": 8, "chunk_rows": 4}
@@ -605,8 +613,13 @@ class TestWrongTables:
                 verify_chunk_hashes(table.manifest, wrong)
             with pytest.raises(VerificationError):
                 TableReader(table.manifest, wrong, {})
-        with pytest.raises(VerificationError):  # the root of more chunks than the table has rows for
-            verify_chunk_hashes(replace(table.manifest, padded_rows=10), hashes)
+        for manifest in (
+            replace(table.manifest, padded_rows=10),  # the root of more chunks than there are rows for
+            replace(table.manifest, root=bytes(32)),
+            replace(table.manifest, root=b"\xff" * 32),
+        ):
+            with pytest.raises(VerificationError):
+                verify_chunk_hashes(manifest, hashes)
 
     def test_every_bit_of_a_chunk_counts(self):
         """A chunk with one bit changed, whichever, is refused."""

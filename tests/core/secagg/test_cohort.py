@@ -81,6 +81,20 @@ def resealed(cohort, dealer, recipient, sealed, change):
     return cipher.encrypt(bytes(12), change(cipher.decrypt(bytes(12), sealed, None)), None)
 
 
+@pytest.mark.parametrize("change", [lambda plain: plain[:-132], lambda plain: plain + plain[-132:]])
+def test_shares_of_another_number_of_rounds_are_refused(new_cohort, change):
+    """A member that seals us shares of fewer or more rounds than were agreed is found out at once."""
+    cohort = new_cohort(3, threshold=3, rounds=2)
+    cohort.advertise(cohort.names)
+    cohort.share(cohort.names)
+    a, dealer, _ = cohort.names
+    inbox = cohort.server.inbox(a)
+    wrong = resealed(cohort, dealer, a, inbox[dealer], change)
+    with pytest.raises(RemoteProtocolError, match=f"{dealer}: expected {len(inbox[dealer])} bytes"):
+        cohort.clients[a].accept_shares(inbox | {dealer: wrong})
+    cohort.clients[a].accept_shares(inbox)
+
+
 def test_a_member_with_two_contributions_is_named_by_whoever_gets_the_wrong_one(new_cohort):
     """A contribution is committed to before anybody shares: another is refused, with its sender's name."""
     cohort = new_cohort(4, threshold=3)
@@ -88,9 +102,12 @@ def test_a_member_with_two_contributions_is_named_by_whoever_gets_the_wrong_one(
     cohort.share(cohort.names)
     a, b, dealer, _ = cohort.names
     inbox = cohort.server.inbox(a)
-    two_faced = resealed(cohort, dealer, a, inbox[dealer], lambda plain: bytes(32) + plain[32:])
-    with pytest.raises(RemoteProtocolError, match=f"sealed shares of {dealer}: .* committed"):
-        cohort.clients[a].accept_shares(inbox | {dealer: two_faced})
+    for other in range(16):  # whether its hash is smaller or greater than the right one's
+        two_faced = resealed(
+            cohort, dealer, a, inbox[dealer], lambda plain, other=other: bytes([other] * 32) + plain[32:]
+        )
+        with pytest.raises(RemoteProtocolError, match=f"sealed shares of {dealer}: .* committed"):
+            cohort.clients[a].accept_shares(inbox | {dealer: two_faced})
     cohort.clients[a].accept_shares(inbox)  # nothing was changed
     cohort.clients[b].accept_shares(cohort.server.inbox(b))
     assert len(secrets_of(cohort, (a, b))) == 1
