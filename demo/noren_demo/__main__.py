@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,6 +21,8 @@ from noren_demo.data_sources import GENERATED
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+REMOVAL_SECONDS = 10.0
+REMOVAL_PAUSE_SECONDS = 0.05
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -90,7 +93,19 @@ def demo(
     finally:
         monitor.close()
         if keep is None:
-            shutil.rmtree(root, ignore_errors=True)
+            _remove(root)
+
+
+def _remove(directory: Path) -> None:
+    """Remove the season's directory.
+
+    Again for a while: when a party was killed, the processes that it had started end by themselves a moment
+    later, and what they still write would leave the directory, and keys in it, behind.
+    """
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(REMOVAL_PAUSE_SECONDS)
 
 
 def _new_directory(keep: Path | None) -> Path:
