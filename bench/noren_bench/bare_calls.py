@@ -45,28 +45,30 @@ def seal(payload_bytes: int, associated_bytes: int) -> float:
     return _sodium("crypto_aead_chacha20poly1305_ietf_encrypt", arguments)
 
 
-def point_sums(dimensions: int, *, rows: int = 2_000) -> float:
-    """µs of what one score needs of libsecp256k1: two sums of d + 33 points, and two encodings."""
-    width = dimensions + 33
-    points = ffi.new("secp256k1_pubkey[]", width * 256)
-    for index in range(width * 256):
-        secret = secrets.token_bytes(32) if index < width else (index).to_bytes(32, "big")
-        lib.secp256k1_ec_pubkey_create(GLOBAL_CONTEXT.ctx, points + index, secret)
-    address = int(ffi.cast("uintptr_t", points))
-    choice = np.arange(width) * 256 + np.frombuffer(secrets.token_bytes(rows * width), np.uint8).reshape(
-        rows, width
-    )
-    addresses = (address + choice.astype(np.uint64) * 64).astype(np.uint64)
-    pointers = ffi.cast("secp256k1_pubkey **", addresses.ctypes.data)
-    total, encoding = ffi.new("secp256k1_pubkey *"), ffi.new("unsigned char[33]")
-    length, context = ffi.new("size_t *", 33), GLOBAL_CONTEXT.ctx
+class PointSums:
+    """What one score needs of libsecp256k1: two sums of d + 32 points, and two encodings."""
 
-    def sums() -> None:
-        for row in range(rows):
-            lib.secp256k1_ec_pubkey_combine(context, total, pointers + row * width, width)
+    def __init__(self, dimensions: int, *, rows: int = 2_000) -> None:
+        """Prepare points, and rows of pointers to some of them; both must live as long as they are read."""
+        self._rows, self._width = rows, dimensions + 32
+        self._points = ffi.new("secp256k1_pubkey[]", self._width * 256)
+        for index in range(self._width * 256):
+            lib.secp256k1_ec_pubkey_create(GLOBAL_CONTEXT.ctx, self._points + index, secrets.token_bytes(32))
+        digits = np.frombuffer(secrets.token_bytes(rows * self._width), np.uint8).reshape(rows, self._width)
+        chosen = (np.arange(self._width) * 256 + digits).astype(np.uint64)
+        self._addresses = int(ffi.cast("uintptr_t", self._points)) + chosen * np.uint64(64)
+
+    def microseconds(self) -> float:
+        """CPU µs of one score, measured now."""
+        return 2 * microseconds_each(self._sum_all, self._rows, repeats=1)
+
+    def _sum_all(self) -> None:
+        pointers = ffi.cast("secp256k1_pubkey **", self._addresses.ctypes.data)
+        total, encoding = ffi.new("secp256k1_pubkey *"), ffi.new("unsigned char[33]")
+        length, context = ffi.new("size_t *", 33), GLOBAL_CONTEXT.ctx
+        for row in range(self._rows):
+            lib.secp256k1_ec_pubkey_combine(context, total, pointers + row * self._width, self._width)
             lib.secp256k1_ec_pubkey_serialize(context, encoding, length, total, lib.SECP256K1_EC_COMPRESSED)
-
-    return 2 * microseconds_each(sums, rows)
 
 
 def _sodium(name: str, arguments: Sequence[object]) -> float:
@@ -80,7 +82,7 @@ def _loop(name: str, arguments: Sequence[object]) -> float:
         for _ in repeat(None, _CALLS):
             function(*arguments)
 
-    return cpu_seconds(calls)
+    return cpu_seconds(calls, repeats=1)
 
 
 def _out(length: int) -> ctypes.Array[ctypes.c_char]:

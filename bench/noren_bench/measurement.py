@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 REPEATS = 3
+TURNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,15 @@ def microseconds_each(work: Callable[[], Any], count: int, *, repeats: int = REP
     return cpu_seconds(work, repeats=repeats) / count * 1e6
 
 
-def wall_seconds(work: Callable[[], Any], *, repeats: int = REPEATS) -> float:
-    """The least wall seconds that `work` took."""
-    return min(_cost(work).wall for _ in range(repeats))
+def wall_seconds(work: Callable[[], Any]) -> float:
+    """The wall seconds that `work` takes once."""
+    return _cost(work).wall
+
+
+def least_in_turn(*figures: Callable[[], float]) -> list[float]:
+    """The least of each figure, taken in turn: what slows the machine for a while then slows all of them."""
+    turns = [[figure() for figure in figures] for _ in range(TURNS)]
+    return [min(of_one) for of_one in zip(*turns, strict=True)]
 
 
 def peak_memory_mb() -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noren_bench import bare_calls
-from noren_bench.measurement import Goal, Row, microseconds_each, wall_seconds
+from noren_bench.measurement import Goal, Row, least_in_turn, microseconds_each, wall_seconds
 from noren_core.crypto.cores import available_cores
 from noren_core.crypto.head_encryption import HeadLayout, encrypt_head, verify_head
 from noren_core.crypto.scorer import Scorer
@@ -29,8 +29,10 @@ def row(dimensions: int, peers: dict[str, float], *, weight_bits: int = 8) -> Ro
     head = verify()
     features = random_features(_STUDENTS, dimensions)
     one_thread = partial(Scorer(head, threads=1).score, features)
-    ours = microseconds_each(one_thread, _STUDENTS)
-    floor = bare_calls.point_sums(dimensions)
+    ours, floor = least_in_turn(
+        partial(microseconds_each, one_thread, _STUDENTS, repeats=1),
+        bare_calls.PointSums(dimensions).microseconds,
+    )
     ciphertexts = Scorer(head).score(features[:_OPENED])
     bound = layout.score_bound
     secret.decrypt(ciphertexts[:1], bound=bound)  # the table of small logarithms is made once
@@ -42,8 +44,9 @@ def row(dimensions: int, peers: dict[str, float], *, weight_bits: int = 8) -> Ro
         "head_message_bytes": float(len(message)),
     }
     if available_cores() >= 2:
-        both = partial(Scorer(head, threads=2).score, features)
-        details["speed_up_on_two_cores"] = wall_seconds(one_thread) / wall_seconds(both)
+        two_threads = partial(Scorer(head, threads=2).score, features)
+        alone, both = least_in_turn(partial(wall_seconds, one_thread), partial(wall_seconds, two_threads))
+        details["speed_up_on_two_cores"] = alone / both
     return Row(
         work=f"score a student, d = {dimensions}, {weight_bits}-bit weights",
         unit="µs",
