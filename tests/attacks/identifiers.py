@@ -13,10 +13,11 @@ from collections.abc import Iterable
 
 from attack import Attack, Result, System
 from naive_join import salted_hashes
+from whole_table import seal_table
 
 from noren_core.crypto import oprf, sodium
 from noren_core.crypto.oprf_suite import Mode, hash_to_group
-from noren_core.crypto.sealed_table import OPRF_OUTPUT_BYTES, TAG_BYTES, TableContext, row_secrets, seal_table
+from noren_core.crypto.sealed_table import OPRF_OUTPUT_BYTES, TAG_BYTES, TableContext, row_secrets
 from noren_core.crypto.secret import SecretBytes
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 

@@ -14,16 +14,10 @@ from attack import Attack, Result, System
 from cryptography.exceptions import InvalidTag
 from naive_join import open_row, seal
 from system_platform import CONSENTING, features, plan, running_platform
+from whole_table import SealedTable, seal_table
 
 from noren_core.crypto import merkle
-from noren_core.crypto.sealed_table import (
-    OPRF_OUTPUT_BYTES,
-    TAG_BYTES,
-    SealedTable,
-    TableContext,
-    TableReader,
-    seal_table,
-)
+from noren_core.crypto.sealed_table import OPRF_OUTPUT_BYTES, TAG_BYTES, TableContext, TableReader
 from noren_core.errors import NorenError
 from noren_core.ids import TableKind
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_table import SealedTable, seal_table
 
 from noren_client.partial_table import PartialTable
 from noren_client.table_reading import _Reading
-from noren_core.crypto.sealed_table import SealedTable, TableContext, seal_table
+from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import VerificationError
 from noren_core.ids import TableKind
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from whole_table import seal_table
 
 from noren_audit import season as audit_season
 from noren_audit import trust, verify
@@ -672,7 +673,7 @@ def _table() -> tuple[sealed_table.TableManifest, tuple[bytes, ...], tuple[bytes
         company=COMPANY, campaign=CAMPAIGN, kind=TableKind.TRAIN, table_id=bytes(16)
     )
     rows = [(hashlib.sha512(bytes([number])).digest(), bytes(8)) for number in range(5)]
-    table = sealed_table.seal_table(context, rows, padded_rows=12, payload_bytes=8, chunk_rows=5)
+    table = seal_table(context, rows, padded_rows=12, payload_bytes=8, chunk_rows=5)
     return table.manifest, table.chunks, table.chunk_hashes
 
 
@@ -1419,13 +1420,6 @@ _AT_REST = (
         shape=shapes.Bytes(shapes.pieces(14)),
         valid=lambda _: [_vault()[0].seal("name", b"secret"), _vault()[0].seal("name", b"")],
         decode=_calls(lambda data: _vault()[0].open_secret("name", data)),
-    ),
-    Decoder(
-        name="noren_core.crypto.vault.Vault.open_sealed",
-        shape=shapes.Bytes(shapes.pieces(14)),
-        valid=lambda _: [_vault()[0].seal("name", b"secret")],
-        decode=_calls(lambda data: _vault()[0].open_sealed("name", data)),
-        examples=40,
     ),
     Decoder(
         name="noren_core.crypto.vault.parse_passphrase",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import io
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,15 +170,6 @@ class TableManifest:
         if manifest.to_body() != body:  # unknown fields, another format, hex in another spelling
             raise DataError("table manifest: expected exactly the fields of a sealed table, got others")
         return manifest
-
-
-@dataclass(frozen=True, slots=True)
-class SealedTable:
-    """A finished table in memory: its manifest, its chunks, and the chunks' leaf hashes."""
-
-    manifest: TableManifest
-    chunks: tuple[bytes, ...]
-    chunk_hashes: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,28 +367,6 @@ class TableWriter:
                 raise LocalProtocolError("table writer: expected the rows that were spooled, got fewer")
             for place in range(0, len(block), self._row_bytes):
                 yield block[place : place + self._row_bytes]
-
-
-def seal_table(
-    context: TableContext,
-    rows: Iterable[tuple[bytes, bytes]],
-    *,
-    padded_rows: int,
-    payload_bytes: int,
-    chunk_rows: int = DEFAULT_CHUNK_ROWS,
-) -> SealedTable:
-    """A whole table in memory, for small ones; see `TableWriter`.
-
-    Raises:
-        DataError: as `TableWriter` does.
-    """
-    writer = TableWriter(
-        context, io.BytesIO(), padded_rows=padded_rows, payload_bytes=payload_bytes, chunk_rows=chunk_rows
-    )
-    writer.add(rows)
-    chunks = tuple(writer.chunks())
-    written = writer.finish()
-    return SealedTable(written.manifest, chunks, written.chunk_hashes)
 
 
 def verify_chunk_hashes(manifest: TableManifest, chunk_hashes: Sequence[bytes]) -> None:

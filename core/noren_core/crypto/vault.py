@@ -193,10 +193,6 @@ class Vault(Secret):
         key.wipe()
         return SEALED_MAGIC + nonce + sealed
 
-    def open_sealed(self, name: str, sealed: bytes) -> bytes:
-        """The secret of a sealed file, as bytes that nothing can overwrite; see `open_secret`."""
-        return self.open_secret(name, sealed).reveal()
-
     def open_secret(self, name: str, sealed: bytes) -> SecretBytes:
         """The secret of a sealed file.
 

@@ -107,7 +107,7 @@ def test_the_reference_agrees_with_the_frozen_file(vectors: dict[str, Any]) -> N
 
 def test_what_was_sealed_by_the_reference_opens(vault: Vault, vectors: dict[str, Any]) -> None:
     """Header and file are read exactly as specified."""
-    assert vault.open_sealed(NAME, bytes.fromhex(vectors["sealed"])) == SECRET
+    assert vault.open_secret(NAME, bytes.fromhex(vectors["sealed"])).reveal() == SECRET
 
 
 def test_the_same_randomness_gives_the_same_bytes(
@@ -131,7 +131,7 @@ def test_sealing_twice_gives_other_bytes(vault: Vault) -> None:
 @pytest.mark.parametrize("size", [0, 1, 32, 100_000])
 def test_any_length_comes_back(vault: Vault, size: int) -> None:
     """Also none at all, and much."""
-    assert vault.open_sealed("a", vault.seal("a", b"x" * size)) == b"x" * size
+    assert vault.open_secret("a", vault.seal("a", b"x" * size)).reveal() == b"x" * size
 
 
 def claiming(length: int, data: bytes) -> bytes:
@@ -142,12 +142,12 @@ def claiming(length: int, data: bytes) -> bytes:
 def test_what_would_take_too_much_memory_is_refused(vault: Vault) -> None:
     """A secret has at most 256 MiB, a sealed file 44 bytes more."""
     most, sealed = 256 * 2**20, vault.seal("a", b"x")
-    assert vault.open_sealed("a", vault.seal("a", claiming(most, b"x"))) == b"x"
-    assert vault.open_sealed("a", claiming(most + 44, sealed)) == b"x"
+    assert vault.open_secret("a", vault.seal("a", claiming(most, b"x"))).reveal() == b"x"
+    assert vault.open_secret("a", claiming(most + 44, sealed)).reveal() == b"x"
     with pytest.raises(DataError):
         vault.seal("a", claiming(most + 1, b"x"))
     with pytest.raises(VerificationError):
-        vault.open_sealed("a", claiming(most + 45, sealed))
+        vault.open_secret("a", claiming(most + 45, sealed))
 
 
 def test_a_library_without_argon2id_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_files_cannot_be_swapped(vault: Vault) -> None:
     sealed = vault.seal("keys/a.key", SECRET)
     for opener, name in ((vault, "keys/b.key"), (Vault.create(), "keys/a.key")):
         with pytest.raises(VerificationError):
-            opener.open_sealed(name, sealed)
+            opener.open_secret(name, sealed)
 
 
 def test_every_flipped_byte_of_a_sealed_file_is_noticed(vault: Vault) -> None:
@@ -183,7 +183,7 @@ def test_every_flipped_byte_of_a_sealed_file_is_noticed(vault: Vault) -> None:
     sealed = vault.seal(NAME, SECRET)
     for place in range(len(sealed)):
         with pytest.raises(VerificationError):
-            vault.open_sealed(NAME, sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
+            vault.open_secret(NAME, sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
 
 
 @settings(max_examples=100)
@@ -195,7 +195,7 @@ def test_no_bytes_open_by_chance(junk: bytes, cut: int, is_marked: bool) -> None
     for data in (sealed[:cut], sealed + junk, (module.SEALED_MAGIC if is_marked else b"") + junk):
         if data != sealed:
             with pytest.raises(VerificationError):
-                vault.open_sealed(NAME, data)
+                vault.open_secret(NAME, data)
 
 
 def test_every_flipped_byte_of_a_header_is_noticed_without_the_passphrase(vectors: dict[str, Any]) -> None:
@@ -349,7 +349,7 @@ def test_names_are_bounded(vault: Vault) -> None:
         with pytest.raises(DataError):
             vault.seal(name, SECRET)
     for name in ("x", "x" * 512):
-        assert vault.open_sealed(name, vault.seal(name, SECRET)) == SECRET
+        assert vault.open_secret(name, vault.seal(name, SECRET)).reveal() == SECRET
 
 
 def test_a_wiped_vault_opens_nothing(vectors: dict[str, Any]) -> None:
@@ -357,14 +357,14 @@ def test_a_wiped_vault_opens_nothing(vectors: dict[str, Any]) -> None:
     opened = Vault.open(SecretBytes(PASSPHRASE), vectors["header"].encode())
     opened.wipe()
     with pytest.raises(VerificationError):
-        opened.open_sealed(NAME, bytes.fromhex(vectors["sealed"]))
+        opened.open_secret(NAME, bytes.fromhex(vectors["sealed"]))
 
 
 def test_a_new_header_opens_the_same_vault(vault: Vault) -> None:
     """Under another passphrase, with other parameters drawn; the old passphrase does not open it."""
     header = vault.header(SecretBytes(b"another passphrase"), VaultState.CONVERTING)
     sealed = vault.seal(NAME, SECRET)
-    assert Vault.open(SecretBytes(b"another passphrase"), header).open_sealed(NAME, sealed) == SECRET
+    assert Vault.open(SecretBytes(b"another passphrase"), header).open_secret(NAME, sealed).reveal() == SECRET
     assert VaultHeader.parse(header).state is VaultState.CONVERTING
     with pytest.raises(ConfigurationError):
         Vault.open(SecretBytes(PASSPHRASE), header)
