@@ -9,6 +9,7 @@ the hash of a plan is the hash of exactly these numbers.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
@@ -27,6 +28,9 @@ _SET_UP_BYTES_PER_COMPANY = 512  # names, signatures, contribution, encoding
 _OTHER_MESSAGE_BYTES = 128 << 10  # ledger proofs and aggregates that travel beside them
 MAX_DIMENSIONS = 128
 MAX_HEADS = 8
+MAX_SENTINELS = 64
+MAX_WITNESSES = 16
+_COSIGNER_KEY = re.compile(r"[!-*,-~]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", re.ASCII)
 UNIT = "one person's deduplicated record at one company in one campaign"
 
 
@@ -61,7 +65,9 @@ class Training:
 
     The head after round r is w ← w - learning_rate · (G / (grid · normaliser) + weight_decay · w), on
     integers; the released head is the mean of the iterates from round `average_from` on. `normaliser`
-    is public and never the true number of rows (adding or removing one person would change it).
+    is public and never the true number of rows (adding or removing one person would change it). To each
+    row belong `sentinels` coordinates that are always 0: what is released there is noise alone, so that
+    anybody can test whether it was added.
     """
 
     rounds: int
@@ -73,6 +79,7 @@ class Training:
     noise_multiplier: str
     placement: str
     tolerated: int
+    sentinels: int
     normaliser: int
     epsilon: str
     delta: str
@@ -95,6 +102,33 @@ class RowRelease:
     variance: int
     epsilon: str
     delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLimit:
+    """What one person may lose over all campaigns; whose row would pass it is left out of the tables.
+
+    Attributes:
+        companies: at how many a person trains per campaign: one, so that her loss is one record's.
+        campaigns: in how many campaigns her records may be used.
+        epsilon: her lifetime total at `delta`.
+    """
+
+    companies: int
+    campaigns: int
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Who must have seen the ledger before noise is drawn: cosigners' verifier keys, and how many of them."""
+
+    keys: tuple[str, ...]
+    quorum: int
+
+
+NO_WITNESSES = Witnesses((), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +162,8 @@ class CampaignPlan:
     threshold: int
     training: Training
     rows: RowRelease
+    person: PersonLimit
+    witnesses: Witnesses
     scoring: Scoring
     bundle_sha256: str
 
@@ -173,6 +209,7 @@ class CampaignPlan:
                 "noise_multiplier": self.training.noise_multiplier,
                 "placement": self.training.placement,
                 "tolerated": self.training.tolerated,
+                "sentinels": self.training.sentinels,
                 "sampling": {"num": 1, "den": 1},
                 "normaliser": self.training.normaliser,
                 "epsilon": self.training.epsilon,
@@ -187,6 +224,13 @@ class CampaignPlan:
                 "epsilon": self.rows.epsilon,
                 "delta": self.rows.delta,
             },
+            "person": {
+                "companies": self.person.companies,
+                "campaigns": self.person.campaigns,
+                "epsilon": self.person.epsilon,
+                "delta": self.person.delta,
+            },
+            "witnesses": {"keys": list(self.witnesses.keys), "quorum": self.witnesses.quorum},
             "scoring": {
                 "heads": self.scoring.heads,
                 "weight_bits": self.scoring.weight_bits,
@@ -213,6 +257,8 @@ class CampaignPlan:
             threshold=top.integer("threshold", 2, MAX_COMPANIES),
             training=_training(top.inner("training")),
             rows=_rows(top.inner("rows")),
+            person=_person(top.inner("person")),
+            witnesses=_witnesses(top.inner("witnesses")),
             scoring=_scoring(top.inner("scoring")),
             bundle_sha256=top.text("bundle_sha256"),
         )
@@ -354,6 +400,7 @@ def _training(fields: _Fields) -> Training:
         noise_multiplier=fields.decimal_string("noise_multiplier", Fraction(1, 2), 10_000),
         placement=fields.text("placement"),
         tolerated=fields.integer("tolerated", 0, MAX_COMPANIES),
+        sentinels=fields.integer("sentinels", 0, MAX_SENTINELS),
         normaliser=fields.integer("normaliser", 1, 10**9),
         epsilon=fields.decimal_string("epsilon", Fraction(1, 100), 16),
         delta=fields.decimal_string("delta", Fraction(1, 10**8), Fraction(1, 10**4)),
@@ -376,6 +423,29 @@ def _rows(fields: _Fields) -> RowRelease:
     )
     fields.finish()
     return rows
+
+
+def _person(fields: _Fields) -> PersonLimit:
+    person = PersonLimit(
+        companies=fields.integer("companies", 1, 1),
+        campaigns=fields.integer("campaigns", 1, 9),
+        epsilon=fields.decimal_string("epsilon", Fraction(1, 100), 16),
+        delta=fields.decimal_string("delta", Fraction(1, 10**8), Fraction(1, 10**4)),
+    )
+    fields.finish()
+    return person
+
+
+def _witnesses(fields: _Fields) -> Witnesses:
+    keys = fields.list("keys", 0, MAX_WITNESSES)
+    for key in keys:
+        if not isinstance(key, str) or not _COSIGNER_KEY.match(key):
+            raise DataError("plan.witnesses.keys: expected verifier keys of cosigners")
+    if keys != sorted(set(keys)):
+        raise DataError("plan.witnesses.keys: expected distinct keys in sorted order")
+    witnesses = Witnesses(tuple(keys), fields.integer("quorum", min(1, len(keys)), len(keys)))
+    fields.finish()
+    return witnesses
 
 
 def _scoring(fields: _Fields) -> Scoring:

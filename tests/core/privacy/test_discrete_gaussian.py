@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from scipy.stats import chi2, norm
 
 from noren_core.errors import ConfigurationError
+from noren_core.privacy import discrete_gaussian
 from noren_core.privacy.discrete_gaussian import NoiseStream, sample
 
 KEY = bytes(range(32))
@@ -126,6 +127,29 @@ def test_large_deviations_have_the_right_moments_and_tails():
         surplus = np.count_nonzero(np.abs(scaled) > beyond) - count * probability
         assert abs(surplus) < limit * (count * probability) ** 0.5 + 1
     assert abs((scaled[1:] * scaled[:-1]).mean()) * count**0.5 < limit
+
+
+@pytest.mark.parametrize("variance", [Fraction(10, 3), Fraction(40_000)])
+def test_the_tail_is_not_cut_off(variance, monkeypatch):
+    """Ten deviations out, where no test could wait for it, the code still decides as the published algorithm.
+
+    Both get the same coins for exp(−x), x from 0 to 1, most of which say yes: that leads far out. A
+    float32 generator ends at 5.77 deviations.
+    """
+
+    def biased_coins():
+        rng = np.random.default_rng(5)
+        return lambda *_: bool(rng.random() < 0.92)
+
+    reference, coin = SlowReference(KEY), biased_coins()
+    slow = reference.bernoulli_exp
+    reference.bernoulli_exp = lambda gamma: coin() if gamma <= 1 else slow(gamma)
+    monkeypatch.setattr(discrete_gaussian, "_bernoulli_exp_fraction", biased_coins())
+    drawn = sample(400, variance=variance, stream=NoiseStream(KEY))
+    assert drawn.tolist() == [reference.gaussian(variance) for _ in range(400)]
+    deviations = np.abs(drawn) / float(variance) ** 0.5
+    assert deviations.max() > 10
+    assert np.count_nonzero(deviations > 5.77) >= 10
 
 
 def test_how_samples_are_drawn_does_not_change_them():
