@@ -35,6 +35,8 @@ _PLAN: dict[str, Any] = {
         "noise_multiplier": "8.5",
         "placement": "distributed",
         "tolerated": 1,
+        "sentinels": 2,
+        "prior": [-19000, 0, 7, 0, 45000],
         "sampling": {"num": 1, "den": 1},
         "normaliser": 300,
         "epsilon": "1",
@@ -49,6 +51,8 @@ _PLAN: dict[str, Any] = {
         "epsilon": "8",
         "delta": "0.000001",
     },
+    "person": {"companies": 1, "campaigns": 3, "epsilon": "4", "delta": "0.000001"},
+    "witnesses": {"keys": [], "quorum": 0},
     "scoring": {"heads": 1, "weight_bits": 8, "band_edges": ["0.2", "0.4"]},
     "bundle_sha256": "ab" * 32,
 }

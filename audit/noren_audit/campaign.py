@@ -1,4 +1,4 @@
-"""One campaign as the ledger tells it: plan, acceptances, keys, consent epochs, tables, rounds, heads.
+"""One campaign as the ledger tells it: acceptances, keys, consent epochs, tables, beacon, rounds, heads.
 
 `CampaignAudit` is handed the campaign's authentic entries in ledger order and compares each with the
 plan and with what came before it. "Before" always means a smaller index. What can only be judged at
@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from noren_audit.commitments import CommitmentAudit, LedgerView
 from noren_audit.findings import Code, Evidence, Findings
+from noren_audit.sentinels import SentinelRound
+from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.privacy.events import GaussianEvent
 from noren_core.season.plan import CampaignPlan
@@ -19,17 +22,22 @@ from noren_core.season.round_event import round_event
 
 @dataclass(slots=True)
 class LedgerWide:
-    """What must be unique in the whole ledger, with the entry that had it first."""
+    """What must be unique in the whole ledger, with the entry that had it first.
+
+    `sequences` only grow instead: the greatest that a company's intents stated, and the entry that did.
+    """
 
     oprf_keys: dict[str, int]
     table_ids: dict[str, int]
+    seeds: dict[str, int]
     odometers: dict[tuple[str, str], int]
     season_heads: dict[tuple[str, str], int]
+    sequences: dict[str, tuple[int, int]]
 
     @classmethod
     def empty(cls) -> LedgerWide:
         """Nothing seen yet."""
-        return cls({}, {}, {}, {})
+        return cls({}, {}, {}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class Round:
 
     index: int
     survivors: list[str]
+    sentinels: list[int]
     model_in: str
     model_out: str
 
@@ -45,21 +54,27 @@ class Round:
 class CampaignAudit:
     """The state of one campaign while its entries are read."""
 
-    def __init__(self, plan: CampaignPlan, wide: LedgerWide, findings: Findings) -> None:
+    def __init__(self, plan: CampaignPlan, wide: LedgerWide, view: LedgerView, findings: Findings) -> None:
         self.plan = plan
+        self.round_event = round_event(plan)
         self.events: dict[str, list[GaussianEvent]] = {}
         self._digest = plan.digest().hex()
-        self._round_event = round_event(plan)
+        self._cohort = frozenset(plan.companies)
+        self._planned_event = self.round_event.to_body()
         self._wide = wide
         self._findings = findings
         self._acceptances: set[str] = set()
         self._oprf_keys: dict[str, int] = {}
-        self._epochs: dict[int, tuple[str, str]] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
+        self._used_epochs: dict[int, int] = {}
         self._train_tables: set[str] = set()
+        self._commitments = CommitmentAudit(plan, view, wide.seeds, findings)
         self._intents: dict[str, dict[int, int]] = {}
+        self._places: dict[str, list[int]] = {}
         self._settled: dict[str, set[int]] = {}
         self._updates: dict[tuple[str, str], int] = {}
         self._rounds: dict[int, Round] = {}
+        self._sound_survivors: dict[int, tuple[list[str], int]] = {}
         self._failures: list[tuple[int, int]] = []
         self._heads: dict[str, int] = {}
         self._closed: int | None = None
@@ -68,6 +83,8 @@ class CampaignAudit:
             EntryKind.OPRF_KEY: self._oprf_key,
             EntryKind.CONSENT_EPOCH: self._consent_epoch,
             EntryKind.TABLE: self._table,
+            EntryKind.TRAINING_COMMITMENT: self._training_commitment,
+            EntryKind.BEACON: self._commitments.beacon,
             EntryKind.INTENT: self._intent,
             EntryKind.SETTLE: self._settle,
             EntryKind.ROUND_FAILED: self._round_failed,
@@ -78,7 +95,7 @@ class CampaignAudit:
     def read(self, index: int, entry: SignedEntry) -> None:
         """Take the next entry of this campaign."""
         company = entry.company
-        if company is not None and company not in self.plan.companies:
+        if company is not None and company not in self._cohort:
             self._add(
                 Code.NOT_IN_COHORT, "expected a company of the plan's cohort, got another", index, entry
             )
@@ -92,10 +109,28 @@ class CampaignAudit:
             )
         self._readers[entry.kind](index, entry)
 
+    @property
+    def settled_rounds(self) -> tuple[int, ...]:
+        """The rounds that some company settled, ascending."""
+        return tuple(sorted(self._rounds))
+
+    def intent_places(self, company: str) -> tuple[int, ...]:
+        """Where in the ledger the company's intents stand: one place for each of its `events`."""
+        return tuple(self._places[company])
+
     def relies_on(self, company: str) -> bool:
         """Whether the company's keys are in use: from the plan to its last settle or the close."""
         is_done = self.plan.training.rounds in self._settled.get(company, set())
-        return company in self.plan.companies and self._closed is None and not is_done
+        return company in self._cohort and self._closed is None and not is_done
+
+    @property
+    def sentinel_rounds(self) -> list[SentinelRound]:
+        """What every settled round released at the sentinel coordinates, as the first settle says."""
+        cohort = sum(1 in reserved for reserved in self._intents.values())
+        return [
+            SentinelRound(len(item.survivors), cohort, item.sentinels)
+            for _, item in sorted(self._rounds.items())
+        ]
 
     def finish(self) -> None:
         """Judge what only the whole ledger shows: rounds that are missing between others."""
@@ -139,27 +174,21 @@ class CampaignAudit:
             )
 
     def _consent_epoch(self, index: int, entry: SignedEntry) -> None:
-        self._epochs[index] = (entry.body["company"], entry.body["kind"])
+        """The newest is the one that counts: who withdrew since is in an older one only."""
+        self._epochs[entry.body["company"], entry.body["kind"]] = index
 
     def _table(self, index: int, entry: SignedEntry) -> None:
         """A table.
 
-        1. It was made from an earlier consent epoch of the same campaign, company and kind.
+        1. It was made from the newest consent epoch of the same campaign, company and kind, and no other
+           table was.
         2. Its company's oprf-key stands before it.
         3. Its table id was never used: a second table under one id would reuse row keys.
-        4. A score table needs a committed head.
+        4. A training table comes before its company commits to the rows, a score table after its head.
         """
         company, manifest = entry.body["company"], entry.body["manifest"]
         # 1
-        epoch = entry.body["consent_epoch"]
-        if self._epochs.get(epoch) != (company, manifest["kind"]):
-            self._add(
-                Code.CONSENT_EPOCH_MISSING,
-                "expected an earlier consent-epoch of this campaign, company and kind",
-                index,
-                entry,
-                consent_epoch=epoch,
-            )
+        self._check_epoch(index, entry, manifest["kind"])
         # 2
         if company not in self._oprf_keys:
             self._add(Code.OPRF_KEY_MISSING, "expected the company's oprf-key before its table", index, entry)
@@ -174,8 +203,15 @@ class CampaignAudit:
                 first=first,
             )
         # 4
-        if manifest["kind"] == "train":
+        if manifest["kind"] == TableKind.TRAIN:
             self._train_tables.add(company)
+            if self._commitments.has_committed(company):
+                self._add(
+                    Code.TRAIN_TABLE_LATE,
+                    "expected the training table before the company's training-commitment",
+                    index,
+                    entry,
+                )
         elif company not in self._heads:
             self._add(
                 Code.SCORE_TABLE_EARLY,
@@ -184,22 +220,55 @@ class CampaignAudit:
                 entry,
             )
 
+    def _check_epoch(self, index: int, entry: SignedEntry, kind: str) -> None:
+        epoch = entry.body["consent_epoch"]
+        newest = self._epochs.get((entry.body["company"], kind))
+        if newest is None or epoch != newest:
+            self._add(
+                Code.CONSENT_EPOCH_MISSING,
+                "expected the newest consent-epoch of this campaign, company and kind",
+                index,
+                entry,
+                consent_epoch=epoch,
+            )
+        first = self._used_epochs.setdefault(epoch, index)
+        if first != index:
+            self._add(
+                Code.CONSENT_EPOCH_REUSED,
+                "expected one table per consent-epoch, got a second",
+                index,
+                entry,
+                first=first,
+            )
+
+    def _training_commitment(self, index: int, entry: SignedEntry) -> None:
+        """A company that accepted the plan commits to its seed and to the rows of its training table."""
+        self._check_digest(index, entry, Code.COMMITMENT_OTHER_PLAN)
+        self._check_accepted(index, entry)
+        self._check_train_table(index, entry)
+        self._commitments.commitment(index, entry)
+
     def _intent(self, index: int, entry: SignedEntry) -> None:
         """A company reserves a round.
 
         1. Whatever else is wrong, the event is spent: a round is paid for at intent.
         2. The company accepted this plan, enough others did, and its training table stands.
-        3. Rounds ascend from 1 by one, to the plan's last.
-        4. The plan's hash and event, to the letter.
-        5. The company's own odometer moved on since its last intent.
+        3. The beacon stands, and the company had committed to seed and rows.
+        4. Rounds ascend from 1 by one, to the plan's last.
+        5. The plan's hash and event, to the letter.
+        6. The company's own odometer moved on since its last intent: another line, and a later one.
         """
         company, number = entry.author, entry.body["round"]
         # 1
-        event = GaussianEvent.from_body(entry.body["event"])
+        is_planned = entry.body["event"] == self._planned_event
+        event = self.round_event if is_planned else GaussianEvent.from_body(entry.body["event"])
         self.events.setdefault(company, []).append(event)
+        self._places.setdefault(company, []).append(index)
         # 2
         self._check_ready(index, entry)
         # 3
+        self._commitments.check_intent(index, company)
+        # 4
         reserved = self._intents.setdefault(company, {})
         if number != len(reserved) + 1:
             self._add(
@@ -218,9 +287,13 @@ class CampaignAudit:
                 entry,
             )
         reserved.setdefault(number, index)
-        # 4
-        self._check_terms(index, entry, event)
         # 5
+        self._check_terms(index, entry, event)
+        # 6
+        self._check_odometer(index, entry)
+
+    def _check_odometer(self, index: int, entry: SignedEntry) -> None:
+        company, sequence = entry.author, entry.body["sequence"]
         first = self._wide.odometers.setdefault((company, entry.body["previous"]), index)
         if first != index:
             self._add(
@@ -230,13 +303,20 @@ class CampaignAudit:
                 entry,
                 first=first,
             )
+        reached, at = self._wide.sequences.get(company, (-1, -1))
+        if sequence <= reached:
+            self._add(
+                Code.ODOMETER_ROLLED_BACK,
+                f"expected a line of the odometer after line {reached}, got line {sequence}",
+                index,
+                entry,
+                before=at,
+            )
+        else:
+            self._wide.sequences[company] = (sequence, index)
 
     def _check_ready(self, index: int, entry: SignedEntry) -> None:
-        company = entry.author
-        if company not in self._acceptances:
-            self._add(
-                Code.ACCEPTANCE_MISSING, "expected the company's acceptance of the plan before", index, entry
-            )
+        self._check_accepted(index, entry)
         if len(self._acceptances) < self.plan.minimum_cohort:
             self._add(
                 Code.ACCEPTANCES_TOO_FEW,
@@ -245,22 +325,32 @@ class CampaignAudit:
                 entry,
                 accepted=len(self._acceptances),
             )
-        if company not in self._train_tables:
+        self._check_train_table(index, entry)
+
+    def _check_accepted(self, index: int, entry: SignedEntry) -> None:
+        if entry.author not in self._acceptances:
+            self._add(
+                Code.ACCEPTANCE_MISSING, "expected the company's acceptance of the plan before", index, entry
+            )
+
+    def _check_train_table(self, index: int, entry: SignedEntry) -> None:
+        if entry.author not in self._train_tables:
             self._add(Code.TRAIN_TABLE_MISSING, "expected the company's training table before", index, entry)
 
-    def _check_terms(self, index: int, entry: SignedEntry, event: GaussianEvent) -> None:
+    def _check_digest(self, index: int, entry: SignedEntry, code: Code) -> None:
         if entry.body["plan_sha256"] != self._digest:
-            self._add(
-                Code.INTENT_OTHER_PLAN, "expected the hash of this campaign's plan, got another", index, entry
-            )
-        if event != self._round_event:
-            planned, spent = self._round_event.to_body(), event.to_body()
+            self._add(code, "expected the hash of this campaign's plan, got another", index, entry)
+
+    def _check_terms(self, index: int, entry: SignedEntry, event: GaussianEvent) -> None:
+        self._check_digest(index, entry, Code.INTENT_OTHER_PLAN)
+        if event != self.round_event:
+            spent = event.to_body()
             self._add(
                 Code.EVENT_NOT_THE_PLANS,
                 "expected the event that the plan fixes, got another",
                 index,
                 entry,
-                fields=[name for name in planned if planned[name] != spent[name]],
+                fields=[name for name, planned in self._planned_event.items() if planned != spent[name]],
             )
 
     def _settle(self, index: int, entry: SignedEntry) -> None:
@@ -271,7 +361,7 @@ class CampaignAudit:
         2. The survivors are enough companies of the cohort, each of which had reserved the round, and
            not for an attempt that failed: its inputs must never be opened.
         3. The update is not one that this company settled before.
-        4. All companies say the same of the round.
+        4. All companies say the same of the round, about as many sentinels as are planned.
         The noise of enough survivors is enough: a plan tolerates at least as many missing companies as its
         minimum cohort allows (`CampaignPlan`).
         """
@@ -294,10 +384,7 @@ class CampaignAudit:
                 Code.SETTLE_ORDER, "expected each round once and in ascending order", index, entry, got=number
             )
         settled.add(number)
-        if company not in self._acceptances:
-            self._add(
-                Code.ACCEPTANCE_MISSING, "expected the company's acceptance of the plan before", index, entry
-            )
+        self._check_accepted(index, entry)
         if company in self._heads:
             self._add(
                 Code.HEAD_EARLY,
@@ -309,7 +396,11 @@ class CampaignAudit:
 
     def _check_survivors(self, index: int, entry: SignedEntry) -> None:
         number, survivors = entry.body["round"], entry.body["survivors"]
-        strangers = sorted(set(survivors) - set(self.plan.companies))
+        known = self._sound_survivors.get(number)
+        if known is not None and known[1] == len(self._failures) and known[0] == survivors:
+            return  # reservations are never taken back: what was sound still is, but for later failures
+        found = len(self._findings)
+        strangers = sorted(set(survivors) - self._cohort)
         if strangers:
             self._add(
                 Code.SURVIVORS_NOT_IN_COHORT,
@@ -346,6 +437,8 @@ class CampaignAudit:
                 failed=failed,
                 reserved_before=reopened,
             )
+        if len(self._findings) == found:
+            self._sound_survivors[number] = (survivors, len(self._failures))
 
     def _check_update(self, index: int, entry: SignedEntry) -> None:
         if entry.author not in entry.body["survivors"]:
@@ -363,7 +456,8 @@ class CampaignAudit:
     def _check_agreement(self, index: int, entry: SignedEntry) -> None:
         body = entry.body
         first = self._rounds.setdefault(
-            body["round"], Round(index, body["survivors"], body["model_in"], body["model_out"])
+            body["round"],
+            Round(index, body["survivors"], body["sentinels"], body["model_in"], body["model_out"]),
         )
         if body["survivors"] != first.survivors:
             self._add(
@@ -380,6 +474,21 @@ class CampaignAudit:
                 index,
                 entry,
                 first=first.index,
+            )
+        if body["sentinels"] != first.sentinels:
+            self._add(
+                Code.SENTINELS_DIFFER,
+                "expected the sentinel sums that other companies settled, got others",
+                index,
+                entry,
+                first=first.index,
+            )
+        if len(body["sentinels"]) != self.plan.training.sentinels:
+            self._add(
+                Code.SENTINELS_NOT_THE_PLANS,
+                f"expected {self.plan.training.sentinels} sentinels, got {len(body['sentinels'])}",
+                index,
+                entry,
             )
 
     def _round_failed(self, index: int, entry: SignedEntry) -> None:

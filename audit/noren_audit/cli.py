@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from noren_audit import certify_commands, replay_commands
+from noren_audit.witness_commands import witness_commands
 from noren_core import __version__
 from noren_core.console import run_command
 
@@ -33,20 +35,50 @@ def verify(
         Path, typer.Argument(help="Directory that the platform exported.", exists=True, file_okay=False)
     ],
     trust: Annotated[Path, typer.Option(help="TOML file with the keys you trust.", show_default=False)],
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint of this ledger that somebody else has; repeatable.", exists=True),
+    ] = None,
+    evidence: Annotated[Path, typer.Option(help="Where proof of a split view is written.")] = Path(),
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write the report as one HTML file, in English and Japanese.", dir_okay=False),
+    ] = None,
 ) -> Result:
     """Verify an exported ledger; exit 0 if VERIFIED, 9 if NOT VERIFIED. Takes --json."""
     from rich.console import Console
 
     from noren_audit.report import print_report, to_fields
+    from noren_audit.seen_checkpoints import read_seen, write_evidence
     from noren_audit.trust import load_trust
     from noren_audit.verify import verify_bundle
 
-    verdict = verify_bundle(bundle, load_trust(trust))
+    if html is not None and not html.parent.is_dir():
+        raise typer.BadParameter("expected a file in a directory that exists", param_hint="--html")
+    trusted = load_trust(trust)
+    verdict = verify_bundle(bundle, trusted, read_seen(seen or []))
+    write_evidence(verdict.findings, evidence)
+    if html is not None:
+        from noren_audit.html_report import write_html
+
+        write_html(verdict, trusted, html)
     exit_code = 0 if verdict.is_verified else EXIT_NOT_VERIFIED
     if context.obj:
         return {"exit_code": exit_code, **to_fields(verdict)}
     print_report(verdict, Console())
     return {"exit_code": exit_code}
+
+
+def proof(
+    entry: Annotated[Path, typer.Argument(help="The entry, as the platform wrote it.", exists=True)],
+    tlog_proof: Annotated[Path, typer.Argument(help="The .tlog-proof beside it.", exists=True)],
+    trust: Annotated[Path, typer.Option(help="TOML file with the keys you trust.", show_default=False)],
+) -> Result:
+    """Verify that one entry is in the ledger; exit 0 if it is, 9 if this proof does not show it."""
+    from noren_audit.entry_proof import verify_entry_proof
+    from noren_audit.trust import load_trust
+
+    return verify_entry_proof(entry, tlog_proof, load_trust(trust))
 
 
 def version() -> Result:
@@ -65,6 +97,10 @@ def make_app(*, as_json: bool) -> typer.Typer:
     )
     app.callback()(_options)
     app.command()(verify)
+    app.command()(proof)
+    app.add_typer(witness_commands(), name="witness")
+    replay_commands.register(app)
+    certify_commands.register(app)
     app.command()(version)
     return app
 

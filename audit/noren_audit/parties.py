@@ -28,9 +28,9 @@ _CODES = {
 class Parties:
     """Keys and agreements seen so far, entry by entry."""
 
-    def __init__(self, trust: Trust, entries: Mapping[int, SignedEntry], findings: Findings) -> None:
-        """`entries` are all of the ledger: they show which keys came before the trusted ones."""
-        self.keys = KeyHistory.begin(Anchors(trust.log_key, trust.platform_key), entries)
+    def __init__(self, trust: Trust, rotations: Mapping[int, SignedEntry], findings: Findings) -> None:
+        """`rotations` are all of the platform's own: they show which keys came before the trusted ones."""
+        self.keys = KeyHistory.begin(Anchors(trust.log_key, trust.platform_key), rotations)
         self._trust = trust
         self._findings = findings
         self._agreed: set[str] = set()

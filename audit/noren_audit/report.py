@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from noren_audit.budget import RoundSpending, rounded_up
+from noren_audit.budget import RoundSpending, RowSpending, rounded_down, rounded_up
+from noren_audit.certified import Bracket
 from noren_audit.findings import Finding
+from noren_audit.person import PersonSpending
+from noren_audit.sentinel_findings import SentinelVerdict
 from noren_audit.verify import NOT_CHECKED, Verdict, worst_round_spending
 from noren_core.season.plan import UNIT
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 ASSUMPTIONS = (
     f"record: {UNIT}; neighbours: add or remove one record",
     "rounds: discrete Gaussian, full batch, spent when reserved; epsilon by privacy loss distributions",
+    "exact: the closed form of composed Gaussians; certified: rigorous bounds of it in ball arithmetic",
     "row release: towards the company, replacing one student's row; never added to the rounds' epsilon",
+    "person: the worst company of each of the worst campaigns, with whole plans, and rows apart",
+    "person's bound: that, or the plans' stop; the platform's consent service keeps both, no ledger shows it",
 )
 
 
@@ -30,7 +36,18 @@ def print_report(verdict: Verdict, console: Console) -> None:
     _table(
         console,
         "Rounds: epsilon of a record, by company and campaign",
-        ("campaign", "company", "rounds", "epsilon", "limit", "delta", "ceiling (RDP)"),
+        (
+            "campaign",
+            "company",
+            "rounds",
+            "epsilon",
+            "reserved",
+            "limit",
+            "delta",
+            "exact",
+            "certified",
+            "ceiling (RDP)",
+        ),
         [_spending_row(s) for s in verdict.rounds],
     )
     worst = worst_round_spending(verdict)
@@ -39,8 +56,20 @@ def print_report(verdict: Verdict, console: Console) -> None:
     _table(
         console,
         "Row release: epsilon of a student's row towards the company (separate, never added)",
-        ("campaign", "epsilon", "limit", "delta"),
-        [(s.campaign, rounded_up(s.epsilon), s.limit, s.delta) for s in verdict.rows],
+        ("campaign", "epsilon", "limit", "delta", "exact", "certified"),
+        [_row_spending_row(s) for s in verdict.rows],
+    )
+    _table(
+        console,
+        "Person: epsilon over the worst campaigns, by training season (rows separate, never added)",
+        ("season", "campaigns", "worst 1, 2, ...", "stop", "bound", "delta", "rows"),
+        [_person_row(s) for s in verdict.persons],
+    )
+    _table(
+        console,
+        "Sentinels: deviation of the noise, relative to the plan's",
+        ("campaign", "sums", "ratio", "p-value"),
+        [_sentinel_row(s) for s in verdict.sentinels],
     )
     _table(console, "Assumptions", ("",), [(text,) for text in ASSUMPTIONS])
     _table(console, "Not checked", ("",), [(text,) for text in NOT_CHECKED])
@@ -67,6 +96,9 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
                 "releases": s.releases,
                 "epsilon": rounded_up(s.epsilon),
                 "epsilon_rdp": rounded_up(s.epsilon_rdp),
+                "epsilon_closed_form": rounded_up(s.epsilon_closed_form),
+                "epsilon_certified": _bracket_fields(s.certified),
+                "reserved": rounded_up(s.reserved),
                 "delta": s.delta,
                 "limit": s.limit,
             }
@@ -74,8 +106,36 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
         ],
         "worst_rounds_epsilon": None if worst is None else rounded_up(worst.epsilon),
         "rows": [
-            {"campaign": s.campaign, "epsilon": rounded_up(s.epsilon), "delta": s.delta, "limit": s.limit}
+            {
+                "campaign": s.campaign,
+                "epsilon": rounded_up(s.epsilon),
+                "epsilon_closed_form": rounded_up(s.epsilon_closed_form),
+                "epsilon_certified": _bracket_fields(s.certified),
+                "delta": s.delta,
+                "limit": s.limit,
+            }
             for s in verdict.rows
+        ],
+        "persons": [
+            {
+                "season": s.season,
+                "campaigns": s.campaigns,
+                "epsilons": [rounded_up(epsilon) for epsilon in s.epsilons],
+                "stop": rounded_up(s.stop),
+                "bound": rounded_up(s.bound),
+                "row_epsilon": rounded_up(s.row_epsilon),
+                "delta": s.delta,
+            }
+            for s in verdict.persons
+        ],
+        "sentinels": [
+            {
+                "campaign": s.campaign,
+                "observations": s.judgement.observations,
+                "deviation_ratio": f"{s.judgement.deviation_ratio:.4f}",
+                "p_value": f"{s.judgement.p_value:.3g}",
+            }
+            for s in verdict.sentinels
         ],
         "assumptions": list(ASSUMPTIONS),
         "not_checked": list(NOT_CHECKED),
@@ -83,9 +143,62 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
 
 
 def _spending_row(spending: RoundSpending) -> tuple[str, ...]:
-    epsilon, ceiling = rounded_up(spending.epsilon), rounded_up(spending.epsilon_rdp)
-    where = (spending.campaign, spending.company, str(spending.releases))
-    return (*where, epsilon, spending.limit, spending.delta, ceiling)
+    return (
+        spending.campaign,
+        spending.company,
+        str(spending.releases),
+        rounded_up(spending.epsilon),
+        rounded_up(spending.reserved),
+        spending.limit,
+        spending.delta,
+        rounded_up(spending.epsilon_closed_form),
+        _bracket(spending.certified),
+        rounded_up(spending.epsilon_rdp),
+    )
+
+
+def _row_spending_row(spending: RowSpending) -> tuple[str, ...]:
+    return (
+        spending.campaign,
+        rounded_up(spending.epsilon),
+        spending.limit,
+        spending.delta,
+        rounded_up(spending.epsilon_closed_form),
+        _bracket(spending.certified),
+    )
+
+
+def _person_row(spending: PersonSpending) -> tuple[str, ...]:
+    return (
+        "all" if spending.season is None else spending.season,
+        str(spending.campaigns),
+        " ".join(map(rounded_up, spending.epsilons)),
+        rounded_up(spending.stop),
+        rounded_up(spending.bound),
+        spending.delta,
+        rounded_up(spending.row_epsilon),
+    )
+
+
+def _sentinel_row(verdict: SentinelVerdict) -> tuple[str, ...]:
+    judgement = verdict.judgement
+    if not judgement.observations:
+        return (verdict.campaign, "0", "none planned", "-")
+    ratio, p_value = f"{judgement.deviation_ratio:.3f}", f"{judgement.p_value:.2g}"
+    return (verdict.campaign, str(judgement.observations), ratio, p_value)
+
+
+def _bracket(bracket: Bracket | None) -> str:
+    """The rigorous bounds, rounded outwards."""
+    if bracket is None:
+        return "not computed"
+    return f"{rounded_down(bracket.lower)}..{rounded_up(bracket.upper)}"
+
+
+def _bracket_fields(bracket: Bracket | None) -> dict[str, str] | None:
+    if bracket is None:
+        return None
+    return {"lower": rounded_down(bracket.lower), "upper": rounded_up(bracket.upper)}
 
 
 def _row(finding: Finding) -> tuple[str, str, str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from noren_audit.budget import Budget
 from noren_audit.campaign import CampaignAudit, LedgerWide
+from noren_audit.commitments import LedgerView
 from noren_audit.findings import Code, Findings
 from noren_audit.parties import Parties
+from noren_audit.sentinel_findings import SentinelVerdict, judge_sentinels
 from noren_core import canonical_json
 from noren_core.errors import DataError
 from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry
@@ -15,8 +17,9 @@ from noren_core.season.plan import CampaignPlan
 class SeasonAudit:
     """All campaigns of a ledger while its entries are read in order."""
 
-    def __init__(self, parties: Parties, budget: Budget, findings: Findings) -> None:
+    def __init__(self, parties: Parties, view: LedgerView, budget: Budget, findings: Findings) -> None:
         self._parties = parties
+        self._view = view
         self._budget = budget
         self._findings = findings
         self._wide = LedgerWide.empty()
@@ -43,10 +46,11 @@ class SeasonAudit:
             case _:
                 self._of_campaign(index, entry)
 
-    def finish(self) -> None:
-        """Judge what only the whole ledger shows."""
+    def finish(self) -> tuple[SentinelVerdict, ...]:
+        """Judge what only the whole ledger shows; what each campaign's sentinels say."""
         for campaign in self._campaigns.values():
             campaign.finish()
+        return judge_sentinels(self.campaigns, self._findings)
 
     def _plan(self, index: int, entry: SignedEntry) -> None:
         """A campaign's plan: one, well formed, within the auditor's limits, over enrolled companies."""
@@ -63,7 +67,7 @@ class SeasonAudit:
             return
         self._budget.check_limits(index, plan)
         self._parties.require_members(index, plan.companies)
-        self._campaigns[name] = CampaignAudit(plan, self._wide, self._findings)
+        self._campaigns[name] = CampaignAudit(plan, self._wide, self._view, self._findings)
 
     def _rotation(self, index: int, entry: SignedEntry) -> None:
         """What peers keep of a company for a whole campaign does not change under it."""

@@ -1,7 +1,8 @@
 """The trust file: the only thing the auditor believes before looking at the bundle.
 
-It names the log, its key and the platform's key, received by a way the platform does not control, and
-may set upper limits for epsilon and delta that no plan in the ledger can raise.
+It names the log, its key and the platform's key, received by a way the platform does not control. It may
+set upper limits for epsilon and delta that no plan in the ledger can raise, and name witnesses, some of whom
+must have cosigned the checkpoint.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 
 from noren_core import toml_text
 from noren_core.errors import ConfigurationError, DataError
+from noren_core.ledger.cosignature import CosignerKey
 from noren_core.ledger.note import VerifierKey
 
 _KEY_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
 _REQUIRED = frozenset({"origin", "log_key", "platform_key"})
 _FIX = "Fix: get the trust file anew from somebody you believe; docs/auditing.md shows its format"
-_LIMITS = ("max_epsilon", "max_row_epsilon", "max_delta")
+_LIMITS = ("max_epsilon", "max_row_epsilon", "max_person_epsilon", "max_delta")
+_WITNESSES = frozenset({"witnesses", "witness_quorum"})
+MAX_WITNESSES = 16
 
 
 class BadTrustFileError(ConfigurationError):
@@ -41,14 +45,20 @@ class Trust:
         platform_key: the platform's Ed25519 public key.
         max_epsilon: most that a campaign may plan to spend on a record.
         max_row_epsilon: most that a campaign's row release may spend on a row.
-        max_delta: largest delta of either.
+        max_person_epsilon: most that a plan may let a person lose over all campaigns.
+        max_delta: largest delta of any of them.
+        witnesses: whose cosignatures count.
+        witness_quorum: how many of them the checkpoint needs; 0 only if no witness is named.
     """
 
     log_key: VerifierKey
     platform_key: bytes
     max_epsilon: Fraction | None = None
     max_row_epsilon: Fraction | None = None
+    max_person_epsilon: Fraction | None = None
     max_delta: Fraction | None = None
+    witnesses: tuple[CosignerKey, ...] = ()
+    witness_quorum: int = 0
 
     @property
     def origin(self) -> str:
@@ -64,16 +74,19 @@ def load_trust(path: Path) -> Trust:
         raise BadTrustFileError(f"expected a readable file, got {error.strerror}") from error
     except DataError as error:
         raise BadTrustFileError(error.message) from error
-    missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - set(_LIMITS)
+    missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - set(_LIMITS) - _WITNESSES
     if missing or unknown:
         raise BadTrustFileError(
-            f"expected the fields {', '.join(sorted(_REQUIRED))} and optional limits; "
+            f"expected the fields {', '.join(sorted(_REQUIRED))} and optional limits and witnesses; "
             f"{len(missing)} missing, {len(unknown)} unknown"
         )
+    witnesses = _witnesses(fields.get("witnesses", []))
     return Trust(
         log_key=_log_key(fields["log_key"], fields["origin"]),
         platform_key=_platform_key(fields["platform_key"]),
         **{name: _limit(fields[name], name) for name in _LIMITS if name in fields},
+        witnesses=witnesses,
+        witness_quorum=_quorum(fields.get("witness_quorum", 0), len(witnesses)),
     )
 
 
@@ -91,6 +104,26 @@ def _platform_key(text: Any) -> bytes:
     if not isinstance(text, str) or not _KEY_HEX.match(text):
         raise BadTrustFileError("platform_key: expected 64 lower-case hex digits")
     return bytes.fromhex(text)
+
+
+def _witnesses(texts: Any) -> tuple[CosignerKey, ...]:
+    if not isinstance(texts, list) or len(texts) > MAX_WITNESSES:
+        raise BadTrustFileError(f"witnesses: expected a list of at most {MAX_WITNESSES} verifier keys")
+    try:
+        keys = tuple(CosignerKey.from_text(text if isinstance(text, str) else "") for text in texts)
+    except DataError as error:
+        raise BadTrustFileError(f"witnesses: {error.message}") from error
+    if len({key.public_key for key in keys}) != len(keys):
+        raise BadTrustFileError("witnesses: expected another public key for each, got one twice")
+    return keys
+
+
+def _quorum(value: Any, count: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not min(1, count) <= value <= count:
+        raise BadTrustFileError(
+            f"witness_quorum: expected {min(1, count)} to {count}, by the witnesses named"
+        )
+    return value
 
 
 def _limit(value: Any, name: str) -> Fraction:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from noren_audit.budget import Budget, RoundSpending, RowSpending
-from noren_audit.bundle import parse_entries, read_bundle, verify_checkpoint
+from noren_audit.budget import Accountants, Budget, RoundSpending, RowSpending
+from noren_audit.bundle import parse_entries, read_bundle, verify_checkpoint, verify_witnesses
+from noren_audit.campaign import CampaignAudit
+from noren_audit.commitments import LedgerView
 from noren_audit.findings import Finding, Findings
 from noren_audit.parties import Parties
+from noren_audit.person import PersonSpending, person_spending
 from noren_audit.season import SeasonAudit
+from noren_audit.seen_checkpoints import verify_seen
+from noren_audit.sentinel_findings import SentinelVerdict
 from noren_audit.trust import Trust
 from noren_core.ledger.checkpoint import Checkpoint
+from noren_core.ledger.cosignature import CosignerKey
 
 NOT_CHECKED = (
     "the rows: whether companies trained on true, complete and consented records",
-    "the noise: that each company clipped, drew noise and computed what it settled (needs replay on site)",
-    "the end of the ledger: entries after the last one here (compare the checkpoint with companies' copies)",
-    "a split view: another ledger shown to others (same comparison; there are no witness signatures yet)",
+    "the rounds: that each company clipped, drew noise from its seed and computed what it settled (needs replay)",
+    "the noise at all but the sentinel coordinates (needs replay)",
+    "the end of the ledger: entries after the last one here",
+    "a split view, if the trust file names no witnesses and no checkpoint of others was compared (--seen)",
     "consents: what the salted consent-epoch roots commit to",
     "the sealed tables themselves, and that scores went to nobody else",
     "choices made on private data before the plan was published",
-    "the lifetime total of a person over several companies and campaigns",
+    "in how many campaigns a person was: her total is a bound if the consent service keeps to the plans",
 )
 """Printed with every verdict: what VERIFIED does not mean."""
 
@@ -36,6 +44,10 @@ class Verdict:
         entries: how many entries the bundle has.
         rounds: what each company's rounds spent, by campaign.
         rows: what each campaign's row release spends.
+        persons: what one person can lose, by training season, and over all campaigns at the end.
+        sentinels: what each campaign's sentinel sums say about its noise.
+        campaigns: those with a valid plan, as they were read; for reports.
+        witnesses: those of the trust file that cosigned the checkpoint.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +55,10 @@ class Verdict:
     entries: int
     rounds: tuple[RoundSpending, ...]
     rows: tuple[RowSpending, ...]
+    persons: tuple[PersonSpending, ...]
+    sentinels: tuple[SentinelVerdict, ...]
+    campaigns: tuple[CampaignAudit, ...]
+    witnesses: tuple[CosignerKey, ...]
 
     @property
     def is_verified(self) -> bool:
@@ -55,35 +71,40 @@ class Verdict:
         return "VERIFIED" if self.is_verified else "NOT VERIFIED"
 
 
-def verify_bundle(directory: Path, trust: Trust) -> Verdict:
-    """Everything that can be concluded from a bundle and a trust file.
+def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> Verdict:
+    """Everything that can be concluded from a bundle, a trust file and checkpoints that others have seen.
 
-    1. Read exactly two files; every byte belongs to the checkpoint or to one framed entry.
+    1. Read exactly the files of a ledger of this size; every byte belongs to the checkpoint, to one framed
+       entry, or to a hash of entries.
     2. Every entry is canonical, of a known kind, with a body in range.
     3. The first entry names the origin that the trust file names, and keys that lead to its keys.
     4. Every entry is countersigned by the platform and signed by its author, with the keys that are current
        there; keys change by their holders' agreement, and whoever was revoked is silent; no entry is there
        twice. Only entries that pass are used from here on.
     5. The checkpoint is signed by the log key that is current at its size, and its size and root are those of
-       the entries.
+       the entries. Enough of the trust file's witnesses cosigned it, and every checkpoint in `seen` is one of
+       this ledger.
     6. Each campaign has one plan, well formed, within the trust file's limits, over enrolled companies
        that signed the agreement; every other entry of the campaign comes after it.
     7. Each campaign's entries follow the plan and each other (`CampaignAudit` numbers those checks).
-    8. Epsilon of every company and campaign, recomputed from the intents, stays within the plan; so
-       does, as a separate number, epsilon of the row release.
-    Every step goes on after a defect. What no bundle can show is listed in `NOT_CHECKED`.
+    8. The sentinel sums have the deviation that the plan promises, and no two rounds have the same.
+    9. Epsilon of every company and campaign, recomputed from the intents, stays within the plan; so
+       does, as a separate number, epsilon of the row release; and no campaign alone passes what a person
+       may lose in all. Three accountants agree on each.
+    Every step goes on after a defect. What no bundle can show is listed in `NOT_CHECKED`. Entries are read
+    one after the other and are not kept.
     """
     findings = Findings()
     # 1
     bundle = read_bundle(directory, findings)
-    # 2
-    entries = parse_entries(bundle, findings)
-    # 3, 4
-    parties, budget = Parties(trust, dict(entries), findings), Budget(trust, findings)
-    season = SeasonAudit(parties, budget, findings)
-    if not bundle.lines:
+    # 2, 3, 4
+    parties = Parties(trust, bundle.platform_rotations(), findings)
+    accountants = Accountants(findings)
+    budget = Budget(trust, accountants, findings)
+    season = SeasonAudit(parties, LedgerView(bundle.tree, parties.keys, trust), budget, findings)
+    if not bundle.size:
         parties.start_log(0, None)
-    for index, entry in entries:
+    for index, entry in parse_entries(bundle, findings):
         parties.start_log(index, entry)
         if parties.admit(index, entry):
             # 6, 7
@@ -91,11 +112,27 @@ def verify_bundle(directory: Path, trust: Trust) -> Verdict:
     parties.finish()
     # 5
     checkpoint = verify_checkpoint(bundle, parties.keys, findings)
-    season.finish()
+    witnesses: tuple[CosignerKey, ...] = ()
+    if checkpoint is not None:
+        witnesses = verify_witnesses(bundle, trust, findings)
+        verify_seen(bundle, seen, parties.keys, findings)
     # 8
+    sentinels = season.finish()
+    # 9
     rounds = tuple(item for campaign in season.campaigns for item in budget.rounds(campaign))
     rows = tuple(budget.rows(campaign.plan) for campaign in season.campaigns)
-    return Verdict(findings.in_order(), checkpoint, len(bundle.lines), rounds, rows)
+    persons = person_spending(season.campaigns, accountants, findings)
+    return Verdict(
+        findings.in_order(),
+        checkpoint,
+        bundle.size,
+        rounds,
+        rows,
+        persons,
+        sentinels,
+        season.campaigns,
+        witnesses,
+    )
 
 
 def worst_round_spending(verdict: Verdict) -> RoundSpending | None:

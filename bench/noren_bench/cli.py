@@ -1,4 +1,4 @@
-"""`scripts/bench`: what the work costs on this machine."""
+"""`scripts/bench`: what the work costs on this machine, and what its result is worth."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from rich.table import Table
 
 from noren_bench import speed as speed_table
 from noren_bench.measurement import Goal, Row
+from noren_bench.progress import say
 from noren_core.crypto.cores import available_cores
-from noren_core.errors import ConfigurationError
+from noren_core.errors import ConfigurationError, NorenError
+from noren_demo.data_sources import GENERATED
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Measure Noren on this machine.")
-
-
-@app.callback()
-def _benchmarks() -> None:
-    """Keep the name of the only benchmark part of the command."""
 
 
 @app.command()
@@ -43,6 +40,29 @@ def speed(
         typer.echo(json.dumps({"machine": _machine(), "rows": [row.to_json() for row in rows]}, indent=2))
     else:
         _print(rows)
+
+
+@app.command()
+def utility(
+    data: Annotated[
+        str, typer.Option(help="generated, or oulad:DIR for the OULAD tables as Parquet in DIR.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seasons and draws: minutes.")] = False,
+) -> None:
+    """What the deployed pipeline's scores are worth at its ε, beside what others could have had."""
+    from noren_bench import utility as utility_table
+    from noren_bench.utility_settings import settings
+    from noren_bench.utility_table import print_measured
+
+    if not data:
+        say("no OULAD tables given (--data oulad:DIR): measuring on generated data only")
+    measured = list(utility_table.measure(settings(data or GENERATED, quick=quick)))
+    if as_json:
+        body = {"machine": _machine(), "tasks": [item.to_json() for item in measured]}
+        typer.echo(json.dumps(body, indent=2, allow_nan=False))
+    else:
+        print_measured(measured, Console())
 
 
 def _machine() -> dict[str, object]:
@@ -96,10 +116,10 @@ def _goal(goal: Goal) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one benchmark; the exit code is 3 for an unknown row."""
+    """Run one benchmark; the exit code is the error's own (3 for an unknown row)."""
     try:
         app(args=None if arguments is None else list(arguments), prog_name="scripts/bench")
-    except ConfigurationError as error:
+    except NorenError as error:
         typer.echo(f"error {error.code}: {error.message}", err=True)
         return error.exit_code
     except SystemExit as end:

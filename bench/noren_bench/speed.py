@@ -8,10 +8,13 @@ from functools import partial
 from noren_bench import (
     aggregation_cost,
     alignment_cost,
+    audit_cost,
     end_to_end,
     features_cost,
+    ledger_cost,
     scoring_cost,
     sealing_cost,
+    statistics_cost,
     training_cost,
 )
 from noren_bench.measurement import Row
@@ -61,10 +64,14 @@ ROWS: Mapping[str, Callable[[bool], Row]] = {
     "scoring-64": partial(_scoring, 64, 8),
     "scoring-32-12-bits": partial(_scoring, 32, 12),
     "sealing": _alone(sealing_cost.row),
+    "statistics-20k": _alone(partial(statistics_cost.row, 20_000)),
+    "statistics-100k": _alone(partial(statistics_cost.row, 100_000)),
     "season-100k": partial(_season, end_to_end.HUNDRED_THOUSAND),
     "season-1m": partial(_season, end_to_end.MILLION),
     "aggregation": _alone(aggregation_cost.row),
     "training": _alone(training_cost.row),
     "features": _alone(features_cost.row),
+    "audit": _alone(audit_cost.row),
+    "ledger": _alone(ledger_cost.row),
 }
 """Each kind of work by the name that --only takes."""

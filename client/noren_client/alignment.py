@@ -8,7 +8,7 @@ applicants, joined with outcomes that never leave this machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,10 @@ from noren_client.applicants import (
 )
 from noren_client.config import CompanyConfig
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.table_reading import Aligner
+from noren_client.lifetime import CampaignSpending, forecasts, verify_room
+from noren_client.odometer import Odometer
+from noren_client.table_reading import Aligner, OpenedRow
+from noren_client.training_set import TrainingSet
 from noren_client.transport import PlatformClient
 from noren_core.errors import (
     BudgetExceededError,
@@ -34,6 +37,9 @@ from noren_core.ids import TableKind
 from noren_core.ledger.entries import CompanyKey, EntryKind, sign_entry
 from noren_core.ledger.key_history import KeyHistoryError
 from noren_core.ledger.proofs import VerifiedEntry
+from noren_core.privacy.events import NoisePlacement
+from noren_core.privacy.forecast import Forecast
+from noren_core.privacy.small_samples import publishes_a_record, strongest_placement
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 from noren_core.wire.refusal import Refusal
@@ -45,11 +51,17 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class AcceptedPlan:
-    """An accepted plan and what it can cost one person, recomputed here from what is released."""
+    """An accepted plan and what it can cost one person, recomputed here from what is released.
+
+    Attributes:
+        epsilon, row_epsilon: of this plan alone.
+        forecasts: by season to train on, what it comes to with all campaigns that were begun on it.
+    """
 
     plan: CampaignPlan
     epsilon: float
     row_epsilon: float
+    forecasts: Mapping[str, Forecast]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +80,15 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
        plan was published, which none of them changes until it is done; none is revoked.
     2. Within our limits: bundle, cohort, rounds, deltas.
     3. Epsilons recomputed from the events, not read from the plan, are within the limits.
-    4. Sign the hash of the plan; the ledger proves that our acceptance is in it.
-    5. Keep plan and cohort keys: from now on the training session acts on them.
+    4. The same with every campaign that our odometer says was begun on the same records; the odometer has
+       all that the ledger says it had.
+    5. Sign the hash of the plan; the ledger proves that our acceptance is in it.
+    6. Keep plan and cohort keys: from now on the training session acts on them.
 
     Raises:
         BudgetExceededError: if the plan would cost more than we allow; nothing was sent.
+        VerificationError: with code ACCOUNTANT_RESET, if the odometer was lost, changed or rolled back;
+            nothing was sent.
         VerificationError, RemoteProtocolError: with code PLAN_MISMATCH, if it is not what we agreed to take
             part in; nothing was sent.
     """
@@ -82,13 +98,13 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
         index, plan = _only_plan(watch.accept(proof), campaign)  # 1
         roster = _roster(watch, index, plan, keys)
         _check_limits(plan, settings)  # 2
-        accepted = _check_budget(plan, settings)  # 3
+        accepted = _check_budget(plan, settings, Odometer.open(company_dir).spending())  # 3, 4
         body = {"campaign": campaign, "company": keys.company, "plan_sha256": plan.digest().hex()}
-        entry = sign_entry(EntryKind.PLAN_ACCEPTANCE, keys.company, body, keys.signing)  # 4
+        entry = sign_entry(EntryKind.PLAN_ACCEPTANCE, keys.company, body, keys.signing)  # 5
         shown = watch.verify(platform.append(entry, known_tree_size=watch.known_tree_size))
     if not any(item.kind is EntryKind.PLAN_ACCEPTANCE and item.body == body for item in shown):
         raise VerificationError("acceptance: expected a proof that it is in the ledger, got none")
-    campaign_files.save_plan(company_dir, plan)  # 5
+    campaign_files.save_plan(company_dir, plan)  # 6
     campaign_files.save_roster(
         company_dir, campaign, signing=roster[CompanyKey.SIGNING], sealing=roster[CompanyKey.SEALING]
     )
@@ -99,35 +115,44 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
     """Open our training rows and join them with our outcomes: the campaign's training set.
 
     1. Our applicants of the training seasons with an offer and an outcome that counts.
-    2. Align them.
-    3. Read the sealed table to its end and open our rows.
-    4. Join and keep, however few rows were opened: down to none, this company takes part with its noise.
+    2. Our odometer has all that the ledger says it had; with an older one, nothing is computed.
+    3. Align them.
+    4. Read the sealed table to its end and open our rows.
+    5. Join and keep, however few rows were opened: down to none, this company takes part with its noise.
        Staying away because of what the table held would tell the platform, which chose what to put in it,
        who our applicants are and how their outcomes differ.
 
     Raises:
         TrainingSetError: with a `TrainingSetCode`, if our own file has nothing to learn from: this company
             then takes no part and the season goes on. A training set of an earlier call is removed first.
+        VerificationError: with code ACCOUNTANT_RESET, if the odometer was lost, changed or rolled back.
         DataError: if our own file is malformed.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
     (campaign_files.directory(company_dir, campaign) / campaign_files.TRAINING_FILE).unlink(missing_ok=True)
-    labels = _training_labels(company_dir, plan)  # 1
+    labels = training_labels(company_dir, plan)  # 1
     with PlatformClient(company_dir, sleep=sleep) as platform:
+        watch = LedgerWatch(company_dir)
+        watch.accept(platform.get_proof(campaign, known_tree_size=watch.known_tree_size))  # 2
+        Odometer.open(company_dir)
         aligner = Aligner(company_dir, plan, platform, sleep=sleep)
-        payloads = aligner.open_rows(
+        opened = aligner.open_rows(
             TableKind.TRAIN, list(labels), payload_bytes=2 * plan.rows.dimensions
-        )  # 2, 3
-    opened = sorted(payloads)
-    found = [labels[identifier] for identifier in opened]  # 4
-    rows = np.frombuffer(b"".join(payloads[identifier] for identifier in opened), dtype="<i2")
-    campaign_files.save_training_set(
-        company_dir,
-        campaign,
-        rows.reshape(len(opened), plan.rows.dimensions).astype(np.int16),
-        np.array(found, dtype=np.int8),
+        )  # 3, 4
+    joined = _joined(opened, labels, plan.rows.dimensions)  # 4
+    campaign_files.save_training_set(company_dir, campaign, joined)
+    return PreparedTraining(applicants=len(labels), rows=len(joined.tags), positive=int(joined.labels.sum()))
+
+
+def _joined(opened: Mapping[bytes, OpenedRow], labels: Mapping[bytes, bool], dimensions: int) -> TrainingSet:
+    """The opened rows with their outcomes, by tag: the order in which they are committed to."""
+    ordered = sorted(opened, key=lambda identifier: opened[identifier].tag)
+    values = np.frombuffer(b"".join(opened[identifier].payload for identifier in ordered), dtype="<i2")
+    return TrainingSet(
+        tags=tuple(opened[identifier].tag for identifier in ordered),
+        rows=values.reshape(len(ordered), dimensions).astype(np.int16),
+        labels=np.array([labels[identifier] for identifier in ordered], dtype=np.int8),
     )
-    return PreparedTraining(applicants=len(labels), rows=len(opened), positive=sum(found))
 
 
 def applicants(company_dir: Path, plan: CampaignPlan) -> tuple[Applicant, ...]:
@@ -135,7 +160,7 @@ def applicants(company_dir: Path, plan: CampaignPlan) -> tuple[Applicant, ...]:
     return read_applicants(company_dir / APPLICANTS_FILE, vocabulary=plan.task.vocabulary)
 
 
-def _training_labels(company_dir: Path, plan: CampaignPlan) -> dict[bytes, bool]:
+def training_labels(company_dir: Path, plan: CampaignPlan) -> dict[bytes, bool]:
     """Label by normalised identifier; of a person in several seasons the last one counts."""
     chosen = training_applicants(applicants(company_dir, plan), plan.train_seasons, plan.task)
     order = {season: place for place, season in enumerate(plan.train_seasons)}
@@ -183,9 +208,31 @@ def _check_limits(plan: CampaignPlan, settings: CompanyConfig) -> None:
         raise _mismatch(
             f"plan: expected a minimum cohort of {limits.minimum_cohort} or more, got {plan.minimum_cohort}"
         )
+    _check_protection(plan, settings.company)
 
 
-def _check_budget(plan: CampaignPlan, settings: CompanyConfig) -> AcceptedPlan:
+def _check_protection(plan: CampaignPlan, company: str) -> None:
+    """Refuse numbers with which no epsilon means anything, whatever the limits allow.
+
+    The padded batch is public and at least the declared size: an upper bound of our rows.
+    """
+    training = plan.training
+    strongest = strongest_placement(
+        companies=len(plan.companies), minimum_cohort=plan.minimum_cohort, tolerated=training.tolerated
+    )
+    if NoisePlacement(training.placement) is not strongest is NoisePlacement.LOCAL:
+        raise _mismatch("plan: expected local noise, since too few honest shares would remain, got distributed")
+    for delta in (Fraction(training.delta), Fraction(plan.rows.delta)):
+        if publishes_a_record(delta, records=plan.member(company).padded_batch):
+            raise BudgetExceededError(
+                "plan: expected a delta far below one over our declared size, got one that lets a whole "
+                "record be published"
+            )
+
+
+def _check_budget(
+    plan: CampaignPlan, settings: CompanyConfig, spent: Sequence[CampaignSpending]
+) -> AcceptedPlan:
     """What the plan costs one person at most, if that is within our limits and what the plan itself says."""
     from noren_core.privacy import accounting
 
@@ -210,7 +257,9 @@ def _check_budget(plan: CampaignPlan, settings: CompanyConfig) -> AcceptedPlan:
             raise BudgetExceededError(f"plan: expected {name} of at most {float(limit):g}, got {value:.4f}")
         if value > Fraction(said):
             raise _mismatch(f"plan: expected {name} of at most its own {said}, got {value:.4f}")
-    return AcceptedPlan(plan, epsilon, row_epsilon)
+    planned = CampaignSpending.of_plan(plan)
+    verify_room(spent, planned, limits)
+    return AcceptedPlan(plan, epsilon, row_epsilon, forecasts(spent, planned, limits))
 
 
 def _mismatch(sentence: str) -> RemoteProtocolError:

@@ -2,8 +2,9 @@
 
     plan.json       the accepted plan, canonical
     roster.json     the cohort's public keys, from proven enrolment entries
-    training.rows   rows (int16, n × d) and labels (int8, n) after alignment
+    training.rows   rows with tags and labels after alignment (`training_set`)
     head.json       the head of the last round, the only model a company ever holds
+    replay.bin      what a replay of the training needs (`replay_data`)
     scores.json     integer scores, probabilities and bands of its own offerees
 
 The first two are public; all others are secrets of the company, sealed if its directory is protected
@@ -14,22 +15,18 @@ file, and `revocations-<kind>.bin` (`revocations`).
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from noren_client import keystore
+from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids
-from noren_core.errors import LocalProtocolError, NorenError
+from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.season.plan import CampaignPlan
 from noren_local.private_file import write_private
 
 TRAINING_FILE = "training.rows"
-_SHAPE = struct.Struct("<IH")
 
 
 def directory(company_dir: Path, campaign: str) -> Path:
@@ -77,29 +74,20 @@ def load_roster(company_dir: Path, campaign: str) -> tuple[dict[str, bytes], dic
         raise _damaged("roster.json", "accept the plan first") from error
 
 
-def save_training_set(
-    company_dir: Path, campaign: str, rows: npt.NDArray[np.int16], labels: npt.NDArray[np.int8]
-) -> None:
-    """Keep the joined training set: n(4) ‖ d(2) ‖ rows(2·n·d) ‖ labels(n), little-endian."""
-    data = _SHAPE.pack(*rows.shape) + rows.astype("<i2").tobytes() + labels.astype("i1").tobytes()
-    keystore.write_secret(company_dir, secret_name(campaign, TRAINING_FILE), data)
+def save_training_set(company_dir: Path, campaign: str, training_set: TrainingSet) -> None:
+    """Keep the joined training set."""
+    keystore.write_secret(company_dir, secret_name(campaign, TRAINING_FILE), training_set.to_bytes())
 
 
-def load_training_set(
-    company_dir: Path, campaign: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The joined training set: rows (n, d) still in integer units, labels (n,) of 0 and 1."""
+def load_training_set(company_dir: Path, campaign: str) -> TrainingSet:
+    """The joined training set; LocalProtocolError before the campaign is prepared."""
     kept = keystore.read_secret(company_dir, secret_name(campaign, TRAINING_FILE))
     if kept is None:
         raise LocalProtocolError("expected a prepared training set: run noren-company prepare first")
-    n, d = _SHAPE.unpack_from(kept) if len(kept) >= _SHAPE.size else (0, 0)
-    if not d or len(kept) != _SHAPE.size + n * (2 * d + 1):
-        raise _damaged(TRAINING_FILE, "run noren-company prepare again")
-    rows = np.frombuffer(kept, dtype="<i2", count=n * d, offset=_SHAPE.size).reshape(n, d)
-    labels = np.frombuffer(kept, dtype="i1", offset=_SHAPE.size + 2 * n * d)
-    if not np.isin(labels, (0, 1)).all():
-        raise _damaged(TRAINING_FILE, "run noren-company prepare again")
-    return rows.astype(np.float64), labels.astype(np.float64)
+    try:
+        return TrainingSet.from_bytes(kept)
+    except DataError as error:
+        raise _damaged(TRAINING_FILE, "run noren-company prepare again") from error
 
 
 def save_head(company_dir: Path, campaign: str, weights: Sequence[int]) -> None:

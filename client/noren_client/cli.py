@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,8 +39,21 @@ def _secrets(directory: Path) -> Any:
     return secrets_of(directory)
 
 
+def _warned(warning: str | None) -> Result:
+    return {} if warning is None else {"warning": warning}
+
+
 keys_app = key_commands("Replace this company's keys, or protect them with a passphrase.", _secrets)
 app.add_typer(keys_app, name="keys")
+
+replay_app = typer.Typer(
+    no_args_is_help=True, help="What a replay of the training needs; it stays on this machine."
+)
+app.add_typer(replay_app, name="replay")
+ledger_app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="What this company has seen of the ledger."
+)
+app.add_typer(ledger_app, name="ledger")
 
 
 @app.callback()
@@ -111,7 +125,7 @@ def import_applicants(context: Context, file: Annotated[Path, typer.Argument(hel
 @app.command()
 def accept(context: Context, campaign: str) -> Result:
     """Check a campaign's plan against this company's own limits and sign it."""
-    from noren_client import alignment
+    from noren_client import alignment, small_training_set
 
     accepted = alignment.accept_plan(context.obj, campaign)
     return {
@@ -119,16 +133,32 @@ def accept(context: Context, campaign: str) -> Result:
         "plan_sha256": accepted.plan.digest().hex(),
         "epsilon": f"{accepted.epsilon:.4f}",
         "row_epsilon": f"{accepted.row_epsilon:.4f}",
+        "forecast": {season: found.to_fields() for season, found in accepted.forecasts.items()},
+        **_warned(small_training_set.warning_of_file(context.obj, accepted.plan)),
     }
+
+
+@app.command()
+def budget(
+    context: Context,
+    campaign: Annotated[str, typer.Option(help="An accepted campaign to forecast.")] = "",
+) -> Result:
+    """What campaigns have spent of this company's own limits, by season, and what one more would."""
+    from noren_client import budget as budgets
+
+    return budgets.report(context.obj, campaign or None)
 
 
 @app.command()
 def prepare(context: Context, campaign: str) -> Result:
     """Align applicants with the sealed training table and join the opened rows with outcomes."""
-    from noren_client import alignment
+    from noren_client import alignment, campaign_files, replay_data, small_training_set
 
-    alignment.prepare(context.obj, campaign)
-    return {"campaign": campaign, "state": "prepared"}
+    replay_data.forget_expired(context.obj, now=time.time())
+    prepared = alignment.prepare(context.obj, campaign)
+    plan = campaign_files.load_plan(context.obj, campaign)
+    warning = small_training_set.warning(plan, rows=prepared.rows, positive=prepared.positive)
+    return {"campaign": campaign, "state": "prepared", **_warned(warning)}
 
 
 @app.command()
@@ -186,6 +216,44 @@ def keys_authority(
 
     keystore.replace_authority(context.obj, file, fingerprint)
     return {"key": "authority", "state": "replaced"}
+
+
+@ledger_app.command("checkpoint")
+def ledger_checkpoint(
+    context: Context, output: Annotated[Path, typer.Argument(help="For noren-audit verify --seen.")]
+) -> Result:
+    """Write the newest checkpoint of the ledger that this company verified; it holds nothing secret."""
+    from noren_client.ledger_watch import LedgerWatch
+
+    watch = LedgerWatch(context.obj)
+    output.write_bytes(watch.newest_checkpoint())
+    return {"checkpoint": str(output), "size": watch.known_tree_size}
+
+
+@replay_app.command("export")
+def replay_export(context: Context, campaign: str) -> None:
+    """Write the replay file to stdout, for a pipe into `noren-audit replay -` on this very machine."""
+    from noren_client import replay_data
+
+    sys.stdout.buffer.write(replay_data.export(context.obj, campaign))
+    sys.stdout.buffer.flush()
+
+
+@replay_app.command("forget")
+def replay_forget(context: Context, campaign: str) -> Result:
+    """Remove what a replay needs, once nobody may ask for one any more."""
+    from noren_client import replay_data
+
+    replay_data.forget(context.obj, campaign)
+    return {"campaign": campaign, "state": "forgotten"}
+
+
+@app.command()
+def mechanism(context: Context) -> None:
+    """Answer a certifier's requests for the training mechanism, from stdin to stdout; uses no company's data."""
+    from noren_client import mechanism_service
+
+    mechanism_service.serve(context.obj, sys.stdin.buffer, sys.stdout.buffer)
 
 
 @app.command()

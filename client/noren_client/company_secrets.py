@@ -14,6 +14,7 @@ PATTERNS = (
     "campaigns/*/encrypted-head.json",
     "campaigns/*/training.rows",
     "campaigns/*/head.json",
+    "campaigns/*/replay.bin",
     "campaigns/*/scores.json",
 )
 

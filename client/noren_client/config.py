@@ -17,10 +17,13 @@ from noren_core import toml_text
 from noren_core.errors import ConfigurationError, NorenError
 from noren_core.ids import parse_name
 from noren_core.ledger.note import VerifierKey
+from noren_core.privacy.accounting import MAX_EPSILON
 from noren_core.privacy.events import format_decimal
 from noren_core.season.plan import MAX_COMPANIES, MAX_ROUNDS
 
 FILE_NAME = "config.toml"
+MAX_DISPUTE_DAYS = 3650
+MAX_CAMPAIGNS_PER_SEASON = 99
 _LIMIT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
 
 
@@ -44,13 +47,24 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a campaign plan may ask of this company, each number for one campaign."""
+    """The most that a campaign plan may ask of this company.
+
+    Attributes:
+        max_epsilon, max_row_epsilon, max_delta, max_rounds, minimum_cohort: of one campaign.
+        max_campaigns_per_season: campaigns that train on the records of one season.
+        lifetime_epsilon, lifetime_delta: of all of these together.
+        dispute_days: how long what a replay needs is kept after a campaign's last round.
+    """
 
     max_epsilon: Fraction = Fraction(1)
     max_row_epsilon: Fraction = Fraction(8)
     max_delta: Fraction = Fraction(1, 10**6)
     max_rounds: int = MAX_ROUNDS
     minimum_cohort: int = 3
+    max_campaigns_per_season: int = 3
+    lifetime_epsilon: Fraction = Fraction(4)
+    lifetime_delta: Fraction = Fraction(1, 10**6)
+    dispute_days: int = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,10 @@ def to_toml(config: CompanyConfig) -> bytes:
             "max_delta": format_decimal(limits.max_delta),
             "max_rounds": limits.max_rounds,
             "minimum_cohort": limits.minimum_cohort,
+            "max_campaigns_per_season": limits.max_campaigns_per_season,
+            "lifetime_epsilon": format_decimal(limits.lifetime_epsilon),
+            "lifetime_delta": format_decimal(limits.lifetime_delta),
+            "dispute_days": limits.dispute_days,
         },
     }
     lines = [f"company = {json.dumps(config.company)}", f"platform = {json.dumps(config.platform)}"]
@@ -129,6 +147,12 @@ def _parse(tables: dict[str, Any]) -> CompanyConfig:
             max_delta=_decimal(limits.pop("max_delta"), "max_delta", Fraction(1, 10**4)),
             max_rounds=_integer(limits.pop("max_rounds"), "max_rounds", MAX_ROUNDS),
             minimum_cohort=_integer(limits.pop("minimum_cohort"), "minimum_cohort", MAX_COMPANIES),
+            max_campaigns_per_season=_integer(
+                limits.pop("max_campaigns_per_season"), "max_campaigns_per_season", MAX_CAMPAIGNS_PER_SEASON
+            ),
+            lifetime_epsilon=_decimal(limits.pop("lifetime_epsilon"), "lifetime_epsilon", MAX_EPSILON),
+            lifetime_delta=_decimal(limits.pop("lifetime_delta"), "lifetime_delta", Fraction(1, 10**4)),
+            dispute_days=_integer(limits.pop("dispute_days"), "dispute_days", MAX_DISPUTE_DAYS),
         ),
     )
     for name, table in (
@@ -162,7 +186,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _decimal(value: Any, name: str, high: Fraction | int) -> Fraction:
+def _decimal(value: Any, name: str, high: Fraction | float) -> Fraction:
     """A limit as people write it: 1, 1.0 or "1"; without the exponents that take an hour to expand."""
     if not _LIMIT.match(text := str(value)) or not 0 < Fraction(text) <= high:
         raise ConfigurationError(f"limits.{name}: expected more than 0 and at most {float(high):g}")

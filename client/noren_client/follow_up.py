@@ -73,7 +73,7 @@ def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
 def _keep_bands(
     company_dir: Path, plan: CampaignPlan, head: IntegerHead, found: Sequence[tuple[OpenedScore, int]]
 ) -> None:
-    _, labels = campaign_files.load_training_set(company_dir, plan.campaign)
+    labels = campaign_files.load_training_set(company_dir, plan.campaign).labels
     values = calibration.probabilities(
         [value for _, value in found], unit=head.unit, rate=calibration.base_rate(labels)
     )

@@ -3,6 +3,7 @@
     platform/checkpoint           the newest checkpoint that was verified
     platform/earlier/<size>       the few before it
     platform/key-entries.json     every enrolment, rotation and revocation that was proven, by index
+    platform/newest-intent.json   the newest intent of our own that was proven, and its index
     platform/evidence/…           two signed checkpoints that contradict each other, if that ever happens
 
 Promises: the checkpoint only moves forward, by proof; it is on disk before what was proven is used; whose
@@ -15,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -23,7 +24,7 @@ from pathlib import Path
 from noren_client import config, keystore
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
-from noren_core.ledger.entries import CompanyKey, SignedEntry, parse_entry
+from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry, parse_entry
 from noren_core.ledger.key_history import Anchors, KeyHistory, KeyHistoryError
 from noren_core.ledger.proofs import (
     LedgerProof,
@@ -37,6 +38,7 @@ from noren_local.private_file import write_private
 
 _KEPT_EARLIER = 8
 _KEYS_FILE = "key-entries.json"
+_INTENT_FILE = "newest-intent.json"
 
 
 class LedgerWatch:
@@ -54,6 +56,13 @@ class LedgerWatch:
         known = self._known()  # before the keys, which are kept before the checkpoint that needs them
         return 0 if known is None else self._kept_keys().open_checkpoint(known).size
 
+    def newest_checkpoint(self) -> bytes:
+        """The newest checkpoint that we verified, for others to compare; LocalProtocolError if none."""
+        known = self._known()
+        if known is None:
+            raise LocalProtocolError("ledger: expected a checkpoint that we verified, got none yet")
+        return known
+
     def keys(self) -> KeyHistory:
         """Every key that was proven to us so far."""
         return self._kept_keys()
@@ -63,6 +72,11 @@ class LedgerWatch:
         ours = keystore.load(self._company_dir)
         every = map(bytes.fromhex, self.keys().keys_of(ours.company, CompanyKey.SIGNING))
         return tuple(takewhile(lambda key: key != ours.signing.public_key, every))
+
+    def newest_intent(self) -> SignedEntry | None:
+        """The newest intent of our own, of any campaign, that was proven to us."""
+        kept = self._kept_intent()
+        return None if kept is None else kept.entry
 
     def verify(self, proof: LedgerProof) -> tuple[SignedEntry, ...]:
         """The entries that `proof` shows, in the ledger's order; see `accept`."""
@@ -74,7 +88,7 @@ class LedgerWatch:
         1. Take the lock: no other process of ours moves the checkpoint meanwhile.
         2. Verify everything against the checkpoint and the keys on disk.
         3. The ledger has our own signing key under our name, or the one that we are changing to.
-        4. Keep the keys that were learnt, then the new checkpoint; only then answer.
+        4. Keep the keys that were learnt and our newest intent, then the new checkpoint; only then answer.
 
         Raises:
             SplitViewError: if the ledger did not simply grow; both checkpoints are kept as evidence.
@@ -88,6 +102,7 @@ class LedgerWatch:
             verified = self._verified(proof, known, keys)  # 2
             self._verify_own_key(verified)  # 3
             self._keep_keys(verified.keys, keys)  # 4
+            self._keep_intent(verified.entries)
             self._keep(proof.checkpoint, known, verified.keys)
         return verified.entries
 
@@ -145,6 +160,25 @@ class LedgerWatch:
             return
         body = {str(index): entry.to_bytes().decode() for index, entry in proven.entries.items()}
         write_private(self._directory / _KEYS_FILE, canonical_json.encode(body))
+
+    def _keep_intent(self, proven: Sequence[VerifiedEntry]) -> None:
+        """Before the checkpoint: what is not kept with it would not have to be shown again."""
+        ours, kept = keystore.load(self._company_dir).company, self._kept_intent()
+        found = [item for item in proven if (item.entry.kind, item.entry.author) == (EntryKind.INTENT, ours)]
+        newest = max(found, key=lambda item: item.index, default=None)
+        if newest is not None and (kept is None or newest.index > kept.index):
+            body = {"entry": newest.entry.to_bytes().decode(), "index": newest.index}
+            write_private(self._directory / _INTENT_FILE, canonical_json.encode(body))
+
+    def _kept_intent(self) -> VerifiedEntry | None:
+        path = self._directory / _INTENT_FILE
+        try:
+            if not path.exists():
+                return None
+            kept = canonical_json.parse_object(path.read_bytes())
+            return VerifiedEntry(int(kept["index"]), parse_entry(kept["entry"].encode()))
+        except (NorenError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise VerificationError(f"platform/{_INTENT_FILE}: expected the intent that we kept") from error
 
     def _keep_evidence(self, error: SplitViewError) -> None:
         directory = self._directory / "evidence"

@@ -114,8 +114,8 @@ def open_scores(
             keep_waiting=_Waiting(wait_seconds, sleep=sleep, clock=clock),
         )
     ciphertexts = [
-        payload[start : start + CIPHERTEXT_BYTES]
-        for payload in opened.values()
+        row.payload[start : start + CIPHERTEXT_BYTES]
+        for row in opened.values()
         for start in range(0, layout.payload_bytes, CIPHERTEXT_BYTES)
     ]
     values = iter(kept.secret.decrypt(ciphertexts, bound=layout.score_bound))  # 3

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from noren_client import campaign_files, keystore, revocations
@@ -35,6 +36,14 @@ _LOG = logging.getLogger(__name__)
 Sleep = Callable[[float], None]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedRow:
+    """A row of ours: its public name in the table, and what was sealed for us."""
+
+    tag: bytes
+    payload: bytes = field(repr=False)
+
+
 class Aligner:
     """Alignment and tables of one accepted campaign."""
 
@@ -56,8 +65,8 @@ class Aligner:
         *,
         payload_bytes: int,
         keep_waiting: Callable[[], bool] = lambda: False,
-    ) -> dict[bytes, bytes]:
-        """The payloads of those normalised identifiers that have a row in our table.
+    ) -> dict[bytes, OpenedRow]:
+        """The rows of those normalised identifiers that have one in our table.
 
         Absence is normal and means nothing in particular. Whoever withdrew since it was sealed has none.
 
@@ -72,11 +81,11 @@ class Aligner:
         manifest = self._manifest(kind, payload_bytes, keep_waiting)
         rows = self._read_table(manifest, outputs)
         revoked = revocations.revoked_tags(self._company_dir, manifest.context, self._platform, self._watch)
-        return {
-            identifier: payload
+        opened = {
+            identifier: OpenedRow(row_secrets(outputs[identifier], manifest.context)[0], payload)
             for identifier, payload in rows.items()
-            if row_secrets(outputs[identifier], manifest.context)[0] not in revoked
         }
+        return {identifier: row for identifier, row in opened.items() if row.tag not in revoked}
 
     def _manifest(
         self, kind: TableKind, payload_bytes: int, keep_waiting: Callable[[], bool]

@@ -1,8 +1,8 @@
 """A company's side of the training rounds: what it answers to each message, and what it refuses.
 
 The worker hands every message to `handle` and sends back what it returns. A session lives in memory
-from the first message of a campaign on; its round keys exist nowhere else, so a company whose worker
-restarts drops out of the campaign, and what it spent stays spent.
+from the first message of a campaign on; its round keys and the seed of its noise are drawn for it and read
+back by none, so a company whose worker restarts drops out of the campaign, and what it spent stays spent.
 
 Messages get lost, so the platform may ask again: an identical request gets the bytes that were signed for it
 the first time, and nothing is computed or spent. Another request for what was answered is refused
@@ -12,25 +12,31 @@ the first time, and nothing is computed or spent. Another request for what was a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from noren_client import campaign_files, keystore, ledger_watch
+from noren_client import campaign_files, keystore, ledger_watch, replay_data
 from noren_client.odometer import Odometer, Reservation
+from noren_client.replay_data import ReplayData, ReplayRound
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import LocalProtocolError, RemoteProtocolError, VerificationError
 from noren_core.ledger import entries
-from noren_core.ledger.proofs import LedgerProof
-from noren_core.privacy import noise
-from noren_core.privacy.discrete_gaussian import NoiseStream, sample
+from noren_core.ledger.entries import EntryKind
+from noren_core.ledger.proofs import VerifiedEntry
+from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season import messages as m
+from noren_core.season.beacon import verify_beacon
 from noren_core.season.cohort_key import CohortKey
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
+from noren_core.season.row_commitment import SALT_BYTES, rows_root
 from noren_core.secagg.client import SecAggClient
 
 # A round has two requests: the ones of this round and of the last one can be asked again.
@@ -44,8 +50,9 @@ class TrainingSessions:
     A finished session stays, without its secrets, so that a lost answer can be asked for again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._sessions: dict[tuple[Path, str], TrainingSession] = {}
+        self._clock = clock
 
     def handle(self, company_dir: Path, payload: bytes) -> bytes:
         """The answer to one training message; a refused one raises a NorenError and can be sent again."""
@@ -54,7 +61,7 @@ class TrainingSessions:
         if key not in self._sessions:
             if not isinstance(request, m.AdvertiseRequest):
                 raise RemoteProtocolError("expected the first message of a campaign, got a later one")
-            session = TrainingSession.begin(company_dir, request.campaign)
+            session = TrainingSession.begin(company_dir, request.campaign, clock=self._clock)
             self._make_room()
             self._sessions[key] = session
         return self._sessions[key].signed_answer(request, payload)
@@ -70,19 +77,29 @@ class TrainingSessions:
 class TrainingSession:
     """One campaign at one company."""
 
-    def __init__(self, company_dir: Path, plan: CampaignPlan, signing_keys: dict[str, bytes]) -> None:
+    def __init__(
+        self,
+        company_dir: Path,
+        plan: CampaignPlan,
+        signing_keys: dict[str, bytes],
+        clock: Callable[[], float],
+    ) -> None:
         keys = keystore.load(company_dir)
         self._dir = company_dir
         self._plan = plan
         self._company = keys.company
         self._signing: SigningKey = keys.signing
+        self._clock = clock
         self._watch = ledger_watch.LedgerWatch(company_dir)
-        self._odometer = Odometer(
-            company_dir / "odometer.jsonl", keys.signing, earlier=self._watch.earlier_signing_keys()
-        )
-        self._rows, self._labels = campaign_files.load_training_set(company_dir, plan.campaign)
-        self._head = HeadState.initial(plan.rows.dimensions)
+        self._odometer = Odometer.open(company_dir)
+        self._training_set = campaign_files.load_training_set(company_dir, plan.campaign)
+        self._seed = NoiseSeed.generate()
+        self._row_salt = SecretBytes(secrets.token_bytes(SALT_BYTES))
+        self._commitment = self._signed_commitment()
+        self._beacon: bytes | None = None
+        self._head = HeadState.initial(plan.training)
         self._updates: dict[int, SecretBytes] = {}
+        self._replay_rounds: list[ReplayRound] = []
         self._settles: dict[int, bytes] = {}
         self._answers: dict[bytes, bytes] = {}
         self._cohort_key: CohortKey | None = None
@@ -97,11 +114,11 @@ class TrainingSession:
             minimum_cohort=plan.minimum_cohort,
             session=plan.digest(),
             rounds=plan.training.rounds,
-            vector_length=plan.rows.dimensions + 1,
+            vector_length=plan.vector_length,
         )
 
     @classmethod
-    def begin(cls, company_dir: Path, campaign: str) -> TrainingSession:
+    def begin(cls, company_dir: Path, campaign: str, *, clock: Callable[[], float]) -> TrainingSession:
         """A session for an accepted, prepared campaign of which no round is spent.
 
         Raises:
@@ -110,7 +127,7 @@ class TrainingSession:
         """
         plan = campaign_files.load_plan(company_dir, campaign)
         signing_keys, _ = campaign_files.load_roster(company_dir, campaign)
-        session = cls(company_dir, plan, signing_keys)
+        session = cls(company_dir, plan, signing_keys, clock)
         if session._odometer.rounds_reserved(campaign):
             raise LocalProtocolError("this campaign was begun before and cannot be begun again")
         return session
@@ -139,11 +156,14 @@ class TrainingSession:
         for update in self._updates.values():
             update.wipe()
         self._updates = {}
+        self._seed.wipe()
+        self._row_salt.wipe()
+        self._replay_rounds = []
 
     def _answer(self, request: m.Request) -> m.Answer:
         match request:
             case m.AdvertiseRequest():
-                reply: m.Reply = m.AdvertiseReply(self._secagg.advertise())
+                reply: m.Reply = m.AdvertiseReply(self._secagg.advertise(), self._commitment)
             case m.ShareRequest():
                 reply = self._share(request)
             case m.MaskedInputRequest():
@@ -162,39 +182,47 @@ class TrainingSession:
         """Compute one round.
 
         1. It is the round that we reserved last, and the finished rounds lead up to it.
-        2. The platform proves that our intent for this round is in the ledger that we know.
+        2. The platform proves that our intent for this round is in the ledger that we know; in round 1 also
+           our commitment, and the beacon after it.
         3. In round 1, take the peers' shares, and with them the cohort key; sign the cohort.
         4. Apply the finished rounds, each once and in order.
         5. Clipped, integer gradient sum over all rows (q = 1).
-        6. Add our share of the discrete Gaussian noise.
-        7. Add the cohort's blind, then the masks; what leaves is uniform to the platform.
+        6. Add our share of the discrete Gaussian noise, drawn from seed and beacon.
+        7. Add the cohort's blind to all but the sentinels, whose sum anybody may test; then the masks: what
+           leaves is uniform to the platform.
         8. Remember what was sent: the settle of this round commits to it.
         """
         self._verify_order(request)  # 1
-        self._verify_intent(request.proof)  # 2
+        proven = self._watch.accept(request.proof)  # 2
+        intent = _proven(proven, self._intent)
+        if request.round_number == 1:
+            self._verify_beacon(proven, intent)
         if request.round_number == 1:  # 3
             self._accept_shares(request.sealed_shares)
         settles = self._apply(request.finished)  # 4
-        update = self._noised_sum()  # 5, 6
-        blinded = update.view(np.uint64) + self._key().blind(request.round_number, len(update))  # 7
+        update = self._noised_update(request.round_number)  # 5, 6
+        blinded = update.view(np.uint64).copy()  # 7
+        blinded[: self._plan.head_length] += self._key().blind(request.round_number, self._plan.head_length)
         masked = self._secagg.mask(request.round_number, blinded.view(np.int64))
         self._updates[request.round_number] = SecretBytes(update.astype("<i8").tobytes())  # 8
         signature = self._cohort_signature if request.round_number == 1 else b""
         return m.MaskedInputReply(masked, settles, signature)
 
-    def _noised_sum(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        from noren_client.training import clipped_gradient_sum
+    def _noised_update(self, round_number: int) -> npt.NDArray[np.int64]:
+        from noren_client.mechanism import noised_update
 
-        training = self._plan.training
-        total = clipped_gradient_sum(
-            self._rows / row_scale(self._plan.rows),
-            self._labels,
+        if self._beacon is None:
+            raise LocalProtocolError("expected the beacon before the first round, got none")
+        return noised_update(
+            self._training_set.rows.astype(np.float64) / row_scale(self._plan.rows),
+            self._training_set.labels,
             self._head.as_floats(),
-            clipping_norm=training.clipping_norm,
-            grid=training.grid,
+            plan_training=self._plan.training,
+            companies=len(self._secagg.cohort),
+            stream=self._seed.round_stream(
+                beacon=self._beacon, campaign=self._plan.campaign, round_number=round_number
+            ),
         )
-        variance = noise.company_variance(round_event(self._plan), companies=len(self._secagg.cohort))
-        return total + sample(len(total), variance=variance, stream=NoiseStream.generate())
 
     def _unmask(self, request: m.UnmaskRequest) -> m.UnmaskReply:
         if request.cohort_signatures:
@@ -225,6 +253,22 @@ class TrainingSession:
         self.close()
         return m.FinishReply(settles)
 
+    def _signed_commitment(self) -> bytes:
+        """What we say before the beacon: which seed our noise will come from, and which rows we train on."""
+        seed = self._seed.commitment(company=self._company, campaign=self._plan.campaign)
+        return entries.sign_entry(
+            EntryKind.TRAINING_COMMITMENT,
+            self._company,
+            {
+                "campaign": self._plan.campaign,
+                "company": self._company,
+                "plan_sha256": self._plan.digest().hex(),
+                "rows": rows_root(self._training_set.committed_rows(), self._row_salt).hex(),
+                "seed": seed.hex(),
+            },
+            self._signing,
+        )
+
     def _reserve(self, round_number: int) -> bytes:
         """Spend a round on our own chain, then state it as a ledger entry."""
         reservation: Reservation = self._odometer.reserve(self._plan, round_number)
@@ -238,6 +282,7 @@ class TrainingSession:
                 "plan_sha256": self._plan.digest().hex(),
                 "previous": reservation.previous.hex(),
                 "round": round_number,
+                "sequence": reservation.sequence,
             },
             self._signing,
         )
@@ -252,12 +297,22 @@ class TrainingSession:
                 f"expected round {reserved} after round {reserved - 1}, got {request.round_number}"
             )
 
-    def _verify_intent(self, proof: LedgerProof) -> None:
-        """Our intent, exactly as signed, is in a ledger that extends the one we knew."""
-        proven = self._watch.verify(proof)
-        expected = entries.parse_entry(self._intent)
-        if not any(entry.signature == expected.signature for entry in proven):
-            raise VerificationError("expected a proof of our intent for this round, got none")
+    def _verify_beacon(self, proven: Sequence[VerifiedEntry], intent: VerifiedEntry) -> None:
+        """Our commitment, the campaign's beacon and our first intent stand in the ledger, in this order.
+
+        Once known, the beacon is the campaign's for good: with another one there would be other noise to
+        choose from.
+        """
+        commitment = _proven(proven, self._commitment)
+        beacons = [item for item in proven if item.entry.kind is EntryKind.BEACON]
+        if len(beacons) != 1 or beacons[0].index > intent.index:
+            raise VerificationError("expected a proof of one beacon before our intent, got another")
+        value = verify_beacon(
+            beacons[0], commitment=commitment.index, plan=self._plan, keys=self._watch.keys()
+        )
+        if self._beacon not in (None, value):
+            raise VerificationError("expected the beacon that was shown before, got another")
+        self._beacon = value
 
     def _accept_shares(self, sealed: Mapping[str, bytes]) -> None:
         """Take the peers' shares, once; when they come again they must be of the same companies."""
@@ -276,23 +331,30 @@ class TrainingSession:
         """The signed settles of these rounds; the head advances by those we have not applied yet, or none.
 
         A round that comes again, after a lost reply, gets the settle that was signed for it the first time.
+        What a replay needs of the rounds is on disk before their settles leave.
         """
-        head, made = self._head, dict[int, bytes]()
+        head, made, replayable = self._head, dict[int, bytes](), list(self._replay_rounds)
         for aggregate in finished:
             if aggregate.round_number > head.round_number + 1:
                 raise RemoteProtocolError("expected the finished rounds without a gap")
             if aggregate.round_number == head.round_number + 1:
-                advanced = self._advanced(head, aggregate)
-                made[aggregate.round_number] = self._settle(head, advanced, aggregate.survivors)
+                gradient = self._gradient(aggregate)
+                advanced = head.advance(gradient, self._plan.training)
+                made[aggregate.round_number] = self._settle(head, advanced, aggregate)
+                replayable.append(self._replay_round(aggregate, gradient))
                 head = advanced
-        self._head = head
+        if made:
+            self._keep_replay_data(replayable)
+        for applied in sorted(made.keys() & self._updates.keys()):
+            self._odometer.settle(self._plan, applied)
+        self._head, self._replay_rounds = head, replayable
         self._settles |= made
         for applied in made.keys() & self._updates.keys():
             self._updates.pop(applied).wipe()
         return tuple(self._settles[aggregate.round_number] for aggregate in finished)
 
-    def _advanced(self, head: HeadState, aggregate: m.Aggregate) -> HeadState:
-        """`head` after one more round, if the round's survivors are ones that we can vouch for."""
+    def _gradient(self, aggregate: m.Aggregate) -> list[int]:
+        """The sum of a finished round without blinds, if its survivors are ones that we can vouch for."""
         survivors = aggregate.survivors
         if list(survivors) != sorted(set(survivors)) or not set(survivors) <= self._secagg.confirmed:
             raise RemoteProtocolError("survivors: expected companies who confirmed our cohort, sorted")
@@ -302,24 +364,62 @@ class TrainingSession:
             )
         if self._secagg.answered.get(aggregate.round_number, survivors) != survivors:
             raise RemoteProtocolError("survivors: expected the set that we signed, got another")
-        gradient = self._key().remove_blinds(
-            aggregate.values, round_number=aggregate.round_number, survivors=len(survivors)
+        if len(aggregate.values) != self._plan.vector_length:
+            raise RemoteProtocolError(
+                f"aggregate: expected {self._plan.vector_length} values, got {len(aggregate.values)}"
+            )
+        return self._key().remove_blinds(
+            aggregate.values[: self._plan.head_length],
+            round_number=aggregate.round_number,
+            survivors=len(survivors),
         )
-        return head.advance(gradient, self._plan.training)
 
-    def _settle(self, before: HeadState, after: HeadState, survivors: tuple[str, ...]) -> bytes:
+    def _settle(self, before: HeadState, after: HeadState, aggregate: m.Aggregate) -> bytes:
         key = self._key().commitment_key()
-        update = self._updates.get(after.round_number, SecretBytes(b""))
+        update = self._update(after.round_number)
         body: dict[str, object] = {
             "campaign": self._plan.campaign,
             "company": self._company,
             "model_in": before.commitment(key).hex(),
             "model_out": after.commitment(key).hex(),
             "round": after.round_number,
-            "survivors": list(survivors),
+            "sentinels": aggregate.values[self._plan.head_length :].tolist(),
+            "survivors": list(aggregate.survivors),
             "update_sha256": self._key().update_commitment(self._company, update.buffer).hex(),
         }
         return entries.sign_entry("settle", self._company, body, self._signing)
+
+    def _update(self, round_number: int) -> SecretBytes:
+        """What we sent in a round; empty if nothing."""
+        return self._updates.get(round_number, SecretBytes(b""))
+
+    def _replay_round(self, aggregate: m.Aggregate, gradient: Sequence[int]) -> ReplayRound:
+        update = np.frombuffer(self._update(aggregate.round_number).buffer, dtype="<i8")
+        return ReplayRound(
+            aggregate.round_number, aggregate.survivors, tuple(gradient), tuple(update.tolist())
+        )
+
+    def _keep_replay_data(self, rounds: Sequence[ReplayRound]) -> None:
+        data = ReplayData(
+            campaign=self._plan.campaign,
+            company=self._company,
+            seed=self._seed.to_bytes(),
+            row_salt=self._row_salt.reveal(),
+            commitment_key=self._key().commitment_key(),
+            cohort=self._secagg.cohort,
+            training_set=self._training_set,
+            rounds=rounds,
+        )
+        replay_data.save(self._dir, data, now=self._clock())
+
+
+def _proven(proven: Sequence[VerifiedEntry], signed: bytes) -> VerifiedEntry:
+    """An entry of ours, exactly as signed, among those that the ledger was shown to hold."""
+    ours = entries.parse_entry(signed)
+    for item in proven:
+        if item.entry.signature == ours.signature:
+            return item
+    raise VerificationError(f"expected a proof of our {ours.kind.value}, got none")
 
 
 handle = TrainingSessions().handle

@@ -8,6 +8,7 @@ the canonical encoding of what they say, so hash and meaning cannot drift apart.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from noren_core.errors import DataError
@@ -56,15 +57,23 @@ def _check(value: Any, depth: int) -> None:
             if abs(value) > MAX_INTEGER:
                 raise DataError("expected an integer of at most 63 bits, got a larger one")
         case list():
-            for item in value:
-                _check(item, depth + 1)
+            _check_items(value, depth + 1)
         case dict():
-            for key, item in value.items():
+            for key in value:
                 if not isinstance(key, str):
                     raise DataError(f"expected string keys, got {type(key).__name__}")
-                _check(item, depth + 1)
+            _check_items(value.values(), depth + 1)
         case _:
             raise DataError(f"expected integers, strings, lists or objects, got {type(value).__name__}")
+
+
+def _check_items(items: Collection[Any], depth: int) -> None:
+    """`_check` of each; texts, which most are, are passed over in the loop: ledgers are read by this."""
+    if items and depth > MAX_DEPTH:
+        raise DataError(f"expected at most {MAX_DEPTH} levels of nesting, got more")
+    for item in items:
+        if type(item) is not str:
+            _check(item, depth)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

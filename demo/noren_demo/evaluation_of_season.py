@@ -48,7 +48,7 @@ _Key = tuple[str, str, bytes]  # company, season, normalised identifier
 
 
 @dataclass(frozen=True, slots=True)
-class _Embedded:
+class EmbeddedPeople:
     """Clean coordinates and standardised features of one cohort, with its people's keys."""
 
     item: EmbeddedCohort
@@ -57,16 +57,36 @@ class _Embedded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
+class Scored:
     """One opened score of one company."""
 
+    score: int
     probability: float
     band: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskPeople:
+    """The people of one task with their outcomes: who could be trained on, and who was scored.
+
+    Attributes:
+        train: the people of past seasons.
+        train_students: their accounts, in the same order.
+        score: the people with a score.
+        score_students: their accounts.
+        scored: what their companies opened.
+    """
+
+    train: LabelledRows
+    train_students: tuple[str, ...]
+    score: LabelledRows
+    score_students: tuple[str, ...]
+    scored: tuple[Scored, ...]
+
+
 def summarise(season: Season, verification: Verification, report: Mapping[str, Any]) -> SeasonSummary:
     """The season's summary."""
-    embedded = _embed(season)
+    embedded = embed(season)
     return SeasonSummary(
         data=f"{season.data.source}, {len(season.data.companies)} companies",
         mode="in process" if season.options.in_process else "separate processes",
@@ -81,8 +101,8 @@ def summarise(season: Season, verification: Verification, report: Mapping[str, A
     )
 
 
-def _embed(season: Season) -> list[_Embedded]:
-    """Clean 32-dimensional embeddings of every consented cohort, as no company ever gets them."""
+def embed(season: Season, *, dimensions: int = REFERENCE_DIMENSIONS) -> list[EmbeddedPeople]:
+    """Clean embeddings of every consented cohort, as no company ever gets them."""
     data = behaviour_data.load(season.places.platform / "logs")
     cohorts = {
         is_past: [
@@ -95,7 +115,7 @@ def _embed(season: Season) -> list[_Embedded]:
         for is_past in (True, False)
     }
     items = build_embeddings(
-        data.events, cohorts[True], cohorts[False], dimensions=REFERENCE_DIMENSIONS, config=data.features
+        data.events, cohorts[True], cohorts[False], dimensions=dimensions, config=data.features
     )
     accounts = list(
         dict.fromkeys(StudentSeason(s, i.cohort.season) for i in items for s in i.cohort.students)
@@ -111,7 +131,7 @@ def _embed(season: Season) -> list[_Embedded]:
             (company, known.name, normalise_identifier(c.identifier_kind, c.identifier)) for c in live
         )
         rows = [row[StudentSeason(student, known)] for student in item.cohort.students]
-        result.append(_Embedded(item, standardise(matrix[rows]), keys))
+        result.append(EmbeddedPeople(item, standardise(matrix[rows]), keys))
     return result
 
 
@@ -119,31 +139,44 @@ def _purpose(is_past: bool) -> Purpose:
     return Purpose.TRAIN if is_past else Purpose.SCORE
 
 
-def _task_result(
-    season: Season, task: Task, embedded: Sequence[_Embedded], report: Mapping[str, Any]
-) -> TaskResult:
+def task_people(season: Season, task: Task, embedded: Sequence[EmbeddedPeople]) -> TaskPeople:
+    """The people of `task`, with coordinates as in `embedded`."""
     from noren_demo.season import campaign_name
 
     campaign = campaign_name(task)
     scored = _scores(season, campaign)
-    known = _known_outcomes(season, season.joined[campaign])
-    train = _labelled([e for e in embedded if e.item.cohort.season.is_past], known, task)
-    score_cohorts = [e for e in embedded if not e.item.cohort.season.is_past]
-    score = _labelled(score_cohorts, _true_outcomes(season), task, only=scored)
-    keys = _keys_of(score_cohorts, _true_outcomes(season), task, only=scored)
-    ours = [scored[key] for key in keys]
+    past = [e for e in embedded if e.item.cohort.season.is_past]
+    current = [e for e in embedded if not e.item.cohort.season.is_past]
+    known, truth = _known_outcomes(season, season.joined[campaign]), _true_outcomes(season)
+    return TaskPeople(
+        train=_labelled(past, known, task),
+        train_students=_students_of(past, known, task),
+        score=_labelled(current, truth, task, only=scored),
+        score_students=_students_of(current, truth, task, only=scored),
+        scored=tuple(scored[key] for key in _keys_of(current, truth, task, only=scored)),
+    )
+
+
+def _task_result(
+    season: Season, task: Task, embedded: Sequence[EmbeddedPeople], report: Mapping[str, Any]
+) -> TaskResult:
+    from noren_demo.season import campaign_name
+
+    campaign = campaign_name(task)
+    people = task_people(season, task, embedded)
+    train, score, ours = people.train, people.score, people.scored
     probabilities = np.array([item.probability for item in ours])
     sizes = Counter(str(company) for company in train.companies)
     models = {"federated, private, sealed": probabilities}
     models |= {_MODEL_NAMES[name]: values for name, values in reference_scores(train, score).items()}
-    plan = _plan(season, campaign)
+    plan = plan_of(season, campaign)
     progress = season.progress[campaign]
     return TaskResult(
         task=task.name,
         companies=len(season.data.companies),
         trained_companies=len(season.joined[campaign]),
         training_rows=len(train.labels),
-        scored=len(keys),
+        scored=len(ours),
         base_rate=float(score.labels.mean()),
         models=tuple(_model_result(name, values, score, sizes) for name, values in models.items()),
         calibration_gap=evaluation.calibration_gap(labels=score.labels, probabilities=probabilities),
@@ -172,18 +205,18 @@ def _model_result(
     )
 
 
-def _scores(season: Season, campaign: str) -> dict[_Key, _Scored]:
+def _scores(season: Season, campaign: str) -> dict[_Key, Scored]:
     """Every score that a company opened, by person."""
     result = {}
     for company in season.joined[campaign]:
-        for row in json.loads(_scores_file(season, company, campaign))["scores"]:
+        for row in json.loads(secret_file(season, company, campaign, "scores.json"))["scores"]:
             key = normalise_identifier(IdentifierKind(row["identifier_kind"]), row["identifier"])
-            scored = _Scored(row["probability"] / PROBABILITY_UNIT, row["band"])
+            scored = Scored(row["score"], row["probability"] / PROBABILITY_UNIT, row["band"])
             result[company, season.data.score_seasons[0], key] = scored
     return result
 
 
-def _scores_file(season: Season, company: str, campaign: str) -> bytes:
+def secret_file(season: Season, company: str, campaign: str, name: str) -> bytes:
     """What the company keeps, opened with the passphrase that the demo gave it."""
 
     def unlock(header: bytes) -> Vault:
@@ -191,9 +224,9 @@ def _scores_file(season: Season, company: str, campaign: str) -> bytes:
 
     stored = company_secrets.stored_in(season.places.company(company))
     files = SealedFiles(stored, unlock, must_be_protected=lambda: False)
-    found = files.read(campaign_files.secret_name(campaign, "scores.json"))
+    found = files.read(campaign_files.secret_name(campaign, name))
     if found is None:
-        raise DataError("evaluation: expected the scores of every company that scored, got none")
+        raise DataError(f"evaluation: expected {name} of every company that scored, got none")
     return found.reveal()
 
 
@@ -215,7 +248,7 @@ def _true_outcomes(season: Season) -> dict[_Key, str]:
 
 
 def _positions(
-    embedded: _Embedded, outcomes: Mapping[_Key, str], task: Task, only: Mapping[_Key, Any] | None
+    embedded: EmbeddedPeople, outcomes: Mapping[_Key, str], task: Task, only: Mapping[_Key, Any] | None
 ) -> list[int]:
     return [
         position
@@ -227,13 +260,23 @@ def _positions(
 
 
 def _keys_of(
-    embedded: Sequence[_Embedded], outcomes: Mapping[_Key, str], task: Task, *, only: Mapping[_Key, Any]
+    embedded: Sequence[EmbeddedPeople], outcomes: Mapping[_Key, str], task: Task, *, only: Mapping[_Key, Any]
 ) -> list[_Key]:
     return [e.keys[p] for e in embedded for p in _positions(e, outcomes, task, only)]
 
 
+def _students_of(
+    embedded: Sequence[EmbeddedPeople],
+    outcomes: Mapping[_Key, str],
+    task: Task,
+    *,
+    only: Mapping[_Key, Any] | None = None,
+) -> tuple[str, ...]:
+    return tuple(e.item.cohort.students[p] for e in embedded for p in _positions(e, outcomes, task, only))
+
+
 def _labelled(
-    embedded: Sequence[_Embedded],
+    embedded: Sequence[EmbeddedPeople],
     outcomes: Mapping[_Key, str],
     task: Task,
     *,
@@ -252,16 +295,16 @@ def _labelled(
     )
 
 
-def _bands(scored: Sequence[_Scored]) -> dict[str, int]:
+def _bands(scored: Sequence[Scored]) -> dict[str, int]:
     return {str(band): count for band, count in sorted(Counter(item.band for item in scored).items())}
 
 
-def _observed(scored: Sequence[_Scored], labels: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float]:
+def _observed(scored: Sequence[Scored], labels: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float]:
     bands = np.array([item.band for item in scored])
     return {str(band): float(labels[bands == band].mean()) for band in np.unique(bands)}
 
 
-def _plan(season: Season, campaign: str) -> dict[str, Any]:
+def plan_of(season: Season, campaign: str) -> dict[str, Any]:
     """The plan as the companies accepted it."""
     company = season.joined[campaign][0]
     path = season.places.company(company) / "campaigns" / campaign / "plan.json"

@@ -35,7 +35,7 @@ from noren_server.features import DAY_US, FeatureConfig
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-TASK = Task("decline", {"declined": OutcomeClass.POSITIVE, "accepted": OutcomeClass.NEGATIVE})
+TASK = Task("decline", {"declined": OutcomeClass.POSITIVE, "accepted": OutcomeClass.NEGATIVE}, -1)
 ACTIVITY_TYPES = ("view", "search", "bookmark", "guide", "compare", "place-view", "scout-open", "login")
 MILESTONE_TYPES = ("entry", "message-reply", "profile-update")
 CUTOFF_DAY = 60

@@ -127,10 +127,16 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr ships no types that we 
 def run_campaign(
     platform_dir: Path, campaign: str, company_dirs: Mapping[str, Path], *, drop: Drop | None = None
 ) -> None:
-    """Run a campaign's rounds with the installed ServerApp and ClientApp."""
-    from noren_client.flower_app import app as client_app
+    """Run a campaign's rounds with the installed ServerApp and ClientApp.
+
+    Each company has sessions of its own, as it has a worker of its own.
+    """
+    from noren_client.flower_app import make_client_app
+    from noren_client.training_session import TrainingSessions
     from noren_server.flower_app import app as server_app
 
+    workers = {directory: TrainingSessions() for directory in company_dirs.values()}
+    client_app = make_client_app(lambda directory, payload: workers[directory].handle(directory, payload))
     run_server_app(
         server_app,
         InProcessGrid(client_app, company_dirs, drop=drop),

@@ -30,9 +30,19 @@ from noren_server.features import DAY_US
 _POSITIVE, _NEGATIVE, _EXCLUDED = OutcomeClass.POSITIVE, OutcomeClass.NEGATIVE, OutcomeClass.EXCLUDED
 RESULTS = ("withdrawn", "fail", "pass", "distinction")
 TASKS = (
-    Task("W", {"withdrawn": _POSITIVE, "fail": _NEGATIVE, "pass": _NEGATIVE, "distinction": _NEGATIVE}),
-    Task("WF", {"withdrawn": _POSITIVE, "fail": _POSITIVE, "pass": _NEGATIVE, "distinction": _NEGATIVE}),
-    Task("DP", {"withdrawn": _EXCLUDED, "fail": _EXCLUDED, "pass": _NEGATIVE, "distinction": _POSITIVE}),
+    Task(
+        "W",
+        {"withdrawn": _POSITIVE, "fail": _NEGATIVE, "pass": _NEGATIVE, "distinction": _NEGATIVE},
+        -1,
+        "0.3",
+    ),
+    Task("WF", {"withdrawn": _POSITIVE, "fail": _POSITIVE, "pass": _NEGATIVE, "distinction": _NEGATIVE}, -1),
+    Task(
+        "DP",
+        {"withdrawn": _EXCLUDED, "fail": _EXCLUDED, "pass": _NEGATIVE, "distinction": _POSITIVE},
+        1,
+        "0.2",
+    ),
 )
 ACTIVITY_TYPES = (
     "oucontent",

@@ -17,6 +17,7 @@ import secrets
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 COMMAND_SECONDS = 600
 PLATFORM = "platform"  # no company has this name (noren_core.ledger.entries)
+AUDITOR = "auditor's witness"  # nor this one
 _SHOWN_CHARACTERS = 200
 
 
@@ -52,6 +54,12 @@ class Parties(Protocol):
 
     def company(self, company: str, *arguments: str) -> dict[str, Any]:
         """Run one `noren-company` command of this company to its end; its JSON result."""
+
+    def auditor(self, *arguments: str) -> dict[str, Any]:
+        """Run one `noren-audit` command to its end; its JSON result."""
+
+    def start_witness(self) -> str:
+        """Start the auditor's witness and wait until it answers; its address."""
 
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
@@ -93,8 +101,18 @@ class Places:
 
     @property
     def auditor(self) -> Path:
-        """The auditor's directory: an exported ledger and a trust file, nothing else."""
+        """The auditor's directory: an exported ledger, a trust file and a witness, nothing else."""
         return self.root / "auditor"
+
+    @property
+    def trust_file(self) -> Path:
+        """What the auditor believes, handed over on the first day."""
+        return self.auditor / "trust.toml"
+
+    @property
+    def witness(self) -> Path:
+        """Where the auditor's witness keeps its key and what it has seen."""
+        return self.auditor / "witness"
 
 
 class Commands:
@@ -228,6 +246,20 @@ class SeparateProcesses:
         """Run one `noren-company` command of this company to its end; its JSON result."""
         return self._run(company, "noren-company", self._places.company(company), *arguments)
 
+    def auditor(self, *arguments: str) -> dict[str, Any]:
+        """Run one `noren-audit` command to its end; its JSON result."""
+        return self._commands.run("noren-audit", *arguments, environment={})
+
+    def start_witness(self) -> str:
+        """Start the auditor's witness and wait until it answers; its address."""
+        from noren_local.loopback import free_port
+        from noren_server.processes import Child, executable, is_listening
+
+        host, port = "127.0.0.1", free_port()
+        argv = (executable("noren-audit"), "witness", "serve", str(self._places.witness), "--port", str(port))
+        self._start([Child(AUDITOR, argv, is_ready=lambda: is_listening(host, port))])
+        return f"http://{host}:{port}"
+
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
         self._start([self._service(PLATFORM, "noren-platform", self._places.platform, "serve")])
@@ -340,6 +372,26 @@ class InProcess:
         return call_program(
             main, "noren-company", "--directory", str(self._places.company(company)), *arguments
         )
+
+    def auditor(self, *arguments: str) -> dict[str, Any]:
+        """Run one `noren-audit` command to its end; its JSON result."""
+        from noren_audit.cli import main
+
+        return call_program(main, "noren-audit", *arguments)
+
+    def start_witness(self) -> str:
+        """Serve the auditor's witness in a thread; its address."""
+        from noren_audit.witness import Witness
+        from noren_audit.witness_server import Listening, WitnessServer
+
+        witness = Witness(self._places.witness, clock=lambda: int(time.time()))
+        self._services.callback(witness.close)
+        server = self._services.enter_context(WitnessServer(witness, Listening()))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        self._services.callback(thread.join)
+        self._services.callback(server.shutdown)
+        return server.url
 
     def serve(self) -> None:
         """Start the gRPC services in threads; there is no SuperLink in process."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from noren_core import toml_text
 from noren_core.errors import NorenError
 from noren_demo.parties import (
     COMMAND_SECONDS,
@@ -93,7 +94,22 @@ class Season:
     def _start(self, parties: Parties) -> None:
         self.say("Platform: making keys, ledger and certificates; starting its services")
         parties.platform("init", "--name", "demo-platform")
+        self._start_witness(parties)
         parties.serve()
+
+    def _start_witness(self, parties: Parties) -> None:
+        """The auditor's, from the first day on: the platform asks it, and the trust file names it."""
+        self.say("Auditor: starting a witness that cosigns every checkpoint of the ledger")
+        trust = self.places.trust_file
+        trust.parent.mkdir(mode=0o700)
+        parties.platform("ledger", "trust", str(trust))
+        log_key = toml_text.parse(trust.read_bytes())["log_key"]
+        made = parties.auditor(
+            "witness", "init", str(self.places.witness), "--name", "demo-auditor/witness", "--log", log_key
+        )
+        asked = f'witness_quorum = 1\n[[witness]]\nurl = "{parties.start_witness()}"\nkey = "{made["key"]}"\n'
+        _append(self.places.platform / "config.toml", asked)
+        _append(trust, f'witnesses = ["{made["key"]}"]\nwitness_quorum = 1\n')
 
     def _enrol(self, parties: Parties) -> list[str]:
         names = [company.name for company in self.data.companies]
@@ -172,6 +188,8 @@ class Season:
         lines.append(f"train_seasons = {json.dumps(list(self.data.train_seasons))}")
         lines.append(f'score_season = "{self.data.score_seasons[0]}"')
         lines.append(f"heads = {len(self.data.tasks)}")
+        lines.append(f"index_direction = {task.index_direction}")
+        lines.append(f'expected_rate = "{task.expected_rate}"')
         if self.options.rounds is not None:
             lines.append(f"rounds = {self.options.rounds}")
         if self.options.epsilon is not None:
@@ -199,15 +217,13 @@ class Season:
     def _audit(self, parties: Parties) -> tuple[Verification, dict[str, Any]]:
         """Export, verify from the ledger and public keys alone, then change one byte and verify again."""
         self.say("Auditor: verifying the exported ledger, then a copy with one byte changed")
-        auditor = self.places.auditor
-        auditor.mkdir(mode=0o700, exist_ok=True)
-        bundle, trust = auditor / "ledger", auditor / "trust.toml"
+        auditor, trust = self.places.auditor, self.places.trust_file
+        bundle = auditor / "ledger"
         parties.platform("ledger", "export", str(bundle))
-        parties.platform("ledger", "trust", str(trust))
         report = _verify(bundle, trust)
         changed = auditor / "ledger-changed"
         shutil.copytree(bundle, changed)
-        _change_one_byte(changed / "entries.jsonl")
+        _change_one_byte(next(path for path in (changed / "tile" / "entries").rglob("*") if path.is_file()))
         tampered = _verify(changed, trust)
         return (
             Verification(
@@ -252,6 +268,11 @@ def _verify(bundle: Path, trust: Path) -> dict[str, Any]:
 
 def _first_finding(report: Mapping[str, Any]) -> str:
     return str(report["findings"][0]["code"]) if report["findings"] else ""
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _change_one_byte(path: Path) -> None:

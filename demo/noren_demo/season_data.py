@@ -36,10 +36,18 @@ class OutcomeClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question asked of the outcomes: which words count as a decline, which as none, which not at all."""
+    """One question asked of the outcomes: which words count as a decline, which as none, which not at all.
+
+    Attributes:
+        index_direction: whether more activity foreseen makes it rarer (-1) or more frequent (1), as everybody
+            would expect; 0 if nobody does.
+        expected_rate: how frequent it is said to be.
+    """
 
     name: str
     outcomes: Mapping[str, OutcomeClass]
+    index_direction: int = 0
+    expected_rate: str = "0.5"
 
     def words(self, kind: OutcomeClass) -> tuple[str, ...]:
         """The outcome words of one class."""
@@ -160,7 +168,12 @@ def read_description(files: SeasonFiles) -> SeasonData:
 
 
 def _task(entry: dict[str, Any]) -> Task:
-    return Task(str(entry["name"]), {word: kind for kind in OutcomeClass for word in entry[kind.value]})
+    return Task(
+        str(entry["name"]),
+        {word: kind for kind in OutcomeClass for word in entry[kind.value]},
+        int(entry["index_direction"]),
+        str(entry["expected_rate"]),
+    )
 
 
 def _to_toml(data: SeasonData) -> str:
@@ -175,6 +188,8 @@ def _to_toml(data: SeasonData) -> str:
         lines += [f"declared_size = {company.declared_size}"]
     for task in data.tasks:
         lines += ["", "[[tasks]]", f"name = {_quote(task.name)}"]
+        lines += [f"index_direction = {task.index_direction}"]
+        lines += [f"expected_rate = {_quote(task.expected_rate)}"]
         lines += [f"{kind.value} = {_quote_all(task.words(kind))}" for kind in OutcomeClass]
     return "\n".join(lines) + "\n"
 

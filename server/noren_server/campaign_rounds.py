@@ -1,6 +1,8 @@
 """The platform's side of the training rounds: drives the machines, keeps the ledger, never holds a head.
 
-One run: set-up (advertise, share), then per round two exchanges (masked input, unmask), then finish. Within
+One run: set-up (advertise, share), then per round two exchanges (masked input, unmask), then finish. What
+companies say of noise and rows before they train is in the ledger before the beacon, and the beacon before
+anything is spent. Within
 an exchange whoever did not answer is asked once more, the identical request, if time is left. A company that
 misses an answer all the same is left out of the rounds that follow, as is one that the operator revokes; the
 run fails when fewer than the plan's minimum remain.
@@ -23,6 +25,7 @@ from typing import Protocol, TypeVar
 
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError
 from noren_core.ledger import entries
+from noren_core.ledger.entries import EntryKind
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
 from noren_core.season.plan import CampaignPlan
@@ -92,6 +95,9 @@ class CampaignRun:
         self._progress = progress
         self._clock = clock
         self._known: dict[str, int] = {}
+        self._committed: dict[str, entries.SignedEntry] = {}
+        self._commitments: dict[str, int] = {}
+        self._beacon = 0
         self._intents: dict[str, int] = {}
         self._settled: dict[str, int] = {}
         self._aggregates: list[m.Aggregate] = []
@@ -103,7 +109,7 @@ class CampaignRun:
             minimum_cohort=plan.minimum_cohort,
             session=plan.digest(),
             rounds=plan.training.rounds,
-            vector_length=plan.rows.dimensions + 1,
+            vector_length=plan.vector_length,
         )
 
     def run(self) -> None:
@@ -124,25 +130,62 @@ class CampaignRun:
         self._tell(state="finished")
 
     def _set_up(self) -> set[str]:
-        """Connect, advertise, share; the companies that are ready for round 1."""
+        """Connect, advertise, commit, share; the companies that are ready for round 1."""
         self._tell(state="set-up")
         present = self._present(self._plan.companies, deadline_seconds=SETUP_DEADLINE_SECONDS)
         request = m.AdvertiseRequest(self._plan.campaign)
         for company, reply in self._ask(dict.fromkeys(present, request), m.AdvertiseReply).items():
-            self._take(company, partial(self._secagg.add_advertisement, company, reply.advertisement))
-        advertised = self._secagg.advertisements
-        self._require(advertised)
-        share = m.ShareRequest(self._plan.campaign, advertised)
+            self._take(company, partial(self._add_advertisement, company, reply))
+        self._require(self._committed)
+        self._publish_beacon()
+        share = m.ShareRequest(self._plan.campaign, self._secagg.advertisements)
         ready = {
             company
-            for company, reply in self._ask(dict.fromkeys(advertised, share), m.ShareReply).items()
+            for company, reply in self._ask(dict.fromkeys(self._commitments, share), m.ShareReply).items()
             if self._take(company, partial(self._add_shares, company, reply))
         }
         self._require(ready)
         return ready
 
+    def _add_advertisement(self, company: str, reply: m.AdvertiseReply) -> None:
+        commitment = self._verified_entry(company, reply.commitment, EntryKind.TRAINING_COMMITMENT, {})
+        self._verify_only_commitment(commitment)
+        self._secagg.add_advertisement(company, reply.advertisement)
+        self._committed[company] = commitment
+
+    def _verify_only_commitment(self, commitment: entries.SignedEntry) -> None:
+        """One per company and campaign, and no seed twice: a second could be chosen after the first was seen.
+
+        A company that is asked again after a run that failed before the beacon says the same thing, unless its
+        worker started anew in between. Then it has dropped out.
+        """
+        for stored in self._ledger.store.entries(kind=EntryKind.TRAINING_COMMITMENT):
+            known = stored.entry
+            if known.signature == commitment.signature:
+                continue
+            same_place = (known.campaign, known.company) == (commitment.campaign, commitment.company)
+            if same_place or known.body["seed"] == commitment.body["seed"]:
+                raise RemoteProtocolError("training commitment: expected the first of a seed, got another")
+
+    def _publish_beacon(self) -> None:
+        """Every commitment, then a cosigned checkpoint that covers them all, then the beacon.
+
+        Raises:
+            LocalProtocolError: with code WITNESS_QUORUM, if too few witnesses cosigned. No beacon is appended
+                then, and the campaign can be begun again.
+        """
+        for company, commitment in self._committed.items():
+            self._take(company, partial(self._append_commitment, company, commitment))
+        self._require(self._commitments)
+        checkpoint = self._ledger.cosigned_checkpoint().decode()
+        body = {"campaign": self._plan.campaign, "checkpoint": checkpoint}
+        self._beacon = self._ledger.append_platform_entry(EntryKind.BEACON, body)
+
+    def _append_commitment(self, company: str, commitment: entries.SignedEntry) -> None:
+        self._commitments[company] = self._ledger.append_company_entry(commitment)
+
     def _add_shares(self, company: str, reply: m.ShareReply) -> None:
-        intent = self._verified_entry(company, reply.intent, "intent", {"round": 1})
+        intent = self._verified_entry(company, reply.intent, EntryKind.INTENT, {"round": 1})
         self._secagg.add_sealed_shares(company, reply.sealed_shares)
         self._intents[company] = self._ledger.append_company_entry(intent)
 
@@ -169,10 +212,13 @@ class CampaignRun:
         return remaining
 
     def _masked_input_request(self, round_number: int, company: str) -> m.MaskedInputRequest:
+        indices = [self._intents[company]]
+        if round_number == 1:
+            indices += [self._commitments[company], self._beacon]
         return m.MaskedInputRequest(
             campaign=self._plan.campaign,
             round_number=round_number,
-            proof=self._prove(company, [self._intents[company]]),
+            proof=self._prove(company, indices),
             sealed_shares=self._missing_shares(company),
             finished=self._unsettled(company),
         )
@@ -198,7 +244,9 @@ class CampaignRun:
         following = round_number + 1
         last = round_number == self._plan.training.rounds
         intent = (
-            None if last else self._verified_entry(company, reply.next_intent, "intent", {"round": following})
+            None
+            if last
+            else self._verified_entry(company, reply.next_intent, EntryKind.INTENT, {"round": following})
         )
         self._secagg.add_unmasking(round_number, company, reply.unmasking)
         self._took_signatures.add(company)
@@ -252,13 +300,20 @@ class CampaignRun:
         return tuple(self._aggregates[self._settled.get(company, 0) :])
 
     def _verified_settles(self, company: str, settles: tuple[bytes, ...]) -> list[entries.SignedEntry]:
-        """The settles of exactly the rounds we sent, checked before anything is kept."""
+        """The settles of exactly the rounds we sent, sentinel sums included, checked before one is kept."""
         expected = self._unsettled(company)
         if len(settles) != len(expected):
             raise RemoteProtocolError(f"expected {len(expected)} settles, got {len(settles)}")
         return [
             self._verified_entry(
-                company, data, "settle", {"round": a.round_number, "survivors": list(a.survivors)}
+                company,
+                data,
+                EntryKind.SETTLE,
+                {
+                    "round": a.round_number,
+                    "sentinels": a.values[self._plan.head_length :].tolist(),
+                    "survivors": list(a.survivors),
+                },
             )
             for data, a in zip(settles, expected, strict=True)
         ]
@@ -269,20 +324,19 @@ class CampaignRun:
         self._settled[company] = self._settled.get(company, 0) + len(settles)
 
     def _verified_entry(
-        self, company: str, data: bytes, kind: str, fields: Mapping[str, object]
+        self, company: str, data: bytes, kind: EntryKind, fields: Mapping[str, object]
     ) -> entries.SignedEntry:
         """An entry signed by this company, of this kind, saying what the protocol makes it say."""
         entry = entries.parse_entry(data)
         self._ledger.verify_author(entry)
         expected = {"campaign": self._plan.campaign, "company": company, **fields}
-        if kind == "intent":
-            expected |= {
-                "event": round_event(self._plan).to_body(),
-                "plan_sha256": self._plan.digest().hex(),
-            }
+        if kind is not EntryKind.SETTLE:
+            expected["plan_sha256"] = self._plan.digest().hex()
+        if kind is EntryKind.INTENT:
+            expected["event"] = round_event(self._plan).to_body()
         said = {name: entry.body.get(name) for name in expected}
-        if entry.kind != kind or entry.author != company or said != expected:
-            raise RemoteProtocolError(f"expected a {kind} entry of this campaign and round, got another")
+        if entry.kind is not kind or entry.author != company or said != expected:
+            raise RemoteProtocolError(f"expected a {kind.value} entry of this campaign and round, got another")
         return entry
 
     def _prove(self, company: str, indices: list[int]) -> LedgerProof:
@@ -370,13 +424,13 @@ class CampaignRun:
 
 
 def verify_not_begun(ledger: LedgerService, campaign: str) -> None:
-    """Refuse to train a campaign twice: what companies reserved for it they will not reserve again.
+    """Refuse to train a campaign twice: there is one beacon, and what companies reserved is spent.
 
     Raises:
-        LocalProtocolError: with code ALREADY_BEGUN, if the ledger has an intent of this campaign. Nothing is
+        LocalProtocolError: with code ALREADY_BEGUN, if the ledger has a beacon of this campaign. Nothing is
             appended: the failure of a second attempt would contradict the rounds that the first one settled.
     """
-    if ledger.store.entries(kind=entries.EntryKind.INTENT, campaign=campaign):
+    if ledger.store.entries(kind=EntryKind.BEACON, campaign=campaign):
         raise LocalProtocolError(
             "training: expected a campaign of which no round is spent, got one that was begun before",
             code="ALREADY_BEGUN",

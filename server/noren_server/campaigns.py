@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
-from math import ceil, log2
+from math import ceil, log, log2
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,19 @@ from noren_core import toml_text
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
-from noren_core.privacy.events import format_decimal, parse_decimal
-from noren_core.season.plan import MAX_DIMENSIONS, MAX_ROUNDS, UNIT, CampaignPlan
+from noren_core.privacy.events import NoisePlacement, format_decimal, parse_decimal
+from noren_core.privacy.small_samples import MEANINGLESS_DELTA, publishes_a_record, strongest_placement
+from noren_core.season.head import attenuation
+from noren_core.season.plan import (
+    MAX_DIMENSIONS,
+    MAX_ROUNDS,
+    NO_WITNESSES,
+    PRIOR_SCALE,
+    UNIT,
+    CampaignPlan,
+    RowRelease,
+    Witnesses,
+)
 from noren_core.wire.refusal import Refusal
 from noren_server.campaign_rounds import FINISH_ATTEMPTS, SETUP_DEADLINE_SECONDS, verify_not_begun
 from noren_server.embeddings import TRAINING_ROW_SCALE
@@ -37,6 +48,10 @@ _OUTCOME_KINDS = ("positive", "negative", "excluded")
 class PlanChoices:
     """What the operator decides; everything else of a plan follows from public constants.
 
+    Two public expectations, which no company's data enter, begin the head: `index_direction`, whether
+    foreseen activity makes the outcome rarer (-1) or more frequent (1) or nobody knows (0), and
+    `expected_rate`, how frequent it is.
+
     The defaults come from public and synthetic data (docs/privacy.md §4); none was tuned on outcomes.
     """
 
@@ -49,10 +64,16 @@ class PlanChoices:
     delta: str = "0.000001"
     learning_rate: str = "7"
     weight_decay: str = "0.02"
+    index_direction: int = 0
+    expected_rate: str = "0.5"
     clipping_norm: str = "2"
+    sentinels: int = 8
     row_dimensions: int = 4
     row_epsilon: str = "8"
     row_delta: str = "0.000001"
+    person_campaigns: int = 3
+    person_epsilon: str = "4"
+    person_delta: str = "0.000001"
     heads: int = 1
     weight_bits: int = 8
     band_edges: tuple[str, ...] = ("0.2", "0.4")
@@ -97,16 +118,38 @@ def _verify_ranges(choices: PlanChoices) -> None:
     for name in ("epsilon", "delta", "row_epsilon", "row_delta", "clipping_norm"):
         if parse_decimal(getattr(choices, name), f"plan.{name}") <= 0:
             raise DataError(f"plan.{name}: expected a positive decimal, got 0")
+    rate = parse_decimal(choices.expected_rate, "plan.expected_rate")
+    if not Fraction(1, 100) <= rate <= Fraction(99, 100):
+        raise DataError("plan.expected_rate: expected a decimal from 0.01 to 0.99, got another")
+    if choices.index_direction not in (-1, 0, 1):
+        raise DataError("plan.index_direction: expected -1, 0 or 1, got another")
     for name, most in (("rounds", MAX_ROUNDS), ("row_dimensions", MAX_DIMENSIONS)):
         if not 1 <= getattr(choices, name) <= most:
             raise DataError(f"plan.{name}: expected an integer from 1 to {most}, got another")
+
+
+def _verify_deltas(choices: PlanChoices, declared_sizes: Mapping[str, int]) -> None:
+    """DataError for a delta with which epsilon means nothing among so many records."""
+    declared = sum(declared_sizes.values())
+    for name in ("delta", "row_delta"):
+        delta = parse_decimal(getattr(choices, name), f"plan.{name}")
+        if publishes_a_record(delta, records=declared):
+            raise DataError(
+                f"plan.{name}: expected at most {MEANINGLESS_DELTA} over the sum of the declared sizes, got "
+                "one that lets a whole record be published"
+            )
 
 
 def _is_words(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
 
 
-def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_sha256: str) -> CampaignPlan:
+def write_plan(
+    choices: PlanChoices,
+    declared_sizes: Mapping[str, int],
+    bundle_sha256: str,
+    witnesses: Witnesses = NO_WITNESSES,
+) -> CampaignPlan:
     """The complete plan for the companies of `declared_sizes` (name → declared applicants, public).
 
     Raises:
@@ -117,6 +160,8 @@ def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_s
     companies = sorted(declared_sizes)
     if len(companies) < 3:
         raise ConfigurationError(f"a cohort needs at least 3 companies, got {len(companies)}")
+    _verify_deltas(choices, declared_sizes)
+    sizes, rows = _cohort_sizes(len(companies), choices.minimum_cohort), _rows(choices)
     return CampaignPlan.from_body(
         {
             "campaign": choices.campaign,
@@ -126,9 +171,19 @@ def write_plan(choices: PlanChoices, declared_sizes: Mapping[str, int], bundle_s
             "cohort": [_member(company, declared_sizes[company]) for company in companies],
             "unit": UNIT,
             "adjacency": "add_remove",
-            **_cohort_sizes(len(companies), choices.minimum_cohort),
-            "training": _training(choices, declared_sizes),
-            "rows": _rows(choices),
+            **sizes,
+            "training": {
+                **_training(choices, declared_sizes, minimum_cohort=sizes["minimum_cohort"]),
+                "prior": _prior(choices, RowRelease(**rows)),
+            },
+            "rows": rows,
+            "person": {
+                "companies": 1,
+                "campaigns": choices.person_campaigns,
+                "epsilon": choices.person_epsilon,
+                "delta": choices.person_delta,
+            },
+            "witnesses": {"keys": list(witnesses.keys), "quorum": witnesses.quorum},
             "scoring": {
                 "heads": choices.heads,
                 "weight_bits": choices.weight_bits,
@@ -173,7 +228,7 @@ def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[s
             f"campaign: expected companies without a head for this season, got {', '.join(spent)}",
             code=Refusal.HEAD_LIMIT,
         )
-    plan = write_plan(choices, sizes, platform.facts.bundle_sha256)
+    plan = write_plan(choices, sizes, platform.facts.bundle_sha256, platform.ledger.witnesses)
     with platform.store.transaction() as transaction:
         transaction.add_campaign(plan)
         platform.ledger.append_platform_entry(EntryKind.PLAN, plan.to_body())
@@ -261,8 +316,11 @@ def _cohort_sizes(n: int, minimum: int) -> dict[str, int]:
     return {"threshold": threshold, "minimum_cohort": min(n, max(threshold, minimum))}
 
 
-def _training(choices: PlanChoices, declared_sizes: Mapping[str, int]) -> dict[str, Any]:
+def _training(
+    choices: PlanChoices, declared_sizes: Mapping[str, int], *, minimum_cohort: int
+) -> dict[str, Any]:
     n = len(declared_sizes)
+    placement = strongest_placement(companies=n, minimum_cohort=minimum_cohort, tolerated=n // 3)
     return {
         "rounds": choices.rounds,
         "learning_rate": choices.learning_rate,
@@ -277,15 +335,25 @@ def _training(choices: PlanChoices, declared_sizes: Mapping[str, int]) -> dict[s
             clipping_norm=choices.clipping_norm,
             grid=GRID,
         ),
-        # Below three companies, or without a third to spare, distributed noise protects nobody.
-        "placement": "distributed" if n >= 3 else "local",
-        "tolerated": n // 3,
+        "placement": placement.value,
+        "tolerated": n // 3 if placement is NoisePlacement.DISTRIBUTED else 0,
+        "sentinels": choices.sentinels,
         "sampling": {"num": 1, "den": 1},
         "normaliser": sum(declared_sizes.values()),
         "epsilon": choices.epsilon,
         "delta": choices.delta,
         "deadline_seconds": choices.deadline_seconds,
     }
+
+
+def _prior(choices: PlanChoices, rows: RowRelease) -> list[int]:
+    """One log-odds for each standard deviation of the engagement index, coordinate 1, and the expected rate.
+
+    A head sees coordinates under noise, where a coefficient counts for less by `attenuation`.
+    """
+    rate = float(parse_decimal(choices.expected_rate, "plan.expected_rate"))
+    slope = round(choices.index_direction * PRIOR_SCALE / attenuation(rows))
+    return [slope, *[0] * (choices.row_dimensions - 1), round(log(rate / (1 - rate)) * PRIOR_SCALE)]
 
 
 def _rows(choices: PlanChoices) -> dict[str, Any]:

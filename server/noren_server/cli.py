@@ -180,6 +180,7 @@ def campaign_create(
 def campaign_publish(context: Context, campaign: str) -> Result:
     """Compute features and embeddings of consented students; seal and publish the training tables."""
     from noren_server import behaviour_data, publication
+    from noren_server.released_records import ReleasedRecords
     from noren_server.tables import TablePublisher
 
     platform = _platform(context)
@@ -189,6 +190,7 @@ def campaign_publish(context: Context, campaign: str) -> Result:
         plan,
         assignment_key=platform.assignment_key,
         embeddings_dir=platform.directory / "embeddings",
+        released=ReleasedRecords(platform.store),
     )
     publisher = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
     publisher.publish_training_tables(plan, rows)
@@ -222,10 +224,24 @@ def campaign_close(context: Context, campaign: str) -> Result:
 
 @ledger_app.command("export")
 def ledger_export(context: Context, output: Path) -> Result:
-    """Write the bundle that an auditor verifies offline."""
-    store = _platform(context).ledger_store
-    store.export(output)
-    return {"bundle": str(output), "entries": store.size}
+    """Write the bundle that an auditor verifies offline: a directory in the tlog-tiles layout."""
+    platform = _platform(context)
+    platform.ledger.export(output)
+    return {"bundle": str(output), "entries": platform.ledger_store.size}
+
+
+@ledger_app.command("prove")
+def ledger_prove(
+    context: Context,
+    index: Annotated[int, typer.Argument(help="The entry's number, from 0.", min=0)],
+    output: Annotated[Path, typer.Argument(help="The entry is written there, the proof beside it.")],
+) -> Result:
+    """Write one entry, and beside it the .tlog-proof that it is in the ledger."""
+    entry, proof = _platform(context).ledger.prove_entry(index)
+    proof_path = output.with_name(f"{output.name}.tlog-proof")
+    output.write_bytes(entry)
+    proof_path.write_bytes(proof.to_bytes())
+    return {"entry": str(output), "proof": str(proof_path)}
 
 
 @ledger_app.command("trust")

@@ -36,7 +36,8 @@ class Encoder:
     """A fitted encoder.
 
     Attributes:
-        projection: features × coordinates; standardised features times this are the whitened coordinates.
+        projection: features × coordinates; standardised features times this are the whitened coordinates, of
+            which the first is the engagement index.
         index_direction: features; standardised features times this are the engagement index.
     """
 
@@ -74,12 +75,11 @@ class Encoder:
         if not y.any():
             raise DataError("encoder: expected past students to differ in their later behaviour, got none")
         foresight = _foresight_directions(x, y)[:, :dimensions]
+        # Coordinate 1 is the index, so that a plan can say what it is expected to mean.
+        foresight[:, 0] *= np.sign((x @ foresight[:, 0]) @ y.sum(axis=1)) or 1.0
         rest = _principal_directions(x, foresight, dimensions - foresight.shape[1])
         directions = np.hstack([foresight, rest])
-        sign = np.sign((x @ foresight[:, 0]) @ y.sum(axis=1)) or 1.0
-        return cls(
-            projection=_whiten(x, directions, foresight.shape[1]), index_direction=sign * foresight[:, 0]
-        )
+        return cls(projection=_whiten(x, directions, foresight.shape[1]), index_direction=foresight[:, 0])
 
     @property
     def dimensions(self) -> int:

@@ -298,6 +298,7 @@ class PlatformServicer(services.PlatformServicer):
             EntryKind.HEAD_COMMITMENT,
         )
         own = [i for kind in own_kinds for i in self._entries(kind, plan.campaign, caller.name)]
+        own += self._entries(EntryKind.INTENT, company=caller.name)[-1:]  # its newest of any campaign
         return self._prove(request.known_tree_size, sorted({*of_cohort, *own}))
 
     def _key_entries(self, company: str) -> list[int]:

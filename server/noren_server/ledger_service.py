@@ -10,22 +10,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError
 from noren_core.ledger import entries
+from noren_core.ledger.checkpoint import claimed_size
 from noren_core.ledger.entries import PLATFORM, EntryKind
 from noren_core.ledger.key_history import KEY_KINDS, Anchors, KeyHistory
+from noren_core.ledger.odometer_progress import verify_odometer_progress
 from noren_core.ledger.proofs import LedgerProof
+from noren_core.ledger.tlog_proof import TlogProof
+from noren_core.season.plan import Witnesses
 from noren_server.ledger_store import LedgerStore
+from noren_server.witnesses import WitnessPanel
 
 
 class LedgerService:
     """The one way in which this platform writes its ledger."""
 
-    def __init__(self, store: LedgerStore, platform_key: SigningKey) -> None:
+    def __init__(
+        self, store: LedgerStore, platform_key: SigningKey, panel: WitnessPanel | None = None
+    ) -> None:
         self._store = store
+        self._panel = panel or WitnessPanel()
         self._key = platform_key
         self._lock = threading.RLock()
         self._keys: KeyHistory | None = None
@@ -76,6 +85,29 @@ class LedgerService:
         return [stored.index for stored in self._store.entries_of_kinds(kinds, first=0)]
 
     @property
+    def witnesses(self) -> Witnesses:
+        """Who cosigns our checkpoints, and how many of them are enough: what a plan states."""
+        return self._panel.stated
+
+    def cosigned_checkpoint(self) -> bytes:
+        """A fresh checkpoint with our signature and those of enough witnesses.
+
+        Raises:
+            LocalProtocolError: with code WITNESS_QUORUM, if too few of them cosigned.
+        """
+        return self._panel.cosigned(self._store)
+
+    def export(self, directory: Path) -> None:
+        """Write the bundle that an auditor verifies, under a cosigned checkpoint; `LedgerStore.export`."""
+        self._store.export(directory, self.cosigned_checkpoint())
+
+    def prove_entry(self, index: int) -> tuple[bytes, TlogProof]:
+        """The entry at `index`, and the proof that it is in the ledger, to be verified offline."""
+        checkpoint = self.cosigned_checkpoint()
+        proven = self._store.prove_entry(index, claimed_size(checkpoint))
+        return proven.entry, TlogProof(index, proven.inclusion, checkpoint)
+
+    @property
     def store(self) -> LedgerStore:
         """The store, for reading."""
         return self._store
@@ -86,7 +118,8 @@ class LedgerService:
         1. Take the ledger's write lock: keys and size stay as they are.
         2. The same statement again, after a lost answer or a crash, keeps its place, also if the platform's
            key has changed in between: a second one would contradict the first.
-        3. Signatures, and what becomes of the keys, are what everybody else will check, at the next index.
+        3. Signatures, what becomes of the keys, and that an intent's odometer moved on, are what everybody
+           else will check, at the next index.
         4. Append.
         """
         entry = entries.parse_entry(data)
@@ -99,7 +132,12 @@ class LedgerService:
                 keys.extended({index: entry})
             else:
                 keys.verify(index, entry)
+            if entry.kind is EntryKind.INTENT:
+                verify_odometer_progress(self._intents(entry.author), entry)
             return self._store.append(data)  # 4
+
+    def _intents(self, company: str) -> list[entries.SignedEntry]:
+        return [stored.entry for stored in self._store.entries(kind=EntryKind.INTENT, company=company)]
 
     def _begin(self) -> KeyHistory:
         """Our own keys are what we believe; the ledger says which keys came before them."""

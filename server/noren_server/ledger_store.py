@@ -25,16 +25,15 @@ from typing import Self
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, RemoteProtocolError
-from noren_core.ledger.checkpoint import sign_checkpoint
+from noren_core.ledger.checkpoint import claimed_size, sign_checkpoint
 from noren_core.ledger.entries import SignedEntry, parse_entry
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof
+from noren_core.ledger.tiles import CHECKPOINT_PATH, encode_bundle, entry_bundles, hash_tiles
 from noren_local.private_file import sync_directory
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SECONDS = 30.0
-CHECKPOINT_FILE = "checkpoint"
-ENTRIES_FILE = "entries.jsonl"
 
 # seq is checked by a trigger and not left to SQLite: INSERT OR REPLACE would otherwise overwrite a row
 # without firing the DELETE trigger. For the same reason no other column is UNIQUE.
@@ -227,10 +226,30 @@ class LedgerStore:
                 ),
             )
 
-    def export(self, directory: Path) -> None:
-        """Write the bundle that an auditor verifies: `checkpoint` and `entries.jsonl`, one entry a line.
+    def prove_entry(self, index: int, size: int) -> EntryProof:
+        """The entry at `index` with its path to the root over the first `size` entries.
+
+        Raises:
+            LocalProtocolError: for a size beyond the ledger, or an index beyond that size.
+        """
+        with self._snapshot():
+            if not 0 <= index < size <= self._tree.size:
+                raise LocalProtocolError(f"ledger: expected the number of one of {size} entries, got another")
+            return EntryProof(index, self._entry(index), tuple(self._tree.inclusion_proof(index, size)))
+
+    def prove_growth(self, old_size: int, size: int) -> list[bytes]:
+        """The proof that the first `size` entries extend the first `old_size`; DataError for other sizes."""
+        with self._snapshot():
+            return self._tree.consistency_proof(old_size, size)
+
+    def export(self, directory: Path, checkpoint: bytes | None = None) -> None:
+        """Write the bundle that an auditor verifies: a static tree of tiles (`noren_core.ledger.tiles`).
 
         The bundle appears complete or not at all: it is written under another name, synced, renamed.
+
+        Args:
+            directory: where.
+            checkpoint: one of ours, over as many entries as the bundle shall have; a fresh one if None.
 
         Raises:
             ConfigurationError: if `directory` exists; a bundle is evidence and is not overwritten.
@@ -241,15 +260,24 @@ class LedgerStore:
         partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
             with self._snapshot():
-                _write_synced(partial / CHECKPOINT_FILE, [self._sign_checkpoint()])
-                lines = self._db.execute("SELECT entry FROM entries ORDER BY seq")
-                _write_synced(partial / ENTRIES_FILE, (entry + b"\n" for (entry,) in lines))
-            sync_directory(partial)
+                self._write_tiles(partial, checkpoint or self._sign_checkpoint())
             partial.rename(directory)
             sync_directory(directory.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+    def _write_tiles(self, root: Path, checkpoint: bytes) -> None:
+        size = claimed_size(checkpoint)
+        _write_synced(root / CHECKPOINT_PATH, checkpoint)
+        entries = self._db.execute("SELECT entry FROM entries WHERE seq < ? ORDER BY seq", (size,))
+        for bundle in entry_bundles(size):
+            rows = entries.fetchmany(bundle.width)
+            _write_synced(root / bundle.path, encode_bundle([entry for (entry,) in rows]))
+        for tile in hash_tiles(size):
+            _write_synced(root / tile.path, tile.cut_from(self._tree))
+        for place, _, _ in os.walk(root):
+            sync_directory(Path(place))
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -345,8 +373,9 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
             db.execute("ROLLBACK")
 
 
-def _write_synced(path: Path, parts: Sequence[bytes] | Iterator[bytes]) -> None:
+def _write_synced(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        file.writelines(parts)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,6 +1,6 @@
 """The platform's directory: what is where, and the platform as one opened thing.
 
-config.toml     name, addresses and ports
+config.toml     name, addresses and ports; witnesses of the ledger, if there are any
 keys/           platform signing key, ledger signing key, assignment key (0600); vault.json if protected
 ca/             the private certificate authority
 tls/            server certificate and key for gRPC and the fleet proxy
@@ -19,11 +19,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from noren_core import ids, toml_text
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.ledger.cosignature import CosignerKey
 from noren_core.ledger.entries import CompanyKey
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
@@ -36,6 +38,7 @@ from noren_server.ledger_store import LedgerStore
 from noren_server.platform_secrets import secrets_of
 from noren_server.store import DATABASE_NAME, Store
 from noren_server.superlink import bundle_sha256
+from noren_server.witnesses import WitnessAddress, WitnessPanel
 
 SERVER_CERTIFICATE = "tls/server.pem"
 
@@ -45,6 +48,7 @@ SERVER_KEY = "tls/server.key"
 ASSIGNMENT_KEY = "keys/assignment.key"
 AUTHORITY_KEY, AUTHORITY = "ca/ca.key", "ca/ca.pem"
 _PORTS = ("enrolment_port", "service_port", "fleet_port")
+_WITNESS_FIELDS = {"url": str, "key": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class PlatformConfig:
     enrolment_port: int
     service_port: int
     fleet_port: int
+    witnesses: tuple[WitnessAddress, ...] = ()
+    witness_quorum: int = 0
 
     @property
     def addresses(self) -> PlatformAddresses:
@@ -93,7 +99,8 @@ class Platform:
     @cached_property
     def ledger(self) -> LedgerService:
         """The one way to write the ledger."""
-        return LedgerService(self.ledger_store, self.signing_key)
+        panel = WitnessPanel(self.config.witnesses, self.config.witness_quorum)
+        return LedgerService(self.ledger_store, self.signing_key, panel)
 
     @cached_property
     def store(self) -> Store:
@@ -255,7 +262,22 @@ def _read_config(directory: Path) -> PlatformConfig:
         ) from error
     except DataError as error:
         raise ConfigurationError(f"config.toml: {error.message}") from error
+    witnesses = _read_witnesses(fields.pop("witness", []))
+    quorum = fields.pop("witness_quorum", 0)
     kinds = {"name": str, "origin": str, "host": str, **dict.fromkeys(_PORTS, int)}
-    if {name: type(value) for name, value in fields.items()} != kinds:
+    if {name: type(value) for name, value in fields.items()} != kinds or type(quorum) is not int:
         raise ConfigurationError("config.toml: expected name, origin, host and three ports, got others")
-    return PlatformConfig(**fields)
+    return PlatformConfig(**fields, witnesses=witnesses, witness_quorum=quorum)
+
+
+def _read_witnesses(tables: Any) -> tuple[WitnessAddress, ...]:
+    """The tables `[[witness]]`: where each listens, and its verifier key."""
+    found = []
+    for table in tables if isinstance(tables, list) else [tables]:
+        if not isinstance(table, dict) or {name: type(v) for name, v in table.items()} != _WITNESS_FIELDS:
+            raise ConfigurationError("config.toml: expected every [[witness]] to have exactly url and key")
+        try:
+            found.append(WitnessAddress(table["url"], CosignerKey.from_text(table["key"])))
+        except DataError as error:
+            raise ConfigurationError(f"config.toml: witness: {error.message}") from error
+    return tuple(found)

@@ -3,6 +3,7 @@
 Who has no live consent for a company and purpose is not in the cohort, so no feature of hers is
 computed. A student who consented to several companies trains at one of them per campaign, so that her
 loss in the campaign is one record's (docs/privacy.md §1); which one follows from a key, not from data.
+Whoever's lifetime has no room for the plan trains nowhere (`released_records`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import hmac
 import io
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from noren_server.behaviour_data import BehaviourData
 from noren_server.consents import ConsentedStudent, ConsentTable
 from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings, noised_training_rows
 from noren_server.encoder import quantise_int8
+from noren_server.released_records import ReleasedRecords
 from noren_server.sealed_scoring import ScoreRows
 
 
@@ -46,9 +49,14 @@ def prepare(
     *,
     assignment_key: bytes,
     embeddings_dir: Path,
+    released: ReleasedRecords,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> dict[str, list[tuple[bytes, bytes]]]:
     """Embed every consented cohort of the plan; keep int8 score embeddings on disk.
+
+    1. Charge everybody who would train, before anything of hers is computed, or leave her out.
+    2. Embed, of past seasons those who train somewhere, of the current one those to be scored.
+    3. One noised row for each who trains, at her company.
 
     Returns:
         The training rows of each company: (identifier, payload of int16 coordinates).
@@ -58,8 +66,11 @@ def prepare(
         for company in plan.companies
         for season in plan.train_seasons
     ]
+    assigned = _assignments(past, plan, assignment_key)
     current = [_cohort(data, company, plan.score_season, Purpose.SCORE) for company in plan.companies]
-    embedded = build_embeddings(
+    training = released.reserve(plan, assigned)  # 1
+    past = [_of_those(cohort, training) for cohort in past]
+    embedded = build_embeddings(  # 2
         data.events,
         [cohort for cohort in past if cohort.students],
         [cohort for cohort in current if cohort.students],
@@ -69,7 +80,6 @@ def prepare(
     for item in embedded:
         if not item.cohort.season.is_past:
             _keep_score_embedding(embeddings_dir, plan, item)
-    assigned = _assignments(past, plan, assignment_key)
     # One record per person and company: of several past seasons the plan's last one counts, as it does
     # for the label on the company's side.
     order = {season: place for place, season in enumerate(plan.train_seasons)}
@@ -119,6 +129,10 @@ def _cohort(data: BehaviourData, company: str, season: str, purpose: Purpose) ->
         raise DataError("plan: expected past seasons to train on and a current one to score")
     students = tuple(item.student for item in data.consents.live(company, season, purpose))
     return Cohort(company, known, students)
+
+
+def _of_those(cohort: Cohort, students: Collection[str]) -> Cohort:
+    return replace(cohort, students=tuple(s for s in cohort.students if s in students))
 
 
 def _assignments(cohorts: Sequence[Cohort], plan: CampaignPlan, key: bytes) -> dict[str, str]:

@@ -223,7 +223,7 @@ def listen(companies: list[Company], exchange: Exchange) -> tuple[list[FloatArra
     """All rounds of training: the head before each, and what the platform saw of each."""
     campaign, heads, heard = plan(), [], []
     training = campaign.training
-    head = HeadState.initial(companies[0].rows.shape[1])
+    head = HeadState.initial(training)
     for _ in range(training.rounds):
         heads.append(head.as_floats())
         sums = [

@@ -86,6 +86,8 @@ def plan(campaign: str = CAMPAIGN) -> CampaignPlan:
             "noise_multiplier": "8.5",
             "placement": "local",
             "tolerated": 0,
+            "sentinels": 0,
+            "prior": [0] * (DIMENSIONS + 1),
             "sampling": {"num": 1, "den": 1},
             "normaliser": 300,
             "epsilon": "1",
@@ -100,6 +102,8 @@ def plan(campaign: str = CAMPAIGN) -> CampaignPlan:
             "epsilon": "8",
             "delta": "0.000001",
         },
+        "person": {"companies": 1, "campaigns": 3, "epsilon": "4", "delta": "0.000001"},
+        "witnesses": {"keys": [], "quorum": 0},
         "scoring": {"heads": 1, "weight_bits": 8, "band_edges": ["0.2", "0.4"]},
         "bundle_sha256": platform_files.bundle_sha256(),
     }
@@ -204,7 +208,7 @@ class RunningPlatform:
                 payload_bytes=payload_bytes,
                 keep_waiting=_until(BUILD_SECONDS),
             )
-        return {n: opened[identifier(n)] for n in numbers if identifier(n) in opened}
+        return {n: opened[identifier(n)].payload for n in numbers if identifier(n) in opened}
 
     def accept(self, campaign: CampaignPlan, company: str = ATTACKER) -> None:
         """The company's own client accepts a campaign."""

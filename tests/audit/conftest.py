@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_bundle import write_bundle
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.crypto.sealed_table import TableContext, TableManifest
 from noren_core.ids import TableKind
 from noren_core.ledger.checkpoint import sign_checkpoint
+from noren_core.ledger.cosignature import CosignerKey, cosign
 from noren_core.ledger.entries import PLATFORM, CompanyKey, PlatformKey, countersign, sign_entry
 from noren_core.ledger.key_history import sign_change
-from noren_core.ledger.note import VerifierKey
+from noren_core.ledger.note import Note, VerifierKey, parse_note
+from noren_core.privacy.noise import company_variance
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 
 ORIGIN = "noren.example/ledger"
 COMPANIES = ("alpha", "beta", "delta", "gamma")
 ROUNDS = 3
+WITNESSES = ("witness.example/ada", "witness.example/bea")
 _ENROLLED = {
     CompanyKey.SIGNING: "signing_key",
     CompanyKey.SEALING: "sealing_key",
@@ -37,8 +42,36 @@ def _digest(*words: object) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
+def witness_key(name: str) -> str:
+    """The verifier key of a witness."""
+    return CosignerKey(name, _key(name).public_key).to_text()
+
+
+def sentinels(plan: CampaignPlan, number: int, survivors: int) -> list[int]:
+    """Sums of honest noise: the same ones in every run."""
+    variance = company_variance(round_event(plan), companies=len(COMPANIES)) * survivors
+    draw = random.Random(f"{plan.campaign} {number}")  # noqa: S311 - the same ledger in every run
+    return [round(draw.gauss(0, float(variance) ** 0.5)) for _ in range(plan.training.sentinels)]
+
+
 def _key(name: str) -> SigningKey:
     return SigningKey.from_bytes(hashlib.sha256(name.encode()).digest())
+
+
+@dataclass
+class Seal:
+    """The checkpoint in a beacon before it is signed.
+
+    Attributes:
+        size, root: of what stands before the beacon, if nothing else.
+        signer: the log key that is current, if nobody else.
+        witnesses: who cosigned.
+    """
+
+    size: int | None = None
+    root: bytes | None = None
+    signer: SigningKey | None = None
+    witnesses: tuple[str, ...] = WITNESSES[:1]
 
 
 @dataclass(eq=False)
@@ -49,6 +82,7 @@ class Statement:
         epoch: the statement that a table's consent_epoch points to.
         successor: the key that the author, or for the log the platform, signs with after this entry.
         signer, countersigner: who signs it, if not whoever's turn it is.
+        seal: the checkpoint that a beacon holds.
     """
 
     kind: str
@@ -58,6 +92,7 @@ class Statement:
     successor: SigningKey | None = None
     signer: SigningKey | None = None
     countersigner: SigningKey | None = None
+    seal: Seal | None = None
 
 
 @dataclass
@@ -68,6 +103,7 @@ class SeasonLedger:
     statements: list[Statement] = field(default_factory=list)
     log_key: SigningKey = field(default_factory=lambda: _key("log"))
     platform_key: SigningKey = field(default_factory=lambda: _key("platform"))
+    odometers: dict[str, int] = field(default_factory=dict)
 
     @property
     def verifier_key(self) -> VerifierKey:
@@ -90,7 +126,8 @@ class SeasonLedger:
     def repeat(self, statement: Statement, **changes: Any) -> Statement:
         """The same statement once more, changed in these fields, at the end."""
         body = {**copy.deepcopy(statement.body), **changes}
-        return self.say(statement.kind, statement.author, body, statement.epoch)
+        self.say(statement.kind, statement.author, body, statement.epoch).seal = statement.seal
+        return self.statements[-1]
 
     def move(self, statement: Statement, *, before: Statement) -> None:
         self.statements.remove(statement)
@@ -98,12 +135,16 @@ class SeasonLedger:
 
     def entries(self) -> list[bytes]:
         """Everything signed and countersigned, by the keys that are current there."""
-        current = {PLATFORM: self.platform_key}
-        signed = []
+        current = {PLATFORM: self.platform_key, ORIGIN: self.log_key}
+        signed: list[bytes] = []
         for statement in self.statements:
+            if statement.seal is not None:
+                statement.body["checkpoint"] = self._seal(statement.seal, signed, current[ORIGIN]).decode()
             signed.append(self._sign(statement, current))
             if statement.successor is not None and statement.body["key"] in ("signing", "platform"):
                 current[statement.author] = statement.successor
+            if statement.successor is not None and statement.body["key"] == "log":
+                current[ORIGIN] = statement.successor
         return signed
 
     @property
@@ -118,11 +159,13 @@ class SeasonLedger:
         """The bundle that the platform would export."""
         entries = self.entries() if entries is None else entries
         root = root_hash([leaf_hash(entry) for entry in entries])
-        directory.mkdir()
         signers = log_keys or self.log_keys[-1:]
-        (directory / "checkpoint").write_bytes(sign_checkpoint(ORIGIN, len(entries), root, *signers))
-        (directory / "entries.jsonl").write_bytes(b"".join(entry + b"\n" for entry in entries))
-        return directory
+        return write_bundle(directory, sign_checkpoint(ORIGIN, len(entries), root, *signers), entries)
+
+    @property
+    def witness_keys(self) -> list[str]:
+        """The verifier keys of the plans' two witnesses; the first one cosigns beacons."""
+        return [witness_key(name) for name in WITNESSES]
 
     @staticmethod
     def key(name: str) -> SigningKey:
@@ -148,6 +191,14 @@ class SeasonLedger:
         author_key = current.get(statement.author) or _key(statement.author)
         signed = sign_entry(statement.kind, statement.author, body, statement.signer or author_key)
         return countersign(signed, statement.countersigner or current[PLATFORM])
+
+    @staticmethod
+    def _seal(seal: Seal, entries: list[bytes], log_key: SigningKey) -> bytes:
+        size = len(entries) if seal.size is None else seal.size
+        root = seal.root or root_hash([leaf_hash(entry) for entry in entries[:size]])
+        note = parse_note(sign_checkpoint(ORIGIN, size, root, seal.signer or log_key))
+        seen = [cosign(note.text, name, _key(name), timestamp=1_700_000_000) for name in seal.witnesses]
+        return Note(note.text, (*note.signatures, *seen)).to_bytes()
 
     # The honest story.
 
@@ -209,13 +260,14 @@ class SeasonLedger:
         body = {**copy.deepcopy(self.plan_body), "campaign": campaign, "minimum_cohort": 3, "threshold": 3}
         body["score_season"] = f"season-{campaign}"
         body["cohort"] = [{"company": c, "padded_batch": 64, "evaluations": 128} for c in COMPANIES]
-        body["training"]["noise_multiplier"] = "7.319"
+        body["training"].update(noise_multiplier="7.319", sentinels=8)
+        body["witnesses"] = {"keys": self.witness_keys, "quorum": 1}
         body["rows"]["variance"] = 2_794_515
         self.say("plan", PLATFORM, body)
         return CampaignPlan.from_body(body)
 
     def prepare(self, plan: CampaignPlan) -> None:
-        """Acceptances, keys, consent epochs and training tables."""
+        """Acceptances, keys, consent epochs and training tables; commitments, and the beacon after them."""
         for company in COMPANIES:
             where = {"campaign": plan.campaign, "company": company}
             self.say("plan-acceptance", company, {**where, "plan_sha256": plan.digest().hex()})
@@ -223,6 +275,16 @@ class SeasonLedger:
             where = {"campaign": plan.campaign, "company": company}
             self.say("oprf-key", PLATFORM, {**where, "public_key": _digest("oprf", *where.values())})
             self.table(plan, company, TableKind.TRAIN)
+        for company in COMPANIES:
+            commitment = {
+                "campaign": plan.campaign,
+                "company": company,
+                "plan_sha256": plan.digest().hex(),
+                "seed": _digest("seed", plan.campaign, company),
+                "rows": _digest("rows", plan.campaign, company),
+            }
+            self.say("training-commitment", company, commitment)
+        self.say("beacon", PLATFORM, {"campaign": plan.campaign}).seal = Seal()
 
     def table(self, plan: CampaignPlan, company: str, kind: TableKind) -> None:
         where = {"campaign": plan.campaign, "company": company}
@@ -249,11 +311,14 @@ class SeasonLedger:
                 "plan_sha256": plan.digest().hex(),
                 "event": round_event(plan).to_body(),
                 "previous": _digest("odometer", company, plan.campaign, number),
+                "sequence": self.odometers.get(company, 0),
             },
         )
+        self.odometers[company] = self.odometers.get(company, 0) + 1
 
     def settle(self, plan: CampaignPlan, company: str, number: int, survivors: tuple[str, ...]) -> None:
         contributed = company if company in survivors else "nobody"
+        self.odometers[company] += 1
         self.say(
             "settle",
             company,
@@ -265,6 +330,7 @@ class SeasonLedger:
                 "update_sha256": _digest(
                     "update", contributed, plan.campaign, number * (contributed == company)
                 ),
+                "sentinels": sentinels(plan, number, len(survivors)),
                 "model_in": _digest("model", plan.campaign, number - 1),
                 "model_out": _digest("model", plan.campaign, number),
             },

@@ -1,4 +1,4 @@
-"""A bundle is its two files to the byte: whoever changes anything in it, at any place, is found out."""
+"""A bundle is its files to the byte: whoever changes anything in it, at any place, is found out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ledger_bundle import files, read_entries, write_bundle
 
 from noren_audit.findings import Code
 from noren_audit.trust import Trust
@@ -41,11 +42,12 @@ def test_what_the_platform_exports_is_verified(honest: SeasonLedger, tmp_path: P
 
 
 def test_no_byte_of_a_small_bundle_can_change(opening: SeasonLedger, tmp_path: Path) -> None:
-    """At every place of both files, a flipped bit gives NOT VERIFIED, and never an error."""
+    """At every place of every file, a flipped bit gives NOT VERIFIED, and never an error."""
     del opening.statements[3:]
     bundle, trust = opening.write(tmp_path / "bundle"), trust_in(opening)
     assert verify_bundle(bundle, trust).is_verified
-    for name in ("checkpoint", "entries.jsonl"):
+    assert files(bundle) == ["checkpoint", "tile/0/000.p/3", "tile/entries/000.p/3"]
+    for name in files(bundle):
         original = (bundle / name).read_bytes()
         for place in range(len(original)):
             changed = bytearray(original)
@@ -57,14 +59,61 @@ def test_no_byte_of_a_small_bundle_can_change(opening: SeasonLedger, tmp_path: P
 
 
 def test_no_byte_of_a_season_can_change(honest: SeasonLedger, tmp_path: Path) -> None:
-    """In a complete season, flipped bits all over the file give NOT VERIFIED."""
+    """In a complete season, flipped bits all over the entries give NOT VERIFIED."""
     bundle, trust = honest.write(tmp_path / "bundle"), trust_in(honest)
-    original = (bundle / "entries.jsonl").read_bytes()
+    name = next(name for name in files(bundle) if name.startswith("tile/entries/"))
+    original = (bundle / name).read_bytes()
     for place in range(17, len(original), len(original) // 15):
         changed = bytearray(original)
         changed[place] ^= 1 << (place % 8)
-        (bundle / "entries.jsonl").write_bytes(changed)
+        (bundle / name).write_bytes(changed)
         assert Code.CHECKPOINT_ROOT in codes(verify_bundle(bundle, trust)), place
+
+
+def test_a_ledger_of_several_levels_is_checked_in_all_of_them(opening: SeasonLedger, tmp_path: Path) -> None:
+    """With more than 256 entries, every tile of every level counts, and only those that the size asks for."""
+    for number in range(300):
+        opening.say("round-failed", "platform", {"campaign": "autumn", "round": number + 1, "reason": "X"})
+    bundle, trust = opening.write(tmp_path / "bundle"), trust_in(opening)
+    honest = codes(verify_bundle(bundle, trust))
+    assert files(bundle) == [
+        "checkpoint",
+        "tile/0/000",
+        "tile/0/001.p/53",
+        "tile/1/000.p/1",
+        "tile/entries/000",
+        "tile/entries/001.p/53",
+    ]
+    assert not honest & {Code.BUNDLE_FILES, Code.BUNDLE_TILES, Code.CHECKPOINT_ROOT}
+    for name in files(bundle)[1:4]:
+        original = (bundle / name).read_bytes()
+        for data in (original[:-1] + b"x", original[:-32], original + bytes(32)):
+            (bundle / name).write_bytes(data)
+            assert codes(verify_bundle(bundle, trust)) - honest <= {Code.BUNDLE_TILES, Code.BUNDLE_FRAMING}
+            assert codes(verify_bundle(bundle, trust)) - honest
+        (bundle / name).write_bytes(original)
+    for name in ("tile/0/001", "tile/0/000.p/1", "tile/entries/001", "tile/2/000.p/1", "tile/entries/002"):
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_bytes(b"")
+        assert Code.BUNDLE_FILES in codes(verify_bundle(bundle, trust)) - honest, name
+        (bundle / name).unlink()
+
+
+def test_a_damaged_part_does_not_hide_the_rest(opening: SeasonLedger, tmp_path: Path) -> None:
+    """Entries behind a bundle that does not divide into entries are read under their own numbers."""
+    for number in range(300):
+        opening.say("round-failed", "platform", {"campaign": "autumn", "round": number + 1, "reason": "X"})
+    entries = opening.entries()
+    entries[280] = b"{}"
+    bundle = opening.write(tmp_path / "bundle", entries)
+    (bundle / "tile/entries/000").write_bytes(b"\xff\xff")
+    found = {finding.code: finding for finding in verify_bundle(bundle, trust_in(opening)).findings}
+    assert found[Code.BUNDLE_FRAMING].evidence == {"file": "tile/entries/000"}
+    assert found[Code.ENTRY_MALFORMED].index == 280
+    assert {Code.CHECKPOINT_SIZE, Code.CHECKPOINT_ROOT} <= found.keys()
+
+
+ENTRIES = "tile/entries/000.p/9"
 
 
 def append(name: str, data: bytes) -> Callable[[Path], object]:
@@ -75,9 +124,12 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], obj
     return lambda bundle: (bundle / name).write_bytes(change((bundle / name).read_bytes()))
 
 
-def linked(bundle: Path) -> None:
-    (bundle / "entries.jsonl").rename(bundle.parent / "elsewhere")
-    (bundle / "entries.jsonl").symlink_to(bundle.parent / "elsewhere")
+def linked(name: str) -> Callable[[Path], object]:
+    def link(bundle: Path) -> None:
+        (bundle / name).rename(bundle.parent / "elsewhere")
+        (bundle / name).symlink_to(bundle.parent / "elsewhere")
+
+    return link
 
 
 def a_pipe(bundle: Path) -> None:
@@ -91,20 +143,22 @@ def a_pipe(bundle: Path) -> None:
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "README").write_text("trust me")),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "more").mkdir()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "checkpoint").unlink()),
-        (Code.BUNDLE_FILES, lambda bundle: (bundle / "entries.jsonl").unlink()),
-        (Code.BUNDLE_FILES, linked),
+        (Code.BUNDLE_FILES, lambda bundle: (bundle / ENTRIES).unlink()),
+        (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/0/000.p/9").unlink()),
+        (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/x000").mkdir()),
+        (Code.BUNDLE_FILES, linked(ENTRIES)),
+        (Code.BUNDLE_FILES, linked("tile")),
         (Code.BUNDLE_FILES, a_pipe),
         (Code.CHECKPOINT_INVALID, rewrite("checkpoint", lambda data: b"")),
         (Code.CHECKPOINT_INVALID, append("checkpoint", b"\n")),
-        (Code.CHECKPOINT_INVALID, append("checkpoint", "— other AAAAAAA=\n".encode())),
-        (Code.BUNDLE_FRAMING, rewrite("entries.jsonl", lambda data: b"")),
-        (Code.BUNDLE_FRAMING, rewrite("entries.jsonl", lambda data: data[:-1])),
-        (Code.ENTRY_MALFORMED, append("entries.jsonl", b"\n")),
-        (Code.ENTRY_MALFORMED, append("entries.jsonl", b"{}\n")),
-        (Code.ENTRY_MALFORMED, rewrite("entries.jsonl", lambda data: data.replace(b"\n", b"\r\n"))),
-        (Code.ENTRY_MALFORMED, rewrite("entries.jsonl", lambda data: b"\xef\xbb\xbf" + data)),
-        (Code.CHECKPOINT_SIZE, rewrite("entries.jsonl", lambda data: data + data.split(b"\n")[3] + b"\n")),
-        (Code.CHECKPOINT_SIZE, rewrite("entries.jsonl", lambda data: data[: data[:-1].rindex(b"\n") + 1])),
+        (Code.CHECKPOINT_INVALID, append("checkpoint", "— noren.example/ledger AAAAAAA=\n".encode())),
+        (Code.CHECKPOINT_INVALID, append("checkpoint", bytes(1 << 17))),
+        (Code.BUNDLE_FRAMING, rewrite(ENTRIES, lambda data: b"")),
+        (Code.BUNDLE_FRAMING, rewrite(ENTRIES, lambda data: data[:-1])),
+        (Code.BUNDLE_FRAMING, append(ENTRIES, b"\0")),
+        (Code.BUNDLE_FRAMING, append(ENTRIES, b"\0\2{}")),
+        (Code.BUNDLE_TILES, append("tile/0/000.p/9", bytes(32))),
+        (Code.BUNDLE_TILES, rewrite("tile/0/000.p/9", lambda data: data[:-1] + bytes([data[-1] ^ 1]))),
     ],
 )
 def test_damage_is_named(
@@ -134,10 +188,13 @@ def test_an_entry_that_cannot_be_parsed_is_found_though_the_log_signed_it(
 def test_reordered_and_dropped_entries_change_the_root(opening: SeasonLedger, tmp_path: Path) -> None:
     """Without the log's key, no other list of entries fits the checkpoint."""
     bundle = opening.write(tmp_path / "bundle")
-    lines = (bundle / "entries.jsonl").read_bytes().splitlines(keepends=True)
-    lines[3], lines[5] = lines[5], lines[3]
-    (bundle / "entries.jsonl").write_bytes(b"".join(lines))
-    assert Code.CHECKPOINT_ROOT in codes(verify_bundle(bundle, trust_in(opening)))
+    checkpoint, entries = (bundle / "checkpoint").read_bytes(), read_entries(bundle, 9)
+    swapped = [*entries[:3], entries[4], entries[3], *entries[5:]]
+    for number, changed in enumerate((swapped, entries[:-1], [*entries, entries[3]], entries[1:])):
+        forged = write_bundle(tmp_path / f"forged-{number}", checkpoint, changed)
+        found = codes(verify_bundle(forged, trust_in(opening)))
+        assert Code.CHECKPOINT_ROOT in found
+        assert (Code.CHECKPOINT_SIZE in found) == (len(changed) != 9)
 
 
 def test_only_the_trusted_keys_count(opening: SeasonLedger, tmp_path: Path) -> None:

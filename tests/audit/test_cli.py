@@ -107,8 +107,8 @@ def test_a_changed_bundle_is_not_verified_and_says_why(
     bundle: Path, trust: Path, invoke: Callable[..., Done]
 ) -> None:
     """Exit 9, the words NOT VERIFIED, and the code and evidence of each defect."""
-    entries = (bundle / "entries.jsonl").read_bytes()
-    (bundle / "entries.jsonl").write_bytes(entries.replace(b'"declared_size":50', b'"declared_size":51', 1))
+    (entries,) = (bundle / "tile" / "entries").rglob("*/*")
+    entries.write_bytes(entries.read_bytes().replace(b'"declared_size":50', b'"declared_size":51', 1))
     done = invoke("verify", str(bundle), "--trust", str(trust))
     assert done.exit_code == 9
     assert done.stdout.startswith("NOT VERIFIED\n")

@@ -240,6 +240,70 @@ def settle_of_an_absent_survivor(ledger: SeasonLedger) -> None:
         body["survivors"] = ["alpha", "beta", "delta", "gamma"]
 
 
+def before_beacon(kind: str, **changes: Any) -> Mutation:
+    """A statement of alpha's in the autumn is made a second time, changed, before the beacon."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        ledger.repeat(ledger.find(kind, **ALPHA), **changes)
+        ledger.move(ledger.statements[-1], before=ledger.find("beacon", **AUTUMN))
+
+    return mutate
+
+
+def sealed(**changes: Any) -> Mutation:
+    """The autumn's beacon holds another checkpoint."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        seal = ledger.find("beacon", **AUTUMN).seal
+        for name, value in changes.items():
+            setattr(seal, name, value)
+
+    return mutate
+
+
+def beacon_over_entries_to_come(ledger: SeasonLedger) -> None:
+    """The platform seals the entries that it is going to append after the autumn's beacon."""
+    beacon = ledger.find("beacon", **AUTUMN)
+    assert beacon.seal is not None
+    beacon.seal.size, beacon.seal.root = ledger.statements.index(beacon) + 1, bytes(32)
+
+
+def seed_of_another_campaign(ledger: SeasonLedger) -> None:
+    """Alpha commits in the spring to the seed of the autumn."""
+    seed = ledger.find("training-commitment", **ALPHA).body["seed"]
+    ledger.find("training-commitment", campaign="spring", company="alpha").body["seed"] = seed
+
+
+def seed_of_another_company(ledger: SeasonLedger) -> None:
+    """Beta commits to the seed that alpha committed to."""
+    seed = ledger.find("training-commitment", **ALPHA).body["seed"]
+    ledger.find("training-commitment", campaign="autumn", company="beta").body["seed"] = seed
+
+
+def newer_consents(ledger: SeasonLedger) -> None:
+    """Alpha's table is made from consents of which there is a newer epoch."""
+    ledger.repeat(ledger.find("consent-epoch", **ALPHA), root="71" * 32)
+    ledger.move(ledger.statements[-1], before=ledger.find("table", **ALPHA))
+
+
+def in_sentinels(change_sums: Callable[[list[int], int], list[int]], number: int | None = None) -> Mutation:
+    """All companies settle other sentinel sums for the autumn's rounds, or for one of them."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        for each in (1, 2, 3) if number is None else (number,):
+            for body in settles(ledger, "autumn", each):
+                body["sentinels"] = change_sums(body["sentinels"], each)
+
+    return mutate
+
+
+def sums_of_another_campaign(ledger: SeasonLedger) -> None:
+    """A round of the spring has the sums of the autumn's first."""
+    sums = ledger.find("settle", **AUTUMN, round=1).body["sentinels"]
+    for body in settles(ledger, "spring", 2):
+        body["sentinels"] = sums
+
+
 def coarse_row_noise(ledger: SeasonLedger) -> None:
     """The plan's row noise is too coarse for any bound."""
     in_plan("rows", variance=10_000)(ledger)
@@ -277,6 +341,10 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
         lambda ledger: ledger.find("plan", **AUTUMN).body["training"].update(tolerated=0),
     ),
     "plan spends more than its epsilon": (Code.EPSILON_EXCEEDED, noise_halved_everywhere),
+    "plan that alone passes a person's total": (
+        Code.PERSON_EPSILON_EXCEEDED,
+        in_plan("person", epsilon="0.9"),
+    ),
     "plan's row noise gives less than its epsilon": (
         Code.ROW_EPSILON_EXCEEDED,
         in_plan("rows", variance=2_700_000),
@@ -303,6 +371,49 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "training table from consents to scoring": (Code.CONSENT_EPOCH_MISSING, epoch_of_scoring),
     "reused table id": (Code.TABLE_ID_REUSED, table_id_of_another_campaign),
     "training without a table": (Code.TRAIN_TABLE_MISSING, drop("table", ALPHA)),
+    "table from consents that were renewed": (Code.CONSENT_EPOCH_MISSING, newer_consents),
+    "two tables from one consent epoch": (
+        Code.CONSENT_EPOCH_REUSED,
+        lambda ledger: (
+            ledger.repeat(ledger.find("table", **ALPHA)).body["manifest"].update(table_id="5a" * 16)
+        ),
+    ),
+    "rows committed before the table": (
+        Code.TRAIN_TABLE_LATE,
+        move("training-commitment", ALPHA, "table", ALPHA),
+    ),
+    "rows committed without a table": (
+        Code.TRAIN_TABLE_MISSING,
+        move("training-commitment", ALPHA, "table", ALPHA),
+    ),
+    "commitment under another plan": (
+        Code.COMMITMENT_OTHER_PLAN,
+        change("training-commitment", ALPHA, plan_sha256="00" * 32),
+    ),
+    "commitment without an acceptance": (
+        Code.ACCEPTANCE_MISSING,
+        move("training-commitment", ALPHA, "plan-acceptance", ALPHA),
+    ),
+    "second commitment": (Code.COMMITMENT_REPEATED, before_beacon("training-commitment", seed="72" * 32)),
+    "commitment after the beacon": (
+        Code.COMMITMENT_LATE,
+        move("beacon", AUTUMN, "training-commitment", {**AUTUMN, "company": "gamma"}),
+    ),
+    "platform drops a commitment": (Code.COMMITMENT_MISSING, drop("training-commitment", ALPHA)),
+    "seed used in two campaigns": (Code.SEED_REPEATED, seed_of_another_campaign),
+    "seed shared by two companies": (Code.SEED_REPEATED, seed_of_another_company),
+    "platform drops the beacon": (Code.BEACON_MISSING, drop("beacon", AUTUMN)),
+    "round reserved before the beacon": (
+        Code.BEACON_MISSING,
+        move("intent", {**ALPHA, "round": 1}, "beacon", AUTUMN),
+    ),
+    "second beacon": (Code.BEACON_REPEATED, repeat("beacon", AUTUMN)),
+    "beacon signed by a stranger": (Code.BEACON_NOT_THE_LOGS, sealed(signer=STRANGER)),
+    "beacon from before the commitments": (Code.BEACON_SIZE, sealed(size=5)),
+    "beacon over entries to come": (Code.BEACON_SIZE, beacon_over_entries_to_come),
+    "beacon of another ledger": (Code.BEACON_ROOT, sealed(root=bytes(32))),
+    "beacon that no witness saw": (Code.BEACON_WITNESSES, sealed(witnesses=())),
+    "beacon that a stranger saw": (Code.BEACON_WITNESSES, sealed(witnesses=("witness.example/eve",))),
     "scores before the head": (Code.SCORE_TABLE_EARLY, score_before_head),
     "intent under another plan": (Code.INTENT_OTHER_PLAN, change("intent", ALPHA, plan_sha256="00" * 32)),
     "platform drops an intent": (Code.INTENT_ROUND_ORDER, drop("intent", {**ALPHA, "round": 2})),
@@ -329,6 +440,14 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "another clipping norm": (Code.EVENT_NOT_THE_PLANS, in_event(clipping_norm="1.9")),
     "another placement": (Code.EVENT_NOT_THE_PLANS, in_event(placement="local", tolerated=0)),
     "rolled back odometer": (Code.ODOMETER_REPEATED, rolled_back_odometer),
+    "odometer at an earlier line": (
+        Code.ODOMETER_ROLLED_BACK,
+        change("intent", {**ALPHA, "round": 3}, sequence=1),
+    ),
+    "odometer at the same line": (
+        Code.ODOMETER_ROLLED_BACK,
+        change("intent", {"campaign": "spring", "company": "alpha", "round": 2}, sequence=6),
+    ),
     "settle of a round beyond the plan": (
         Code.SETTLE_BEYOND_PLAN,
         repeat("settle", {**ALPHA, "round": 3}, round=4, update_sha256="66" * 32),
@@ -359,6 +478,22 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
         change("settle", {**ALPHA, "round": 2}, model_out="00" * 32),
     ),
     "model replaced between rounds": (Code.MODEL_CHAIN_BROKEN, model_replaced_between_rounds),
+    "sentinels differ between companies": (
+        Code.SENTINELS_DIFFER,
+        change("settle", {**ALPHA, "round": 2}, sentinels=[0] * 8),
+    ),
+    "fewer sentinels than planned": (Code.SENTINELS_NOT_THE_PLANS, in_sentinels(lambda sums, _: sums[1:], 2)),
+    "no noise": (Code.SENTINELS_TOO_SMALL, in_sentinels(lambda sums, _: [0] * 7 + [1])),
+    "half the noise": (Code.SENTINELS_TOO_SMALL, in_sentinels(lambda sums, _: [x // 3 for x in sums])),
+    "other noise than planned": (
+        Code.SENTINELS_TOO_LARGE,
+        in_sentinels(lambda sums, _: [3 * x for x in sums]),
+    ),
+    "noise drawn twice": (
+        Code.SENTINELS_REPEATED,
+        in_sentinels(lambda sums, number: [(number + 1) // 2 * 10**6 - 7 * x for x in range(8)]),
+    ),
+    "noise of another campaign": (Code.SENTINELS_REPEATED, sums_of_another_campaign),
     "failed round settled": (Code.ROUND_FAILED_CONFLICT, reopened_round),
     "settled round declared failed": (
         Code.ROUND_FAILED_CONFLICT,
@@ -450,6 +585,37 @@ def test_the_auditors_limits_bind_the_plans(limit: str, honest: SeasonLedger, tm
     assert {finding.code for finding in verdict.findings} == {Code.PLAN_ABOVE_TRUST}
 
 
+def test_the_auditors_witnesses_saw_every_beacon(honest: SeasonLedger, tmp_path: Path) -> None:
+    """The plan's quorum is enough for the plan; who trusts one witness wants to find that one's cosignature."""
+    ada, bea = honest.witness_keys
+    for key, missing in ((ada, set()), (bea, {Code.BEACON_WITNESSES})):
+        (tmp_path / "trust.toml").write_text(
+            honest.trust_text(f'witnesses = ["{key}"]', "witness_quorum = 1")
+        )
+        bundle = honest.write(tmp_path / key[16:19])
+        found = {f.code for f in verify_bundle(bundle, load_trust(tmp_path / "trust.toml")).findings}
+        assert found - {Code.WITNESS_QUORUM} == missing
+
+
+def test_sentinels_are_reported(honest: SeasonLedger, tmp_path: Path) -> None:
+    """How many sums were tested, and that their deviation is about the plan's."""
+    verdict = judge(honest, tmp_path)
+    assert [(item.campaign, item.judgement.observations) for item in verdict.sentinels] == [
+        ("autumn", 24),
+        ("spring", 24),
+    ]
+    assert all(0.5 < item.judgement.deviation_ratio < 1.5 for item in verdict.sentinels)
+
+
+def test_a_plan_without_sentinels_is_verified_untested(honest: SeasonLedger, tmp_path: Path) -> None:
+    """None planned, none settled: no finding, and the report says that nothing was tested."""
+    in_plan("training", sentinels=0)(honest)
+    in_sentinels(lambda sums, _: [])(honest)
+    verdict = judge(honest, tmp_path)
+    assert verdict.is_verified
+    assert verdict.sentinels[0].judgement.observations == 0
+
+
 def test_limits_that_hold_change_nothing(honest: SeasonLedger, tmp_path: Path) -> None:
     """Limits at exactly the plans' values are kept."""
     limits = ("max_epsilon = 1", 'max_row_epsilon = "8"', "max_delta = 0.000001")
@@ -536,6 +702,13 @@ def closed_early(ledger: SeasonLedger) -> None:
     ledger.move(ledger.find("campaign-closed"), before=ledger.find("head-commitment", **ALPHA))
 
 
+def beacon_by_the_replaced_key(ledger: SeasonLedger) -> None:
+    """The spring's beacon is signed by the log key of before."""
+    seal = ledger.find("beacon", campaign="spring").seal
+    assert seal is not None
+    seal.signer = ledger.log_key
+
+
 SPRING = {"campaign": "spring"}
 KEY_MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "entry signed by the replaced key": (Code.RETIRED_KEY, signed_by("alpha")),
@@ -577,6 +750,7 @@ KEY_MUTANTS: dict[str, tuple[Code, Mutation]] = {
         Code.ENROLMENT_REPEATED,
         lambda ledger: ledger.repeat(ledger.find("enrolment", company="omega"), sealing_key="5c" * 32),
     ),
+    "beacon signed by the replaced log key": (Code.BEACON_NOT_THE_LOGS, beacon_by_the_replaced_key),
     "entries after the close": (Code.CAMPAIGN_CLOSED, closed_early),
     "campaign closed twice": (
         Code.CAMPAIGN_CLOSED,
@@ -652,6 +826,10 @@ def test_every_code_has_a_test() -> None:
     elsewhere = {
         Code.BUNDLE_FILES,
         Code.BUNDLE_FRAMING,
+        Code.BUNDLE_TILES,
+        Code.WITNESS_QUORUM,
+        Code.SPLIT_VIEW,
+        Code.SEEN_UNUSABLE,
         Code.CHECKPOINT_INVALID,
         Code.CHECKPOINT_SIZE,
         Code.CHECKPOINT_ROOT,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from noren_audit.trust import BadTrustFileError, load_trust
+from noren_core.crypto.identity import SigningKey
+from noren_core.ledger.cosignature import CosignerKey
 
 if TYPE_CHECKING:
     from conftest import SeasonLedger
@@ -30,6 +32,47 @@ def test_limits_are_optional(opening: SeasonLedger, tmp_path: Path) -> None:
     path = tmp_path / "trust.toml"
     path.write_text(opening.trust_text())
     assert load_trust(path).max_epsilon is None
+
+
+def witness_key(number: int) -> str:
+    return CosignerKey(f"w{number}.example", SigningKey.from_bytes(bytes([number] * 32)).public_key).to_text()
+
+
+def test_witnesses_are_optional(opening: SeasonLedger, tmp_path: Path) -> None:
+    """Named with how many of them are enough; without them none are asked for."""
+    path = tmp_path / "trust.toml"
+    path.write_text(opening.trust_text())
+    assert (load_trust(path).witnesses, load_trust(path).witness_quorum) == ((), 0)
+    keys = [witness_key(1), witness_key(2)]
+    path.write_text(opening.trust_text(f"witnesses = {keys}", "witness_quorum = 2"))
+    trust = load_trust(path)
+    assert ([key.to_text() for key in trust.witnesses], trust.witness_quorum) == (keys, 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["witness_quorum = 1"],
+        [f"witnesses = ['{witness_key(1)}']"],
+        [f"witnesses = ['{witness_key(1)}']", "witness_quorum = 0"],
+        [f"witnesses = ['{witness_key(1)}']", "witness_quorum = 2"],
+        [f"witnesses = ['{witness_key(1)}']", "witness_quorum = true"],
+        [f"witnesses = ['{witness_key(1)}']", 'witness_quorum = "1"'],
+        [f"witnesses = '{witness_key(1)}'", "witness_quorum = 1"],
+        ["witnesses = [1]", "witness_quorum = 1"],
+        ["witnesses = ['w.example+00000000+AAAA']", "witness_quorum = 1"],
+        [f"witnesses = {[witness_key(1), witness_key(1)]}", "witness_quorum = 1"],
+        [f"witnesses = {[witness_key(number) for number in range(17)]}", "witness_quorum = 1"],
+    ],
+)
+def test_witnesses_that_cannot_be_meant_are_refused(
+    lines: list[str], opening: SeasonLedger, tmp_path: Path
+) -> None:
+    """No quorum without witnesses, none of nobody, none that cannot be met, no key twice, at most 16."""
+    path = tmp_path / "trust.toml"
+    path.write_text(opening.trust_text(*lines))
+    with pytest.raises(BadTrustFileError):
+        load_trust(path)
 
 
 @pytest.mark.parametrize(

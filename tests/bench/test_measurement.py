@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noren_bench import aggregation_cost, cli, peers, training_cost
+from noren_audit.trust import load_trust
+from noren_audit.verify import verify_bundle
+from noren_bench import aggregation_cost, audit_cost, cli, peers, training_cost
 from noren_bench.measurement import Goal, Row
 from noren_bench.peers import Peer, PeerUnavailableError
 
@@ -62,3 +64,14 @@ def test_the_aggregation_row_runs_a_whole_round(monkeypatch: pytest.MonkeyPatch)
     row = aggregation_cost.row()
     assert row.ours > 0
     assert row.details["server_ms"] > 0
+
+
+def test_the_audit_row_writes_an_honest_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few companies: what is measured is a ledger in which the auditor's own function finds nothing."""
+    monkeypatch.setattr(audit_cost, "_COHORT", 4)
+    monkeypatch.setattr(audit_cost, "_ROUNDS", 4)
+    audit_cost.write_ledger(tmp_path, audit_cost.Size(groups=2, campaigns=2))
+    verdict = verify_bundle(tmp_path / "bundle", load_trust(tmp_path / "trust.toml"))
+    assert verdict.findings == ()
+    assert len(verdict.rounds) == 16
+    assert verdict.entries > 256  # more than one file of entries

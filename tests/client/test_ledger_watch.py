@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from noren_client import config, keystore
+from noren_client.cli import main
 from noren_client.config import Addresses, CompanyConfig, Limits, Pins
 from noren_client.ledger_watch import LedgerWatch
 from noren_core.crypto.identity import SealingKey, SigningKey
@@ -97,6 +99,21 @@ def test_the_checkpoint_moves_forward_by_proof(company_dir: Path, log: Log) -> N
         watch.verify(log.prove(size - 1, size - 1))
         assert LedgerWatch(company_dir).known_tree_size == size
     assert len(list((company_dir / "platform" / "earlier").iterdir())) == 8
+
+
+@pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")
+def test_the_newest_checkpoint_can_be_handed_to_an_auditor(
+    company_dir: Path, log: Log, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ledger checkpoint` writes the note as the log signed it; before the first one it says so."""
+    arguments = ["--json", "--directory", str(company_dir), "ledger", "checkpoint", str(tmp_path / "seen")]
+    assert main(arguments) != 0
+    proof = log.prove(0)
+    LedgerWatch(company_dir).verify(proof)
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == len(log.entries)
+    assert (tmp_path / "seen").read_bytes() == proof.checkpoint
 
 
 def test_another_history_is_refused_and_kept(company_dir: Path, log: Log) -> None:

@@ -29,7 +29,7 @@ def begun(monkeypatch):
     """Sessions that were begun, by campaign."""
     sessions = {}
     monkeypatch.setattr(
-        TrainingSession, "begin", lambda _, campaign: sessions.setdefault(campaign, Session(campaign))
+        TrainingSession, "begin", lambda _, campaign, clock: sessions.setdefault(campaign, Session(campaign))
     )
     monkeypatch.setattr(training_session, "_MAX_SESSIONS", 3)
     return sessions

@@ -110,7 +110,9 @@ class Season:
         plan = campaign_files.load_plan(directory, CAMPAIGN)
         with transport.PlatformClient(directory, sleep=no_pause) as platform:
             aligner = alignment.Aligner(directory, plan, platform, sleep=no_pause)
-            return aligner.open_rows(TableKind.TRAIN, [identifier(n) for n in range(30)], payload_bytes=8)
+            wanted = [identifier(n) for n in range(30)]
+            opened = aligner.open_rows(TableKind.TRAIN, wanted, payload_bytes=8)
+            return {key: row.payload for key, row in opened.items()}
 
     @property
     def publisher(self) -> TablePublisher:
@@ -535,8 +537,9 @@ def test_only_consenting_applicants_rows_are_opened_and_joined(season: Season) -
     """Of ten consenting and ten other applicants the training set holds the ten, with their labels."""
     prepared = alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
     assert (prepared.applicants, prepared.rows) == (20, 10)
-    rows, labels = campaign_files.load_training_set(season.company("alpha"), CAMPAIGN)
-    got = {int(row[0]): int(label) for row, label in zip(rows, labels, strict=True)}
+    kept = campaign_files.load_training_set(season.company("alpha"), CAMPAIGN)
+    rows = kept.rows.tolist()
+    got = {row[0]: label for row, label in zip(rows, kept.labels.tolist(), strict=True)}
     assert got == {number: int(number % 3 != 0) for number in range(10)}
     assert sorted(map(tuple, rows)) == sorted((n, -n, 1000 + n, 7) for n in range(10))
 
@@ -556,7 +559,7 @@ def test_absent_students_cannot_be_told_apart(season: Season) -> None:
     with transport.PlatformClient(directory, sleep=no_pause) as platform:
         aligner = alignment.Aligner(directory, plan, platform, sleep=no_pause)
         opened = aligner.open_rows(TableKind.TRAIN, wanted, payload_bytes=8)
-    assert opened == {identifier(0): row_of(0)}
+    assert {key: row.payload for key, row in opened.items()} == {identifier(0): row_of(0)}
 
 
 def test_a_withdrawn_consent_has_no_row_in_the_next_table(season: Season, plan: CampaignPlan) -> None:
@@ -619,9 +622,9 @@ def test_what_the_table_holds_does_not_decide_whether_a_company_takes_part(
     directory = season.company("alpha")
     write_applicants(directory, train=train)
     assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == rows
-    found, labels = campaign_files.load_training_set(directory, CAMPAIGN)
-    weights = np.zeros(found.shape[1] + 1)
-    total = clipped_gradient_sum(found, labels, weights, clipping_norm=Fraction(2), grid=1 << 16)
+    kept = campaign_files.load_training_set(directory, CAMPAIGN)
+    found, weights = kept.rows.astype(np.float64), np.zeros(kept.rows.shape[1] + 1)
+    total = clipped_gradient_sum(found, kept.labels, weights, clipping_norm=Fraction(2), grid=1 << 16)
     assert (total != 0).any() == bool(rows)
 
 
@@ -1105,7 +1108,7 @@ def test_a_row_revoked_after_it_was_opened_leaves_the_training_set(season: Seaso
     assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 10
     season.withdrawn["alpha", TableKind.TRAIN] = [4, 25, 12]
     assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 9
-    rows, _ = campaign_files.load_training_set(directory, CAMPAIGN)
+    rows = campaign_files.load_training_set(directory, CAMPAIGN).rows
     assert 4 not in {int(row[0]) for row in rows}
     assert evaluations(season, "alpha") == 64
 

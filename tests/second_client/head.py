@@ -25,14 +25,20 @@ class Head:
     weights: tuple[int, ...]
     sums: tuple[int, ...]
 
+    @classmethod
+    def first(cls, training: Mapping[str, Any]) -> Head:
+        """Before round 1: the plan's prior."""
+        prior = training["prior"]
+        return cls(0, tuple(2**16 * value for value in prior), (0,) * len(prior))
+
     def advance(self, gradient: Sequence[int], training: Mapping[str, Any]) -> Head:
         """The head after one more round; `training` is the plan's."""
         rate, decay = Fraction(training["learning_rate"]), Fraction(training["weight_decay"])
         over = training["grid"] * training["normaliser"]
         decays = [decay] * (len(self.weights) - 1) + [Fraction(0)]
         weights = tuple(
-            w - floor(rate * (Fraction(g * SCALE, over) + each * w))
-            for w, g, each in zip(self.weights, gradient, decays, strict=True)
+            w - floor(rate * (Fraction(g * SCALE, over) + each * (w - 2**16 * p)))
+            for w, p, g, each in zip(self.weights, training["prior"], gradient, decays, strict=True)
         )
         expect(all(abs(w) <= 2**20 * SCALE for w in weights), "weights within 2^20")
         averaged = self.rounds + 1 >= training["average_from"]

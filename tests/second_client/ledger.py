@@ -21,8 +21,19 @@ _BODIES = {
     "oprf-key": {"campaign", "company", "public_key"},
     "consent-epoch": {"campaign", "company", "kind", "root"},
     "table": {"campaign", "company", "consent_epoch", "manifest"},
-    "intent": {"campaign", "company", "round", "plan_sha256", "event", "previous"},
-    "settle": {"campaign", "company", "round", "survivors", "update_sha256", "model_in", "model_out"},
+    "training-commitment": {"campaign", "company", "plan_sha256", "seed", "rows"},
+    "beacon": {"campaign", "checkpoint"},
+    "intent": {"campaign", "company", "round", "plan_sha256", "event", "previous", "sequence"},
+    "settle": {
+        "campaign",
+        "company",
+        "round",
+        "survivors",
+        "update_sha256",
+        "sentinels",
+        "model_in",
+        "model_out",
+    },
     "round-failed": {"campaign", "round", "reason"},
     "head-commitment": {"campaign", "company", "commitment", "dimensions", "heads", "weight_bits"},
     "campaign-closed": {"campaign"},
@@ -38,12 +49,13 @@ _OF_COMPANIES = {
     "enrolment",
     "agreement",
     "plan-acceptance",
+    "training-commitment",
     "intent",
     "settle",
     "head-commitment",
     "key-rotation",
 }
-_TEXTS = {"company", "campaign", "key", "old", "new", "possession", "endorsement", "public_key"}
+_TEXTS = {"checkpoint", "company", "campaign", "key", "old", "new", "possession", "endorsement", "public_key"}
 _TEXTS |= {"signing_key", "sealing_key", "tls_key_sha256", "node_key_sha256"}
 
 
@@ -100,7 +112,7 @@ class Entry:
 
 def read_entry(text: bytes) -> Entry:
     """An entry as the ledger holds it, unverified."""
-    expect(len(text) <= 256 * 1024, "an entry of at most 256 KiB")
+    expect(len(text) <= 65_535, "an entry of at most 65,535 bytes")
     fields = parse(text)
     expect(isinstance(fields, dict), "an entry")
     expect(

@@ -87,6 +87,10 @@ class Watch:
         self.entries, self.checkpoint = known, checkpoint
         return shown
 
+    def log_key_at(self, size: int) -> str:
+        """The log key that is current at a size, by what was proven so far."""
+        return self._platform_keys(self.entries)[1].at(size)
+
     def _platform_keys(self, known: Mapping[int, Entry]) -> tuple[_Chain, _Chain]:
         chains = {}
         for key in ("platform", "log"):

@@ -75,6 +75,28 @@ def read_checkpoint(note: bytes, key: LogKey) -> Checkpoint:
     raise RefusedError("a checkpoint signed by the current log key expected")
 
 
+def witnesses_of(note: bytes, keys: Sequence[str]) -> set[bytes]:
+    """The public keys of those cosigners, of these verifier keys, who have a line in the note (§4.2.1)."""
+    text, _, signatures = note.rpartition(b"\n\n")
+    text += b"\n"
+    seen = set()
+    for name, key_id, material in (key.split("+", 2) for key in keys):
+        public = base64.b64decode(material)
+        expect(public[0] == 4 and len(public) == 33, "the key of a cosigner")
+        prefix = f"\u2014 {name} ".encode()
+        for line in signatures.split(b"\n"):
+            blob = base64.b64decode(line[len(prefix) :]) if line.startswith(prefix) else b""
+            if blob[:4].hex() != key_id:
+                continue
+            said = f"cosignature/v1\ntime {int.from_bytes(blob[4:12])}\n".encode() + text
+            try:
+                Ed25519PublicKey.from_public_bytes(public[1:]).verify(blob[12:], said)
+            except InvalidSignature:
+                raise RefusedError("cosignatures that verify expected") from None
+            seen.add(public[1:])
+    return seen
+
+
 def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 

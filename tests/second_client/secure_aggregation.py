@@ -135,11 +135,12 @@ class Member:
             t.verify(self._roster[name], "noren/v1/secagg/cohort", statement, signature)
             self._confirmed.add(name)
 
-    def mask(self, round_number: int, vector: NDArray[np.int64]) -> bytes:
+    def mask(self, round_number: int, vector: NDArray[np.int64], *, sentinels: int = 0) -> bytes:
         """The masked input: vector, blind, self-mask and pair masks, modulo 2^64 (§4.3.2, §4.4)."""
         expect(self._last_round < round_number <= self._rounds, "a round above the last one")
         self._last_round, self._may_unmask = round_number, True
-        total = vector.astype(np.uint64) + self._blind(round_number, len(vector))
+        total = vector.astype(np.uint64)
+        total[: len(vector) - sentinels] += self._blind(round_number, len(vector) - sentinels)
         info = t.context("self-mask", self._session, round_number, self._company)
         total += _stream(_hkdf(self._seeds[round_number - 1], info), len(vector))
         for name in self.members:

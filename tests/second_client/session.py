@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from noren_core.wire.v1 import training_pb2 as wire
 
-from . import expect
+from . import expect, noise
 from .head import Head, commitment_key, update_commitment
-from .ledger import canonical, signed_entry
+from .ledger import Entry, canonical, signed_entry
 from .ledger_proof import Watch
 from .secure_aggregation import Member
 from .training import signed_reply
@@ -26,7 +27,7 @@ def plan_digest(plan: Mapping[str, Any]) -> bytes:
 
 
 class Session:
-    """One company in one campaign; `gradient` gives its noised integer sum for a head."""
+    """One company in one campaign; `gradient` gives the clipped integer sum of its `rows` for a head."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Session:
         roster: Mapping[str, bytes],
         watch: Watch,
         gradient: Callable[[Head], NDArray[np.int64]],
+        rows: Sequence[noise.Row] = (),
     ) -> None:
         self._company, self._key, self._plan = company, key, plan
         self.watch, self._gradient = watch, gradient
@@ -45,8 +47,13 @@ class Session:
         self._member = Member(
             self._session, company, key, roster, threshold=threshold, quorum=quorum, rounds=self._rounds
         )
-        zero = (0,) * (plan["rows"]["dimensions"] + 1)
-        self.head = Head(0, zero, zero)
+        self._sentinels = plan["training"]["sentinels"]
+        self.head = Head.first(plan["training"])
+        self.seed, self._beacon = secrets.token_bytes(32), b""
+        seed = noise.seed_commitment(company, plan["campaign"], self.seed)
+        about = {"campaign": plan["campaign"], "company": company, "plan_sha256": self._session.hex()}
+        about |= {"seed": seed.hex(), "rows": noise.rows_root(rows, secrets.token_bytes(32)).hex()}
+        self._commitment = signed_entry(key, company, "training-commitment", about)
         self._reserved, self._odometer = 0, hashlib.sha256(b"noren/v1/odometer-genesis").digest()
         self._intent = b""
         self._updates: dict[int, NDArray[np.int64]] = {}
@@ -69,6 +76,7 @@ class Session:
 
     def _advertise(self, _: wire.AdvertiseRequest, reply: wire.AdvertiseReply) -> None:
         reply.advertisement.CopyFrom(self._member.advertise())
+        reply.commitment = self._commitment
 
     def _share(self, asked: wire.ShareRequest, reply: wire.ShareReply) -> None:
         advertisements = {one.company: one.advertisement for one in asked.advertisements}
@@ -81,12 +89,14 @@ class Session:
         proven = self.watch.read(asked.proof)
         expect(any(one.says(self._intent) for one in proven.values()), "a proof of our intent")
         expect(asked.round == self._reserved, "the round that we reserved last")
+        if asked.round == 1:
+            self._take_beacon(proven)
         if asked.sealed_shares and not self._member.members:
             reply.cohort_signature = self._member.accept(_by_company(asked.sealed_shares))
         reply.settles.extend(self._apply(asked.finished))
         expect(asked.round == self.head.rounds + 1, "the round after our head")
-        update = self._updates[asked.round] = self._gradient(self.head)
-        reply.masked = self._member.mask(asked.round, update)
+        update = self._updates[asked.round] = self._noised(asked.round)
+        reply.masked = self._member.mask(asked.round, update, sentinels=self._sentinels)
 
     def _unmask(self, asked: wire.UnmaskRequest, reply: wire.UnmaskReply) -> None:
         self._member.confirm(_by_company(asked.cohort_signatures))
@@ -101,6 +111,25 @@ class Session:
         reply.settles.extend(self._apply(asked.finished))
         expect(self.head.rounds == self._rounds, "all rounds")
 
+    def _take_beacon(self, proven: Mapping[int, Entry]) -> None:
+        value = noise.read_beacon(
+            proven,
+            self._plan,
+            commitment=self._commitment,
+            intent=self._intent,
+            log_keys=self.watch.log_key_at,
+        )
+        expect(self._beacon in (b"", value), "the beacon that we were shown before")
+        self._beacon = value
+
+    def _noised(self, round_number: int) -> NDArray[np.int64]:
+        """The round's sum, zeros for the sentinels, and noise (§4.2)."""
+        total = [*self._gradient(self.head), *[0] * self._sentinels]
+        wanted = noise.variance(self._plan["training"], len(self._member.members))
+        key = noise.round_key(self.seed, self._beacon, self._plan["campaign"], round_number)
+        sampler = noise.Sampler(key)
+        return np.array([int(value) + sampler.gaussian(wanted) for value in total], np.int64)
+
     def _apply(self, finished: Sequence[wire.Aggregate]) -> list[bytes]:
         key = commitment_key(self._member.cohort_key, self._session) if finished else b""
         for one in finished:
@@ -110,13 +139,17 @@ class Session:
             survivors = list(one.survivors)
             self._member.check_survivors(one.round, survivors)
             expect(len(survivors) >= self._plan["minimum_cohort"], "a minimum cohort")
-            before, gradient = self.head, self._member.unblind(one.round, one.values, len(survivors))
+            coordinates = 8 * len(self.head.weights)
+            blinded, free = one.values[:coordinates], np.frombuffer(one.values[coordinates:], "<i8")
+            expect(len(free) == self._sentinels, "an aggregate of the right length")
+            before, gradient = self.head, self._member.unblind(one.round, blinded, len(survivors))
             self.head = before.advance([int(value) for value in gradient], self._plan["training"])
             update = self._updates.pop(one.round, np.zeros(0, np.int64))
             self._settles[one.round] = self._say(
                 "settle",
                 one.round,
                 survivors=survivors,
+                sentinels=free.tolist(),
                 update_sha256=update_commitment(key, self._company, update).hex(),
                 model_in=before.commitment(key).hex(),
                 model_out=self.head.commitment(key).hex(),
@@ -134,6 +167,7 @@ class Session:
             event=event,
             plan_sha256=self._session.hex(),
             previous=self._odometer.hex(),
+            sequence=round_number - 1,
         )
         self._reserved, self._odometer = round_number, hashlib.sha256(self._intent).digest()
         return self._intent

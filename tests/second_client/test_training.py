@@ -14,10 +14,15 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import VerificationError
 from noren_core.ledger.entries import EntryKind
+from noren_core.privacy.discrete_gaussian import sample
+from noren_core.privacy.noise import company_variance
+from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season import messages as m
+from noren_core.season.beacon import beacon_value
 from noren_core.season.cohort_key import CohortKey
 from noren_core.season.head import HeadState
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import round_event
 from noren_core.secagg.client import SecAggClient
 from noren_core.secagg.server import SecAggServer
 from noren_server.campaign_rounds import CampaignRun, Progress
@@ -170,8 +175,8 @@ def test_it_refuses_what_a_lying_platform_sends() -> None:
 def test_its_head_and_commitments_are_ours(plan_body: dict[str, Any]) -> None:
     """Rounding, decay, averages and the commitments of settles agree to the last bit."""
     plan, key = CampaignPlan.from_body(plan_body), CohortKey(SecretBytes(b"k" * 32), session=b"s" * 32)
-    rng, ours = np.random.default_rng(3), HeadState.initial(4)
-    theirs = plain_head.Head(0, (0,) * 5, (0,) * 5)
+    rng, ours = np.random.default_rng(3), HeadState.initial(plan.training)
+    theirs = plain_head.Head.first(plan_body["training"])
     for _ in range(3):
         total = [int(value) for value in rng.integers(-(2**24), 2**24, 5)]
         ours, theirs = ours.advance(total, plan.training), theirs.advance(total, plan_body["training"])
@@ -215,7 +220,10 @@ class Companies:
 
 @pytest.mark.parametrize("silent", [{}, {"company-2": 2}])
 def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent: dict[str, int]) -> None:
-    """Intents, proofs, masked inputs and settles pass; all hold the head of the sums, also a drop-out."""
+    """Commitments, beacon, masked inputs and settles pass; all hold the head of the sums, also a drop-out.
+
+    Noise is drawn anew here from every company's seed by our own sampler: the two agree to the last unit.
+    """
     plan, body = setting.plan, setting.plan.to_body()
 
     def gradient_of(company: str) -> Any:
@@ -224,7 +232,13 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
 
     sessions = {
         company: session.Session(
-            company, KEYS[company], body, PUBLIC, setting.watch(company), gradient_of(company)
+            company,
+            KEYS[company],
+            body,
+            PUBLIC,
+            setting.watch(company),
+            gradient_of(company),
+            [(bytes([COMPANIES.index(company)]) * 16, (1, -2, 300, -400), 1)],
         )
         for company in COMPANIES
     }
@@ -241,12 +255,23 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
         progress=Progress(setting.platform.directory / "progress.json", plan.training.rounds),
     ).run()
     key = CohortKey(SecretBytes(sessions[US]._member.cohort_key), session=plan.digest())
-    expected, settles = HeadState.initial(4), {}
+    expected, settles = HeadState.initial(plan.training), {}
+    (beacon,) = setting.platform.ledger_store.entries(kind=EntryKind.BEACON)
+    value = beacon_value(beacon.entry.body["checkpoint"])
+    variance = company_variance(round_event(plan), companies=len(COMPANIES))
+
+    def noised(name: str, number: int) -> np.ndarray:
+        stream = NoiseSeed(sessions[name].seed).round_stream(
+            beacon=value, campaign=plan.campaign, round_number=number
+        )
+        gradient = gradient_of(name)(plain_head.Head(number - 1, (), ()))
+        return np.append(gradient, [0, 0]) + sample(7, variance=variance, stream=stream)
+
     for number in range(1, plan.training.rounds + 1):
         survivors = [name for name in COMPANIES if silent.get(name, 99) > number]
-        updates = {name: gradient_of(name)(plain_head.Head(number - 1, (), ())) for name in survivors}
-        before, total = expected, sum(updates.values())
-        expected = before.advance([int(value) for value in total], plan.training)
+        updates = {name: noised(name, number) for name in survivors}
+        before, total = expected, sum(updates.values()).tolist()
+        expected = before.advance(total[:5], plan.training)
         for name in COMPANIES:
             update = updates.get(name, np.zeros(0, np.int64)).tobytes()
             settles[name, number] = {
@@ -254,6 +279,7 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
                 "company": name,
                 "round": number,
                 "survivors": survivors,
+                "sentinels": total[5:],
                 "update_sha256": key.update_commitment(name, update).hex(),
                 "model_in": before.commitment(key.commitment_key()).hex(),
                 "model_out": expected.commitment(key.commitment_key()).hex(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from math import exp
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.ledger.cosignature import CosignerKey
 from noren_core.privacy import accounting
-from noren_core.season.plan import MAX_COMPANIES, CampaignPlan
+from noren_core.season.head import attenuation
+from noren_core.season.plan import MAX_COMPANIES, CampaignPlan, Witnesses
 from noren_core.season.round_event import round_event
 from noren_server import campaigns
 from noren_server.campaigns import PlanChoices, padded_batch, publish_plan, write_plan
@@ -119,6 +122,28 @@ def test_two_companies_are_too_few() -> None:
             write_plan(CHOICES, sizes(count), BUNDLE)
 
 
+@pytest.mark.parametrize("name", ["delta", "row_delta"])
+@pytest.mark.usefixtures("known_noise")
+def test_a_delta_that_publishes_a_record_is_refused(name: str) -> None:
+    """Above a tenth over the sum of the declared sizes, epsilon says nothing; the reason is told."""
+    declared = dict.fromkeys(sizes(5), 2000)
+    write_plan(replace(CHOICES, **{name: "0.00001"}), declared, BUNDLE)
+    with pytest.raises(DataError, match=rf"plan\.{name}.*lets a whole record be published"):
+        write_plan(replace(CHOICES, **{name: "0.000011"}), declared, BUNDLE)
+
+
+@pytest.mark.usefixtures("known_noise")
+def test_witnesses_and_sentinels_are_in_the_plan() -> None:
+    """Eight sentinels unless the operator chooses otherwise, and whoever cosigns the ledger."""
+    key = CosignerKey("witness.example", bytes(32)).to_text()
+    plan = write_plan(CHOICES, sizes(5), BUNDLE, Witnesses((key,), 1))
+    assert (plan.training.sentinels, plan.witnesses) == (8, Witnesses((key,), 1))
+    plan = write_plan(replace(CHOICES, sentinels=0), sizes(5), BUNDLE)
+    assert (plan.training.sentinels, plan.witnesses) == (0, Witnesses((), 0))
+    with pytest.raises(DataError, match="sentinels"):
+        write_plan(replace(CHOICES, sentinels=65), sizes(5), BUNDLE)
+
+
 @pytest.mark.parametrize(
     ("declared", "batch"), [(0, 64), (1, 64), (64, 64), (65, 128), (128, 128), (1000, 1024), (32_768, 32_768)]
 )
@@ -150,6 +175,17 @@ def test_what_the_plan_says_of_each_company() -> None:
     assert plan.bundle_sha256 == BUNDLE
 
 
+def test_the_head_begins_at_what_the_operator_expects() -> None:
+    """One log-odds for each deviation of the index, as rows under noise show it; the bias at the rate."""
+    choices = replace(CHOICES, index_direction=-1, expected_rate="0.2")
+    plan = write_plan(choices, sizes(5), BUNDLE)
+    slope, *others, bias = plan.training.prior
+    assert slope / 2**16 * attenuation(plan.rows) == pytest.approx(-1, abs=1e-4)
+    assert others == [0, 0, 0]
+    assert 1 / (1 + exp(-bias / 2**16)) == pytest.approx(0.2, abs=1e-5)
+    assert set(write_plan(CHOICES, sizes(5), BUNDLE).training.prior) == {0}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -159,6 +195,8 @@ def test_what_the_plan_says_of_each_company() -> None:
         {"rounds": 101},
         {"rounds": 0},
         {"row_dimensions": -1},
+        {"index_direction": 2},
+        {"expected_rate": "1"},
         {"epsilon": "abc"},
         {"row_delta": "0"},
         {"learning_rate": "fast"},

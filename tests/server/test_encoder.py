@@ -65,6 +65,8 @@ def test_the_index_points_to_more_activity() -> None:
     for sign in (1.0, -1.0):
         encoder = Encoder.fit(features, [sign * y for y in later], dimensions=4, target_weights=np.ones(2))
         assert np.corrcoef(encoder.index(features[0]), sign * later[0].sum(axis=1))[0, 1] > 0.8
+        first = encoder.transform(features[0])[:, 0]
+        assert np.corrcoef(encoder.index(features[0]), first)[0, 1] > 0.99
 
 
 def test_a_redundant_direction_is_not_blown_up() -> None:

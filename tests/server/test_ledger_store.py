@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ledger_bundle import files, read_entries, write_bundle
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import leaf_hash, root_hash
@@ -21,6 +22,8 @@ from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import verify_ledger_proof
 from noren_server.ledger_store import LedgerStore
 
+TESTS = str(Path(__file__).parent)
+SUPPORT = str(Path(__file__).parent.parent / "support")
 ORIGIN = "noren.example/log"
 LOG_KEY = SigningKey.from_bytes(bytes([1] * 32))
 PLATFORM_KEY = SigningKey.from_bytes(bytes([2] * 32))
@@ -103,14 +106,33 @@ def test_what_is_no_countersigned_entry_changes_nothing(store: LedgerStore) -> N
         "INSERT INTO entries SELECT -1, leaf, kind, campaign, company, entry FROM entries LIMIT 1",
         "INSERT INTO entries SELECT NULL, leaf, kind, campaign, company, entry FROM entries LIMIT 1",
         "INSERT INTO entries VALUES (0, x'00', 'plan', 'c', 'd', x'00') ON CONFLICT (seq) DO NOTHING",
+        "INSERT INTO entries VALUES (2, x'', 'plan', 'c', 'd', x'') ON CONFLICT DO UPDATE SET entry = x''",
+        "INSERT OR FAIL INTO entries VALUES (1, x'00', 'plan', 'c', 'd', x'00')",
+        "INSERT OR ROLLBACK INTO entries VALUES (1, x'00', 'plan', 'c', 'd', x'00')",
+        # The same row by the names that SQLite has for it besides ours, and by none.
+        "INSERT OR REPLACE INTO entries (rowid, leaf, kind, entry) VALUES (0, x'00', 'plan', x'00')",
+        "REPLACE INTO entries (_rowid_, leaf, kind, entry) VALUES (2, x'00', 'plan', x'00')",
+        "REPLACE INTO entries (oid, leaf, kind, entry) VALUES (1, x'00', 'plan', x'00')",
+        "REPLACE INTO entries (leaf, kind, entry) VALUES (x'00', 'plan', x'00')",
+        "UPDATE OR REPLACE entries SET rowid = 1 WHERE rowid = 0",
+        "UPDATE entries SET oid = 9 WHERE oid = 2",
+        "DELETE FROM entries WHERE rowid = 2",
     ],
 )
-def test_raw_sql_cannot_change_or_skip(store: LedgerStore, path: Path, statement: str) -> None:
-    """Every way to update, delete, replace or leave a gap fails in the database itself."""
+@pytest.mark.parametrize("has_recursive_triggers", [False, True])
+def test_raw_sql_cannot_change_or_skip(
+    store: LedgerStore, path: Path, statement: str, has_recursive_triggers: bool
+) -> None:
+    """Every way to update, delete, replace or leave a gap fails in the database itself.
+
+    Also without recursive triggers, where SQLite deletes what REPLACE replaces without a word.
+    """
     store.append_many([entry(i) for i in range(3)])
     before = store.checkpoint()
-    with sqlite3.connect(path) as raw, pytest.raises(sqlite3.IntegrityError):
-        raw.execute(statement)
+    with sqlite3.connect(path) as raw:
+        raw.execute(f"PRAGMA recursive_triggers = {int(has_recursive_triggers)}")
+        with pytest.raises(sqlite3.IntegrityError):
+            raw.execute(statement)
     raw.close()
     assert store.checkpoint() == before
     assert [item.entry.to_bytes() for item in store.entries()] == [entry(i) for i in range(3)]
@@ -174,7 +196,7 @@ def test_companies_believe_what_the_store_proves(store: LedgerStore) -> None:
 _APPENDER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {support!r}]
 from test_ledger_store import entry, open_store
 with open_store(Path({path!r})) as store:
     print("ready", flush=True)
@@ -188,7 +210,7 @@ def test_two_processes_write_one_gapless_log(tmp_path: Path) -> None:
     """Two processes that start on a fresh file and append 200 entries each lose and reorder none."""
     path = tmp_path / "ledger.db"
     scripts = [
-        _APPENDER.format(tests=str(Path(__file__).parent), path=str(path), first=first) for first in (0, 500)
+        _APPENDER.format(tests=TESTS, support=SUPPORT, path=str(path), first=first) for first in (0, 500)
     ]
     processes = [
         subprocess.Popen(
@@ -218,12 +240,16 @@ def test_two_processes_write_one_gapless_log(tmp_path: Path) -> None:
 
 
 def test_export_is_the_ledger_byte_for_byte(store: LedgerStore, tmp_path: Path) -> None:
-    """The bundle holds a checkpoint and one canonical entry per line, and overwrites nothing."""
-    store.append_many([entry(i) for i in range(5)])
-    store.export(tmp_path / "bundles" / "one")
+    """The bundle is the tree of tiles over the entries in their order, and overwrites nothing."""
+    entries = [entry(i) for i in range(5)]
+    store.append_many(entries)
     bundle = tmp_path / "bundles" / "one"
-    assert sorted(file.name for file in bundle.iterdir()) == ["checkpoint", "entries.jsonl"]
-    assert (bundle / "entries.jsonl").read_bytes() == b"".join(entry(i) + b"\n" for i in range(5))
+    store.export(bundle)
+    expected = write_bundle(tmp_path / "expected", (bundle / "checkpoint").read_bytes(), entries)
+    assert files(bundle) == ["checkpoint", "tile/0/000.p/5", "tile/entries/000.p/5"] == files(expected)
+    for name in files(bundle):
+        assert (bundle / name).read_bytes() == (expected / name).read_bytes()
+    assert read_entries(bundle, 5) == entries
     assert KEYS.open_checkpoint((bundle / "checkpoint").read_bytes()).size == 5
     with pytest.raises(ConfigurationError):
         store.export(bundle)
@@ -233,7 +259,7 @@ def test_export_is_the_ledger_byte_for_byte(store: LedgerStore, tmp_path: Path) 
 _KILLED_EXPORT = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {support!r}]
 from test_ledger_store import open_store
 Path.rename = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
 open_store(Path({path!r})).export(Path({target!r}))
@@ -244,12 +270,12 @@ def test_a_killed_export_leaves_no_half_bundle(store: LedgerStore, path: Path, t
     """Killed before the rename, the export has left nothing under its name, and can be repeated."""
     store.append(entry(0))
     target = tmp_path / "bundle"
-    script = _KILLED_EXPORT.format(tests=str(Path(__file__).parent), path=str(path), target=str(target))
+    script = _KILLED_EXPORT.format(tests=TESTS, support=SUPPORT, path=str(path), target=str(target))
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not target.exists()
     store.export(target)
-    assert (target / "entries.jsonl").exists()
+    assert read_entries(target, 1) == [entry(0)]
 
 
 def test_a_failed_export_cleans_up(

@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from noren_audit.cli import main as audit_main
 from noren_audit.trust import load_trust
+from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
+from noren_core.ledger.cosignature import CosignerKey
 from noren_core.ledger.entries import verify_author, verify_countersignature
+from noren_core.season.plan import Witnesses
+from noren_server.cli import main
 from noren_server.platform_files import Platform, initialise, trust_file
 
 PORTS = (4001, 4002, 4003)
+WITNESSES = [
+    CosignerKey(f"w{number}.example", SigningKey.from_bytes(bytes([number] * 32)).public_key)
+    for number in (1, 2)
+]
 
 
 def make(directory: Path, *, name: str = "jobs", ports: tuple[int, int, int] = PORTS) -> Platform:
@@ -137,3 +146,59 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         with pytest.raises(DataError):
             platform.progress_path(path)
     platform.store.close()
+
+
+def with_witnesses(directory: Path, text: str) -> Platform:
+    make(directory)
+    config = directory / "config.toml"
+    config.write_text(config.read_text() + text)
+    return Platform(directory)
+
+
+def test_witnesses_are_configured_beside_the_addresses(tmp_path: Path) -> None:
+    """Where each listens, its key, and how many are enough; without them there are none."""
+    assert make(tmp_path / "none").ledger.witnesses == Witnesses((), 0)
+    tables = "".join(
+        f'[[witness]]\nurl = "https://{key.name}"\nkey = "{key.to_text()}"\n' for key in WITNESSES
+    )
+    platform = with_witnesses(tmp_path / "two", f"witness_quorum = 2\n{tables}")
+    assert platform.ledger.witnesses == Witnesses(tuple(sorted(key.to_text() for key in WITNESSES)), 2)
+    assert [address.url for address in platform.config.witnesses] == [
+        "https://w1.example",
+        "https://w2.example",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "witness_quorum = 1\n",
+        "witness = 1\n",
+        "witness = []\nwitness_quorum = true\n",
+        f'[[witness]]\nurl = "https://w.example"\nkey = "{WITNESSES[0].to_text()}"\n',
+        f'witness_quorum = 2\n[[witness]]\nurl = "https://w.example"\nkey = "{WITNESSES[0].to_text()}"\n',
+        f'witness_quorum = 1\n[[witness]]\nurl = "w.example"\nkey = "{WITNESSES[0].to_text()}"\n',
+        'witness_quorum = 1\n[[witness]]\nurl = "https://w.example"\nkey = "x"\n',
+        'witness_quorum = 1\n[[witness]]\nurl = "https://w.example"\n',
+        f'witness_quorum = 1\n[[witness]]\nurl = "https://w"\nkey = "{WITNESSES[0].to_text()}"\nmore = 1\n',
+    ],
+)
+def test_witnesses_that_cannot_be_asked_are_refused(tmp_path: Path, text: str) -> None:
+    """A table that is not exactly an address and a key, or a quorum that does not fit, is said at once."""
+    with pytest.raises(ConfigurationError):
+        assert with_witnesses(tmp_path / "p", text).ledger
+
+
+@pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")
+def test_an_entry_can_be_handed_out_with_its_proof(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ledger prove` writes both files; `noren-audit proof` believes them by the trust file alone."""
+    make(tmp_path / "p")
+    entry, trust = tmp_path / "entry.json", tmp_path / "trust.toml"
+    for arguments in (("prove", "0", str(entry)), ("trust", str(trust))):
+        assert main(["--directory", str(tmp_path / "p"), "ledger", *arguments]) == 0
+    proof = entry.with_name("entry.json.tlog-proof")
+    assert audit_main(["proof", str(entry), str(proof), "--trust", str(trust)]) == 0
+    assert "kind: log-start" in capsys.readouterr().out
+    assert main(["--directory", str(tmp_path / "p"), "ledger", "prove", "1", str(entry)]) != 0

@@ -26,6 +26,8 @@ from noren_server.embeddings import Cohort, EmbeddedCohort
 from noren_server.event_log import EventLog
 from noren_server.features import FeatureConfig, Season
 from noren_server.publication import prepare, score_rows, training_company, withdrawn_identifiers
+from noren_server.released_records import ReleasedRecords
+from noren_server.store import EnrolmentRecord, Store
 
 KEY = b"k" * 32
 SEASONS = (
@@ -91,8 +93,22 @@ def data(tmp_path: Path) -> Callable[..., BehaviourData]:
     return make
 
 
+def released_records(plan: CampaignPlan, directory: Path) -> ReleasedRecords:
+    """The records of a platform that published the plan, beside the directory."""
+    store = Store.open(directory.with_name(f"{directory.name}-platform") / "platform.db")
+    with store.transaction() as transaction:
+        if transaction.campaign(plan.campaign) is None:
+            transaction.add_campaign(plan)
+        for company in plan.companies:
+            if transaction.company(company) is None:
+                key = company.encode()
+                transaction.add_company(EnrolmentRecord(company, key, key, 1, b"", b"", b"", b""))
+    return ReleasedRecords(store)
+
+
 def published(data: BehaviourData, plan: CampaignPlan, directory: Path, *, key: bytes = KEY) -> Rows:
-    return prepare(data, plan, assignment_key=key, embeddings_dir=directory)
+    released = released_records(plan, directory)
+    return prepare(data, plan, assignment_key=key, embeddings_dir=directory, released=released)
 
 
 def code(student: str) -> bytes:
@@ -142,7 +158,7 @@ def test_a_student_trains_at_one_company_the_same_one_each_time(
     assert set(first) == {code(student) for student in students}
     assert all(len(companies) == 1 for companies in first.values())
     assert where(published(known, plan, tmp_path)) == first
-    assert where(published(known, plan, tmp_path, key=b"l" * 32)) != first
+    assert where(published(known, plan, tmp_path / "again", key=b"l" * 32)) != first
     assert where(published(known, replace(plan, campaign="autumn-2026"), tmp_path)) != first
     # Sixty fair draws among five leave one company with none once in 100,000 keys; this key is fixed.
     assert set(Counter(company for [company] in first.values())) == set(COMPANIES)
@@ -318,6 +334,59 @@ def test_seasons_in_the_wrong_role_are_refused(
     with pytest.raises(ConfigurationError, match="logs of"):
         published(known, replace(plan, score_season="2027"), tmp_path)
     assert embedded == []
+
+
+# Persons
+
+
+def with_limit(plan: CampaignPlan, campaign: str, **changes: Any) -> CampaignPlan:
+    return replace(plan, campaign=campaign, person=replace(plan.person, **changes))
+
+
+def test_whose_lifetime_has_no_room_trains_nowhere(
+    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """Left out of every company's rows and of what the encoder is fitted on, and scored as before."""
+    spent, fresh = ("s1", "s2", "s3"), ("s4", "s5")
+    consents = [(s, company, "2025", TRAIN) for s in spent for company in COMPANIES[:2]]
+    consents += [(s, "company-1", "2026", SCORE) for s in (*spent, *fresh)]
+    for campaign in ("first", "second", "third"):
+        found = published(data(consents), with_limit(plan, campaign), tmp_path)
+        assert set(where(found)) == {code(student) for student in spent}
+    embedded.clear()
+    known = data([*consents, *[(s, company, "2025", TRAIN) for s in fresh for company in COMPANIES[:2]]])
+    fourth = with_limit(plan, "fourth")
+    assert set(where(published(known, fourth, tmp_path))) == {code(student) for student in fresh}
+    assert {s for cohort in embedded if cohort.season.is_past for s in cohort.students} == set(fresh)
+    rows = score_rows(known.consents, fourth, "company-1", embeddings_dir=tmp_path)
+    assert rows.identifiers == [code(student) for student in (*spent, *fresh)]
+    later = with_limit(plan, "fifth", campaigns=9)
+    assert set(where(published(known, later, tmp_path))) == {code(s) for s in (*spent, *fresh)}
+
+
+def test_everybody_is_charged_before_anything_is_computed(
+    plan: CampaignPlan,
+    data: Callable[..., BehaviourData],
+    embedded: list[Cohort],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crash in the middle stays charged; the same campaign again charges nobody twice and releases them."""
+    known, plans = data([("s1", "company-1", "2025", TRAIN)]), [with_limit(plan, c) for c in ("a", "b", "c")]
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "build_embeddings", crash)
+        for attempt in [*plans, *plans]:
+            with pytest.raises(KeyboardInterrupt):
+                published(known, attempt, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            published(known, with_limit(plan, "d"), tmp_path)
+    for again, rows in [*((known_plan, 1) for known_plan in plans), (with_limit(plan, "d"), 0)]:
+        embedded.clear()
+        assert len(where(published(known, again, tmp_path))) == rows
 
 
 def test_a_generated_season_from_logs_to_rows(plan: CampaignPlan, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import dataclasses
 import functools
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from ledger_bundle import write_bundle
 from whole_table import seal_table
 
+from noren_audit import entry_proof, trust, verify, witness
 from noren_audit import season as audit_season
-from noren_audit import trust, verify
 from noren_client import (
     applicants,
     campaign_files,
@@ -35,11 +38,13 @@ from noren_client import (
     evaluated_identifiers,
     keystore,
     odometer,
+    replay_data,
     revocations,
     scoring,
 )
 from noren_client.config import Addresses, CompanyConfig, Limits
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids, toml_text
 from noren_core.crypto import (
     bit_proof,
@@ -47,26 +52,42 @@ from noren_core.crypto import (
     head_encryption,
     identity,
     merkle,
+    multi_scalar,
     oprf,
     revocation_list,
+    sealed_sums,
     sealed_table,
     secp256k1,
     shamir,
     vault,
+    weight_encryption,
 )
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.revocation_list import RevocationList
 from noren_core.crypto.sealed_files import HEADER_NAME, SealedFiles
 from noren_core.crypto.secret import SecretBytes
 from noren_core.crypto.vault import Vault, VaultHeader, VaultState
+from noren_core.crypto.weight_layout import WeightLayout
 from noren_core.errors import NorenError
 from noren_core.ids import IdentifierKind, TableKind
-from noren_core.ledger import checkpoint, entries, key_history, note, proofs
+from noren_core.ledger import (
+    add_checkpoint,
+    checkpoint,
+    cosignature,
+    entries,
+    key_history,
+    note,
+    proof_lines,
+    proofs,
+    tiles,
+    tlog_proof,
+)
+from noren_core.ledger.cosignature import CosignerKey
 from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey
 from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
 from noren_core.privacy import events
-from noren_core.season import messages, plan, round_event
+from noren_core.season import beacon, messages, plan, round_event
 from noren_core.season.participation import agreement_sha256
 from noren_core.secagg import messages as secagg
 from noren_core.wire.v1 import training_pb2
@@ -98,6 +119,7 @@ def sealing_key(name: str) -> SealingKey:
     return SealingKey.from_bytes(hashlib.sha256(b"sealing" + name.encode()).digest())
 
 
+COSIGNER_KEY = CosignerKey("witness.example/1", signing_key("witness").public_key)
 LOG_KEY = VerifierKey(ORIGIN, signing_key("log").public_key)
 PLATFORM_KEY = signing_key("platform").public_key
 SESSION = hashlib.sha256(b"session").digest()
@@ -213,6 +235,7 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
         EntryKind.PLATFORM_KEY_ROTATION: _platform_key_change(),
         EntryKind.REVOCATION: {"company": COMPANY, "reason": "LEFT"},
         EntryKind.ROUND_FAILED: {"campaign": CAMPAIGN, "round": 1, "reason": "TOO_FEW_COMPANIES"},
+        EntryKind.BEACON: {"campaign": CAMPAIGN, "checkpoint": _checkpoint([]).decode()},
     }
     company = {
         EntryKind.ENROLMENT: {
@@ -228,12 +251,19 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
             "declared_size": 50,
         },
         EntryKind.PLAN_ACCEPTANCE: {**where, "plan_sha256": place.plan.digest().hex()},
+        EntryKind.TRAINING_COMMITMENT: {
+            **where,
+            "plan_sha256": place.plan.digest().hex(),
+            "seed": _digest("seed"),
+            "rows": _digest("rows"),
+        },
         EntryKind.INTENT: {
             **where,
             "round": 1,
             "plan_sha256": place.plan.digest().hex(),
             "event": round_event.round_event(place.plan).to_body(),
             "previous": _digest("odometer"),
+            "sequence": 0,
         },
         EntryKind.KEY_ROTATION: _company_key_change(),
         EntryKind.SETTLE: {
@@ -241,6 +271,7 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
             "round": 1,
             "survivors": list(COMPANIES),
             "update_sha256": _digest("update"),
+            "sentinels": [-3, 5],
             "model_in": _digest(0),
             "model_out": _digest(1),
         },
@@ -322,6 +353,37 @@ def _verify_ledger_proof(value: Any, _: Place) -> Any:
     return proofs.verify_ledger_proof(proof, known=known, keys=_keys())
 
 
+def _cosigned_checkpoint(ledger: Sequence[bytes]) -> bytes:
+    plain = _checkpoint(ledger)
+    line = cosignature.cosign(
+        note.parse_note(plain).text, COSIGNER_KEY.name, signing_key("witness"), timestamp=7
+    )
+    return plain + line.to_line().encode()
+
+
+def _tlog_proofs(place: Place) -> list[bytes]:
+    """Of the fourth entry, which `_verify_tlog_proof` knows; one with extra bytes."""
+    ledger = _ledger_entries(place)
+    path = tuple(merkle.inclusion_proof([merkle.leaf_hash(entry) for entry in ledger], 3))
+    proven = tlog_proof.TlogProof(3, path, _cosigned_checkpoint(ledger))
+    return [proven.to_bytes(), dataclasses.replace(proven, extra=b"more").to_bytes()]
+
+
+def _verify_tlog_proof(data: bytes, place: Place) -> Any:
+    entry = _ledger_entries(place)[3]
+    proven = tlog_proof.parse_tlog_proof(data)
+    return tlog_proof.verify_tlog_proof(proven, entry, log_key=LOG_KEY, witnesses=[COSIGNER_KEY], quorum=1)
+
+
+def _witness_requests(place: Place) -> list[bytes]:
+    ledger = _ledger_entries(place)
+    growth = tuple(merkle.consistency_proof([merkle.leaf_hash(entry) for entry in ledger], 3))
+    return [
+        add_checkpoint.AddCheckpoint(3, growth, _checkpoint(ledger)).to_bytes(),
+        add_checkpoint.AddCheckpoint(0, (), _cosigned_checkpoint(ledger)).to_bytes(),
+    ]
+
+
 def _inclusion_arguments(_: Place) -> list[Any]:
     hashes = [merkle.leaf_hash(bytes([number])) for number in range(11)]
     tree = merkle.MerkleTree(hashes)
@@ -382,6 +444,67 @@ _LEDGER = (
         valid=lambda _: [LOG_KEY.to_text()],
         decode=_calls(VerifierKey.from_text),
         encode=VerifierKey.to_text,
+    ),
+    Decoder(
+        name="noren_core.ledger.note.NoteKey.from_text",
+        shape=shapes.Text(),
+        valid=lambda _: [COSIGNER_KEY.to_text()],
+        decode=_calls(CosignerKey.from_text),
+        encode=CosignerKey.to_text,
+    ),
+    Decoder(
+        name="noren_core.ledger.cosignature.verify_quorum",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_cosigned_checkpoint(_ledger_entries(place))],
+        decode=_calls(lambda data: cosignature.verify_quorum(note.parse_note(data), [COSIGNER_KEY], 1)),
+    ),
+    Decoder(
+        name="noren_core.ledger.tiles.parse_bundle",
+        shape=shapes.Bytes(shapes.pieces(40)),
+        valid=lambda place: [tiles.encode_bundle(_ledger_entries(place)[:3])],
+        decode=_calls(lambda data: tiles.parse_bundle(data, 3)),
+        encode=tiles.encode_bundle,
+    ),
+    Decoder(
+        name="noren_core.ledger.tlog_proof.parse_tlog_proof",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_tlog_proofs,
+        decode=_calls(tlog_proof.parse_tlog_proof),
+        encode=tlog_proof.TlogProof.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.ledger.tlog_proof.verify_tlog_proof",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_tlog_proofs,
+        decode=_verify_tlog_proof,
+    ),
+    Decoder(
+        name="noren_core.ledger.add_checkpoint.parse_add_checkpoint",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_witness_requests,
+        decode=_calls(add_checkpoint.parse_add_checkpoint),
+        encode=add_checkpoint.AddCheckpoint.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.ledger.add_checkpoint.parse_known_size",
+        shape=shapes.Bytes(shapes.pieces(2)),
+        valid=lambda _: [b"0\n", b"20852163\n"],
+        decode=_calls(add_checkpoint.parse_known_size),
+        encode=lambda size: b"%d\n" % size,
+    ),
+    Decoder(
+        name="noren_core.ledger.proof_lines.parse_hashes",
+        shape=shapes.Text(),
+        valid=lambda _: [proof_lines.to_lines([bytes(32), bytes(range(32))])[:-1]],
+        decode=_calls(lambda text: proof_lines.parse_hashes(text.split("\n"), "proof")),
+        encode=lambda hashes: proof_lines.to_lines(hashes)[:-1],
+    ),
+    Decoder(
+        name="noren_core.ledger.proof_lines.parse_number",
+        shape=shapes.Text(),
+        valid=lambda _: ["index 0", "index 20852163"],
+        decode=_calls(lambda text: proof_lines.parse_number(text, "index", "proof")),
+        encode=lambda number: f"index {number}",
     ),
     Decoder(
         name="noren_core.ledger.note.parse_note",
@@ -487,6 +610,41 @@ def _head_fields(data: bytes) -> list[bytes]:
         *shapes.pieces(33)(data[38:bits_end]),
         *shapes.pieces(32)(data[bits_end:]),
     ]
+
+
+_WEIGHTS = WeightLayout(positions=3, nonzero=2, negative=3, positive=16)
+
+
+@functools.cache
+def _weights() -> tuple[weight_encryption.WeightSecret, tuple[bytes, ...]]:
+    """A secret and the five parts of a message."""
+    secret = weight_encryption.WeightSecret.generate()
+    weights = np.array([16, 0, -3], np.int8)
+    return secret, tuple(weight_encryption.encrypt_weights(weights, secret, _WEIGHTS, binding=b"binding"))
+
+
+def _read_weights(value: Any, _: Place) -> None:
+    reader = weight_encryption.WeightReader(_WEIGHTS, binding=b"binding")
+    for part in value:
+        reader.add(part)
+
+
+def _sum_weights(value: Any, _: Place) -> None:
+    sums = sealed_sums.SealedSums(_WEIGHTS, np.zeros((3, 1), np.int8), binding=b"binding")
+    for part in value:
+        sums.add(part)
+
+
+@functools.cache
+def _sealed_sums() -> bytes:
+    sums = sealed_sums.SealedSums(_WEIGHTS, np.ones((3, 2), np.int8), binding=b"binding")
+    for part in _weights()[1]:
+        sums.add(part)
+    return sums.release(noise=np.array([3, -5]), seed=sealed_sums.AnswerSeed.generate())
+
+
+def _open_sums(data: bytes) -> list[int]:
+    return sealed_sums.open_sums(data, _weights()[0], _WEIGHTS, columns=2, variance=Fraction(100))
 
 
 def _bit_proof() -> tuple[bytes, secp256k1.Point, list[bit_proof.EncryptedBit], bytes]:
@@ -643,6 +801,51 @@ _KEYS_AND_PROOFS = (
         examples=60,
     ),
     Decoder(
+        name="noren_core.crypto.weight_encryption.WeightSecret.from_bytes",
+        shape=shapes.Bytes(shapes.pieces(32)),
+        valid=lambda _: [_weights()[0].to_bytes()],
+        decode=_calls(weight_encryption.WeightSecret.from_bytes),
+        encode=weight_encryption.WeightSecret.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.weight_encryption.WeightReader.add",
+        shape=shapes.Arguments(),
+        valid=lambda _: [_weights()[1]],
+        decode=_read_weights,
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_sums.SealedSums.add",
+        shape=shapes.Arguments(),
+        valid=lambda _: [_weights()[1]],
+        decode=_sum_weights,
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_sums.AnswerSeed.from_bytes",
+        shape=shapes.Bytes(),
+        valid=lambda _: [bytes(range(32))],
+        decode=_calls(sealed_sums.AnswerSeed.from_bytes),
+        encode=sealed_sums.AnswerSeed.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.crypto.sealed_sums.open_sums",
+        shape=shapes.Bytes(shapes.pieces(33)),
+        valid=lambda _: [_sealed_sums()],
+        decode=_calls(_open_sums),
+        examples=60,
+    ),
+    Decoder(
+        name="noren_core.crypto.multi_scalar.PointVector.parse",
+        shape=shapes.Bytes(shapes.pieces(33)),
+        valid=lambda _: [_weights()[1][1]],
+        decode=_calls(
+            lambda data: multi_scalar.PointVector.parse(
+                np.frombuffer(data[: len(data) // 33 * 33], np.uint8).reshape(-1, 33)
+            )
+        ),
+    ),
+    Decoder(
         name="noren_core.crypto.secp256k1.Point.from_bytes",
         shape=shapes.Bytes(lambda data: (data[:1], data[1:])),
         valid=lambda _: [_head()[0].public_key.to_bytes(), secp256k1.GENERATOR.to_bytes()],
@@ -797,7 +1000,7 @@ def _requests(place: Place) -> list[messages.Request]:
 def _answers(place: Place) -> list[messages.Answer]:
     entry = _ledger_entries(place)[0]
     replies = (
-        messages.AdvertiseReply(_advertisement()),
+        messages.AdvertiseReply(_advertisement(), entry),
         messages.ShareReply({"company-2": bytes(100)}, entry),
         messages.MaskedInputReply(np.arange(5, dtype=np.uint64), (entry,), bytes(64)),
         messages.UnmaskReply(_unmasking(), entry),
@@ -934,9 +1137,29 @@ def _roster(directory: Path) -> None:
     )
 
 
+_TRAINING_SET = TrainingSet(
+    tags=tuple(bytes([number]) * 16 for number in (3, 7, 9)),
+    rows=np.arange(12, dtype=np.int16).reshape(3, 4),
+    labels=np.array([0, 1, 1], dtype=np.int8),
+)
+
+
 def _training_set(directory: Path) -> None:
-    rows = np.arange(12, dtype=np.int16).reshape(3, 4)
-    campaign_files.save_training_set(directory, CAMPAIGN, rows, np.array([0, 1, 1], dtype=np.int8))
+    campaign_files.save_training_set(directory, CAMPAIGN, _TRAINING_SET)
+
+
+def _replay_data(directory: Path) -> None:
+    data = replay_data.ReplayData(
+        campaign=CAMPAIGN,
+        company=COMPANY,
+        seed=bytes(32),
+        row_salt=bytes(32),
+        commitment_key=bytes(32),
+        cohort=COMPANIES,
+        training_set=_TRAINING_SET,
+        rounds=(replay_data.ReplayRound(1, COMPANIES, (1, -2, 3), (4, -5, 6, 7)),),
+    )
+    replay_data.save(directory, data, now=1_800_000_000)
 
 
 def _odometer_lines(place: Place) -> list[bytes]:
@@ -1021,6 +1244,19 @@ _COMPANY = (
         decode=_directory(
             lambda where: campaign_files.load_training_set(where, CAMPAIGN), f"{_IN_CAMPAIGN}/training.rows"
         ),
+        examples=150,
+    ),
+    Decoder(
+        name="noren_client.training_set.TrainingSet.from_bytes",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=lambda _: [_TRAINING_SET.to_bytes()],
+        decode=_calls(TrainingSet.from_bytes),
+    ),
+    Decoder(
+        name="noren_client.replay_data.export",
+        shape=shapes.Bytes(shapes.pieces(16)),
+        valid=_of_campaign(_replay_data, "replay.bin"),
+        decode=_directory(lambda where: replay_data.export(where, CAMPAIGN), f"{_IN_CAMPAIGN}/replay.bin"),
         examples=150,
     ),
     Decoder(
@@ -1113,6 +1349,11 @@ enrolment_port = 1
 service_port = 2
 fleet_port = 3
 """
+_WITNESS_CONFIG = f"""witness_quorum = 1
+[[witness]]
+url = "https://witness.example/prefix"
+key = "{COSIGNER_KEY.to_text()}"
+""".encode()
 
 
 def _events(_: Place) -> list[bytes]:
@@ -1195,7 +1436,7 @@ _PLATFORM = (
     Decoder(
         name="noren_server.platform_files.Platform",
         shape=shapes.Toml(),
-        valid=lambda _: [_PLATFORM_CONFIG],
+        valid=lambda _: [_PLATFORM_CONFIG, _PLATFORM_CONFIG + _WITNESS_CONFIG],
         decode=_directory(platform_files.Platform, "config.toml"),
         examples=120,
     ),
@@ -1244,27 +1485,76 @@ def _trust(_: Place) -> list[bytes]:
 
 
 def _bundle(place: Place) -> list[bytes]:
-    (place.directory / "bundle").mkdir()
     return [b"".join(entry + b"\n" for entry in _enrolment_first(place))]
+
+
+def _verify_written(place: Place, note: bytes, ledger: Sequence[bytes]) -> Any:
+    shutil.rmtree(place.directory / "bundle", ignore_errors=True)
+    bundle = write_bundle(place.directory / "bundle", note, ledger)
+    believed = trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY)
+    return verify.verify_bundle(bundle, believed, seen=[note])
 
 
 def _verify_bundle(data: bytes, place: Place) -> Any:
     """The entries as they came, under a checkpoint that is signed over them."""
-    bundle = place.directory / "bundle"
-    (bundle / "entries.jsonl").write_bytes(data)
-    (bundle / "checkpoint").write_bytes(_checkpoint([line for line in data.split(b"\n") if line]))
-    return verify.verify_bundle(bundle, trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY))
+    lines = [line[: entries.MAX_ENTRY_BYTES] for line in data.split(b"\n") if line]
+    return _verify_written(place, _checkpoint(lines), lines)
+
+
+def _verify_seen(data: bytes, place: Place) -> Any:
+    """What somebody says to have seen, as it came and signed by the log, against an honest bundle."""
+    shutil.rmtree(place.directory / "bundle", ignore_errors=True)
+    ledger = _enrolment_first(place)
+    bundle = write_bundle(place.directory / "bundle", _checkpoint(ledger), ledger)
+    believed = trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY)
+    return verify.verify_bundle(bundle, believed, seen=[data, _signed_note(data)])
+
+
+def _verify_entry_proof(data: bytes, place: Place) -> Any:
+    proof, entry = place.directory / "entry.tlog-proof", place.directory / "entry"
+    proof.write_bytes(data)
+    entry.write_bytes(_ledger_entries(place)[3])
+    believed = trust.Trust(
+        log_key=LOG_KEY, platform_key=PLATFORM_KEY, witnesses=(COSIGNER_KEY,), witness_quorum=1
+    )
+    return entry_proof.verify_entry_proof(entry, proof, believed)
+
+
+def _witness_directory(place: Place) -> Path:
+    directory = place.directory / "witness"
+    if not directory.exists():
+        witness.initialise(directory, name="w.example", logs=[LOG_KEY.to_text()])
+    return directory
+
+
+def _add_checkpoint(data: bytes, place: Place) -> Any:
+    with contextlib.closing(witness.Witness(_witness_directory(place), clock=lambda: 7)) as opened:
+        return opened.add_checkpoint(data)
+
+
+def _open_witness(data: bytes, place: Place) -> Any:
+    directory = _witness_directory(place)
+    (directory / "state.json").write_bytes(data)
+    witness.Witness(directory, clock=lambda: 7).close()
 
 
 def _verify_bundle_checkpoint(data: bytes, place: Place) -> Any:
-    bundle = place.directory / "bundle"
-    (bundle / "entries.jsonl").write_bytes(b"")
-    (bundle / "checkpoint").write_bytes(data)
-    return verify.verify_bundle(bundle, trust.Trust(log_key=LOG_KEY, platform_key=PLATFORM_KEY))
+    return _verify_written(place, data, [])
 
 
 def _parse_plan(body: Any, _: Place) -> Any:
     return audit_season.parse_plan(entries.SignedEntry(EntryKind.PLAN, entries.PLATFORM, body, bytes(64)))
+
+
+def _verify_beacon(note_bytes: bytes, place: Place) -> Any:
+    """A beacon with this checkpoint, if it is one that an entry can hold."""
+    try:
+        body = {"campaign": CAMPAIGN, "checkpoint": note_bytes.decode()}
+    except UnicodeDecodeError:
+        return None
+    data = entries.sign_entry(EntryKind.BEACON, entries.PLATFORM, body, signing_key("platform"))
+    item = proofs.VerifiedEntry(1000, entries.parse_entry(data))
+    return beacon.verify_beacon(item, commitment=0, plan=place.plan, keys=_keys())
 
 
 _AUDITOR = (
@@ -1285,8 +1575,43 @@ _AUDITOR = (
     Decoder(
         name="noren_audit.bundle.verify_checkpoint",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
-        valid=lambda place: [*map(_checkpoint, (_bundle(place)[:0], _ledger_entries(place)))],
+        valid=lambda place: [_checkpoint([]), _checkpoint(_ledger_entries(place))],
         decode=_verify_bundle_checkpoint,
+    ),
+    Decoder(
+        name="noren_audit.seen_checkpoints.verify_seen",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_checkpoint(_ledger_entries(place)), _checkpoint(_ledger_entries(place)[:2])],
+        decode=_verify_seen,
+    ),
+    Decoder(
+        name="noren_audit.entry_proof.verify_entry_proof",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_tlog_proofs,
+        decode=_verify_entry_proof,
+    ),
+    Decoder(
+        name="noren_audit.witness.load_config",
+        shape=shapes.Toml(),
+        valid=lambda _: [f'name = "w.example"\nlogs = ["{LOG_KEY.to_text()}"]\n'.encode()],
+        decode=_directory(witness.load_config, "witness.toml"),
+        examples=120,
+    ),
+    Decoder(
+        name="noren_audit.witness.Witness.add_checkpoint",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=_witness_requests,
+        decode=_add_checkpoint,
+    ),
+    Decoder(
+        name="noren_audit.witness.Witness",
+        shape=shapes.JsonBytes(),
+        valid=lambda place: [
+            b"{}",
+            canonical_json.encode({ORIGIN: _checkpoint(_ledger_entries(place)).decode()}),
+        ],
+        decode=_open_witness,
+        examples=60,
     ),
     Decoder(
         name="noren_audit.season.parse_plan",
@@ -1472,6 +1797,12 @@ _AT_REST = (
         decode=_calls(lambda data: _keys().open_checkpoint(data)),
     ),
     Decoder(
+        name="noren_core.season.beacon.verify_beacon",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_checkpoint(_ledger_entries(place))],
+        decode=_verify_beacon,
+    ),
+    Decoder(
         name="noren_core.toml_text.parse",
         shape=shapes.Toml(),
         valid=lambda _: [_SEASONS, _CAMPAIGN],
@@ -1528,10 +1859,12 @@ DECODERS = (*_LEDGER, *_KEYS_AND_PROOFS, *_TABLES, *_MESSAGES, *_COMPANY, *_PLAT
 EXEMPT = {
     "noren_audit.bundle.read_bundle": "part of noren_audit.verify.verify_bundle",
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
+    "noren_audit.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
     "noren_client.keystore.read_secret": "hands on bytes; SealedFiles.read, and whoever parses them, is here",
     "noren_client.scoring.open_scores": "a conversation; what comes back goes through decoders that are here",
     "noren_client.table_reading.Aligner.open_rows": "as scoring.open_scores",
     "noren_core.crypto.sealed_files.Files.read": "an interface",
+    "noren_core.crypto.sealed_sums.verify_norm": "a comparison of integers that open_sums made",
     "noren_core.crypto.vault.Vault.open": "VaultHeader.parse, then 0.15 s of Argon2id for each try",
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",
     "noren_server.behaviour_data.load": "load_seasons, open_event_log and read_consents together",

@@ -38,16 +38,21 @@ def sign_checkpoint(origin: str, size: int, root: bytes, *keys: SigningKey) -> b
     return sign_note(text, origin, *keys)
 
 
-def claimed_size(data: bytes) -> int:
-    """The size that an unverified checkpoint states, to find out whose signature it must carry.
+def claimed_checkpoint(data: bytes) -> Checkpoint:
+    """What an unverified checkpoint states, to find out whose signature it must carry.
 
     Raises:
         VerificationError: if the bytes are not a checkpoint.
     """
     try:
-        return _parse_text(parse_note(data).text).size
+        return _parse_text(parse_note(data).text)
     except DataError as error:
         raise VerificationError(f"checkpoint: {error.message}") from error
+
+
+def claimed_size(data: bytes) -> int:
+    """The size that an unverified checkpoint states; VerificationError if the bytes are not a checkpoint."""
+    return claimed_checkpoint(data).size
 
 
 def open_checkpoint(data: bytes, key: VerifierKey) -> Checkpoint:

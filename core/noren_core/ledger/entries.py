@@ -13,18 +13,22 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from noren_core import canonical_json, ids
 from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.crypto.sealed_table import TableManifest
 from noren_core.errors import DataError, VerificationError
+from noren_core.ledger.checkpoint import claimed_size
 from noren_core.ledger.note import VerifierKey
 from noren_core.privacy.events import GaussianEvent
 
 VERSION = 1
 PLATFORM = "platform"
-MAX_ENTRY_BYTES = 256 << 10
+MAX_ENTRY_BYTES = 65_535  # entry bundles of tlog-tiles state lengths in 16 bits
+MAX_SENTINELS = 64
+MAX_NOTE_CHARACTERS = 8 << 10
 MAX_SURVIVORS = 200
 MAX_DECLARED_SIZE = 1 << 15  # padded to a power of two, it must fit one evaluation batch of 65,535
 
@@ -48,6 +52,8 @@ class EntryKind(StrEnum):
     CONSENT_EPOCH = "consent-epoch"
     OPRF_KEY = "oprf-key"
     TABLE = "table"
+    TRAINING_COMMITMENT = "training-commitment"
+    BEACON = "beacon"
     INTENT = "intent"
     SETTLE = "settle"
     ROUND_FAILED = "round-failed"
@@ -88,6 +94,7 @@ COMPANY_KINDS = frozenset(
         EntryKind.ENROLMENT,
         EntryKind.AGREEMENT,
         EntryKind.PLAN_ACCEPTANCE,
+        EntryKind.TRAINING_COMMITMENT,
         EntryKind.INTENT,
         EntryKind.SETTLE,
         EntryKind.HEAD_COMMITMENT,
@@ -333,10 +340,36 @@ def _table_kind(value: Any, what: str) -> None:
 def _survivors(value: Any, what: str) -> None:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SURVIVORS:
         raise DataError(f"{what}: expected a list of 1 to {MAX_SURVIVORS} companies")
-    for item in value:
+    try:
+        _distinct_names(tuple(value), what)
+    except TypeError as error:  # of an item that has no hash
+        raise DataError(f"{what}: expected names") from error
+
+
+@lru_cache(maxsize=256)
+def _distinct_names(names: tuple[Any, ...], what: str) -> None:
+    """Remembered, because all companies of a round state the same; a refusal is not."""
+    for item in names:
         _name(item, what)
-    if value != sorted(set(value)):
+    if list(names) != sorted(set(names)):
         raise DataError(f"{what}: expected distinct companies in sorted order")
+
+
+def _sentinels(value: Any, what: str) -> None:
+    if not isinstance(value, list) or len(value) > MAX_SENTINELS:
+        raise DataError(f"{what}: expected a list of at most {MAX_SENTINELS} integers")
+    for item in value:
+        _SIGNED(item, what)
+
+
+def _checkpoint(value: Any, what: str) -> None:
+    """A note by form; what it says is judged where the log's keys are known."""
+    if not isinstance(value, str) or len(value) > MAX_NOTE_CHARACTERS:
+        raise DataError(f"{what}: expected a signed checkpoint of at most {MAX_NOTE_CHARACTERS} characters")
+    try:
+        claimed_size(value.encode())
+    except (VerificationError, UnicodeEncodeError) as error:
+        raise DataError(f"{what}: expected a signed checkpoint, got another text") from error
 
 
 def _event(value: Any, what: str) -> None:
@@ -359,6 +392,7 @@ def _integer(low: int, high: int) -> Check:
 
 _ROUND = _integer(1, 10_000)
 _INDEX = _integer(0, canonical_json.MAX_INTEGER)
+_SIGNED = _integer(-(2**62), 2**62)
 
 _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
     EntryKind.LOG_START: {"origin": _origin, "platform_key": _hash, "log_key": _log_key},
@@ -378,6 +412,14 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
     EntryKind.CONSENT_EPOCH: {"campaign": _name, "company": _name, "kind": _table_kind, "root": _hash},
     EntryKind.OPRF_KEY: {"campaign": _name, "company": _name, "public_key": _hash},
     EntryKind.TABLE: {"campaign": _name, "company": _name, "consent_epoch": _INDEX, "manifest": _manifest},
+    EntryKind.TRAINING_COMMITMENT: {
+        "campaign": _name,
+        "company": _name,
+        "plan_sha256": _hash,
+        "seed": _hash,
+        "rows": _hash,
+    },
+    EntryKind.BEACON: {"campaign": _name, "checkpoint": _checkpoint},
     EntryKind.INTENT: {
         "campaign": _name,
         "company": _name,
@@ -385,6 +427,7 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "plan_sha256": _hash,
         "event": _event,
         "previous": _hash,
+        "sequence": _INDEX,
     },
     EntryKind.SETTLE: {
         "campaign": _name,
@@ -392,6 +435,7 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "round": _ROUND,
         "survivors": _survivors,
         "update_sha256": _hash,
+        "sentinels": _sentinels,
         "model_in": _hash,
         "model_out": _hash,
     },

@@ -3,7 +3,7 @@
 A note is UTF-8 text that ends in a newline, an empty line, and signature lines. What follows the
 specification (https://c2sp.org/signed-note) is readable by any other tool that does. The parser is
 strict where the format leaves freedom: base64 has one spelling, and bytes that are not exactly what
-`NoteSigner` would write for the same content are refused.
+`Note.to_bytes` would write for the same content are refused.
 """
 
 from __future__ import annotations
@@ -12,38 +12,39 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from noren_core.crypto.identity import SigningKey, verify_raw_signature
 from noren_core.errors import DataError, VerificationError
 
 MAX_NOTE_BYTES = 64 << 10
-MAX_SIGNATURES = 16
+MAX_SIGNATURES = 32  # two of the log and 16 of witnesses, with room to spare
 MAX_NAME_BYTES = 200
-_ED25519 = b"\x01"
 _SIGNATURE_PREFIX = "— "
 
 
 @dataclass(frozen=True, slots=True)
-class VerifierKey:
-    """Whose signature a note must carry: a name and an Ed25519 public key."""
+class NoteKey:
+    """A name and an Ed25519 public key; the algorithm says what the key signs."""
 
     name: str
     public_key: bytes
 
+    ALGORITHM: ClassVar[bytes]
+
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_key_name(self.name)
         if len(self.public_key) != 32:
             raise DataError(f"verifier key: expected an Ed25519 key of 32 bytes, got {len(self.public_key)}")
 
     @property
     def key_id(self) -> bytes:
-        """The first four bytes of SHA-256(name ‖ newline ‖ 0x01 ‖ public key)."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:4]
+        """The first four bytes of SHA-256(name ‖ newline ‖ algorithm ‖ public key)."""
+        return hashlib.sha256(self.name.encode() + b"\n" + self.ALGORITHM + self.public_key).digest()[:4]
 
     def to_text(self) -> str:
-        """The verifier key as published: name+key id+base64(0x01 ‖ public key)."""
-        return f"{self.name}+{self.key_id.hex()}+{_to_base64(_ED25519 + self.public_key)}"
+        """The verifier key as published: name+key id+base64(algorithm ‖ public key)."""
+        return f"{self.name}+{self.key_id.hex()}+{_to_base64(self.ALGORITHM + self.public_key)}"
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -52,12 +53,19 @@ class VerifierKey:
         if len(parts) != 3 or len(text) > 400:
             raise DataError("verifier key: expected name+key id+base64, got another text")
         raw = _from_base64(parts[2], "verifier key")
-        if raw[:1] != _ED25519:
-            raise DataError("verifier key: expected an Ed25519 key, got another algorithm")
+        if raw[:1] != cls.ALGORITHM:
+            raise DataError(f"verifier key: expected algorithm {cls.ALGORITHM.hex()}, got another one")
         key = cls(parts[0], raw[1:])
         if key.to_text() != text:
             raise DataError("verifier key: expected the key id of this name and key, got another")
         return key
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey(NoteKey):
+    """Whose signature a note must carry: a key that signs the text itself."""
+
+    ALGORITHM = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,10 @@ class NoteSignature:
     name: str
     key_id: bytes
     signature: bytes
+
+    def to_line(self) -> str:
+        """The line that stands in a note, with its newline."""
+        return f"{_SIGNATURE_PREFIX}{self.name} {_to_base64(self.key_id + self.signature)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +95,26 @@ class Note:
         2. Every signature under our name and key id verifies over the text.
         """
         # 1
-        ours = [item for item in self.signatures if (item.name, item.key_id) == (key.name, key.key_id)]
+        ours = self.signatures_of(key)
         if not ours:
             raise VerificationError("note: expected a signature of the trusted key, got none")
         # 2
-        for item in ours:
-            verify_raw_signature(key.public_key, self.text.encode(), item.signature)
+        for signature in ours:
+            verify_raw_signature(key.public_key, self.text.encode(), signature)
+
+    def signatures_of(self, key: NoteKey) -> list[bytes]:
+        """What stands under the key's name and key id, unverified."""
+        wanted = (key.name, key.key_id)
+        return [item.signature for item in self.signatures if (item.name, item.key_id) == wanted]
+
+    def to_bytes(self) -> bytes:
+        """The note as it is written."""
+        return f"{self.text}\n{''.join(item.to_line() for item in self.signatures)}".encode()
 
 
 def sign_note(text: str, name: str, *keys: SigningKey) -> bytes:
     """The note with `text`, signed under `name` by each key; DataError if the text cannot be a note."""
-    data = f"{text}\n{''.join(_signature_line(text, name, key) for key in keys)}".encode()
+    data = Note(text, tuple(_sign(text, name, key) for key in keys)).to_bytes()
     parse_note(data)
     return data
 
@@ -103,7 +124,7 @@ def parse_note(data: bytes) -> Note:
 
     1. Bounded, UTF-8, no control characters besides the newline.
     2. The last empty line separates a non-empty text from the signature lines.
-    3. Each of at most 16 signature lines is an em dash, a name and canonical base64.
+    3. Each of at most 32 signature lines is an em dash, a name and canonical base64.
     """
     # 1
     if len(data) > MAX_NOTE_BYTES:
@@ -125,23 +146,23 @@ def parse_note(data: bytes) -> Note:
     return Note(text + "\n", tuple(_parse_signature(line) for line in lines))
 
 
-def _signature_line(text: str, name: str, key: SigningKey) -> str:
-    signature = VerifierKey(name, key.public_key).key_id + key.sign_raw(text.encode())
-    return f"{_SIGNATURE_PREFIX}{name} {_to_base64(signature)}\n"
+def _sign(text: str, name: str, key: SigningKey) -> NoteSignature:
+    return NoteSignature(name, VerifierKey(name, key.public_key).key_id, key.sign_raw(text.encode()))
 
 
 def _parse_signature(line: str) -> NoteSignature:
     if not line.startswith(_SIGNATURE_PREFIX):
         raise DataError("note: expected a signature line that begins with an em dash and a space")
     name, _, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
-    _check_name(name)
+    check_key_name(name)
     raw = _from_base64(encoded, "note signature")
     if len(raw) < 5:
         raise DataError("note signature: expected a key id and a signature, got fewer than 5 bytes")
     return NoteSignature(name, raw[:4], raw[4:])
 
 
-def _check_name(name: str) -> None:
+def check_key_name(name: str) -> None:
+    """Raise DataError unless `name` can stand in a signature line and in a verifier key."""
     if not name.isprintable() or any(char.isspace() for char in name):  # half a surrogate pair is neither
         raise DataError("key name: expected printable characters and no spaces")
     if not name or len(name.encode()) > MAX_NAME_BYTES or "+" in name:

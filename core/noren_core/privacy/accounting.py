@@ -66,9 +66,14 @@ def epsilon_pld(events: Sequence[GaussianEvent], delta: Number) -> float:
 
 
 def epsilon_rows(
-    *, variance: int | Fraction, sensitivity: Number, delta: Number, coordinates: int = MAX_COORDINATES
+    *,
+    variance: int | Fraction,
+    sensitivity: Number,
+    delta: Number,
+    coordinates: int = MAX_COORDINATES,
+    count: int = 1,
 ) -> float:
-    """An upper bound on the epsilon of one release of an integer vector with discrete Gaussian noise.
+    """An upper bound on the epsilon of releases of an integer vector with discrete Gaussian noise.
 
     Args:
         variance: the noise's variance parameter per coordinate, in squared grid units.
@@ -76,18 +81,20 @@ def epsilon_rows(
             a row of norm at most R, 2R. In grid units.
         delta: of the release.
         coordinates: length of the vector.
+        count: how often it is released, each time with fresh noise.
 
     Raises:
         ConfigurationError: if a parameter is out of range.
     """
     distance = Fraction(sensitivity)
-    if distance <= 0 or variance <= 0 or not 1 <= coordinates <= MAX_COORDINATES:
+    if distance <= 0 or variance <= 0 or count < 1 or not 1 <= coordinates <= MAX_COORDINATES:
         raise ConfigurationError(
-            f"row release: expected positive noise and sensitivity and 1 to {MAX_COORDINATES} coordinates"
+            "row release: expected positive noise, sensitivity and count "
+            f"and 1 to {MAX_COORDINATES} coordinates"
         )
-    grid_term = _grid_term(sqrt(variance), coordinates)
+    grid_term = _grid_term(sqrt(variance), count * coordinates)
     multiplier = sqrt(_rounded_down(Fraction(variance) / distance**2))
-    return _epsilon([(nextafter(multiplier, 0.0), 1)], _checked_delta(delta), grid_term)
+    return _epsilon([(nextafter(multiplier, 0.0), count)], _checked_delta(delta), grid_term)
 
 
 def epsilon_rdp(events: Sequence[GaussianEvent], delta: Number) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noren_core.errors import LocalProtocolError, RemoteProtocolError
-from noren_core.season.plan import RowRelease, Training
+from noren_core.season.plan import PRIOR_SCALE, RowRelease, Training
 
 WEIGHT_SCALE = 1 << 32
 """A weight w is kept as the integer round(w · 2^32)."""
@@ -38,10 +38,9 @@ class HeadState:
     iterates: int
 
     @classmethod
-    def initial(cls, dimensions: int) -> HeadState:
-        """All zero, before round 1; the vector has dimensions + 1 entries."""
-        zero = (0,) * (dimensions + 1)
-        return cls(0, zero, zero, 0)
+    def initial(cls, training: Training) -> HeadState:
+        """The plan's prior, before round 1."""
+        return cls(0, _prior(training), (0,) * len(training.prior), 0)
 
     def advance(self, gradient_sum: Sequence[int], training: Training) -> HeadState:
         """The head after one more round, given the decoded (unblinded) sum of that round.
@@ -59,8 +58,10 @@ class HeadState:
             )
         decays = (*(training.weight_decay,) * (len(self.weights) - 1), Fraction(0))  # the bias does not decay
         weights = tuple(
-            weight - _step(weight, int(total), decay, training)
-            for weight, total, decay in zip(self.weights, gradient_sum, decays, strict=True)
+            weight - _step(weight - prior, int(total), decay, training)
+            for weight, prior, total, decay in zip(
+                self.weights, _prior(training), gradient_sum, decays, strict=True
+            )
         )
         if any(abs(weight) > MAX_WEIGHT * WEIGHT_SCALE for weight in weights):
             raise RemoteProtocolError("aggregate: expected a bounded update, got one that diverges")
@@ -88,10 +89,15 @@ class HeadState:
         return hmac.digest(key, b"noren/v1/head-state\0" + text.encode(), "sha256")
 
 
-def _step(weight: int, total: int, decay: Fraction, training: Training) -> int:
-    """learning_rate · (total / (grid · normaliser) + decay · w) in weight units, rounded down."""
+def _prior(training: Training) -> tuple[int, ...]:
+    """The plan's prior in weight units."""
+    return tuple(value * (WEIGHT_SCALE // PRIOR_SCALE) for value in training.prior)
+
+
+def _step(surplus: int, total: int, decay: Fraction, training: Training) -> int:
+    """learning_rate · (total / (grid · normaliser) + decay · (w - prior)) in weight units, rounded down."""
     gradient = Fraction(total * WEIGHT_SCALE, training.grid * training.normaliser)
-    step = training.learning_rate * (gradient + decay * weight)
+    step = training.learning_rate * (gradient + decay * surplus)
     return step.numerator // step.denominator
 
 

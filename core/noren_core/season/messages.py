@@ -19,11 +19,18 @@ from noren_core import ids
 from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.errors import DataError, RemoteProtocolError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
-from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_MESSAGE_BYTES, MAX_ROUNDS
+from noren_core.season.plan import (
+    MAX_COMPANIES,
+    MAX_DIMENSIONS,
+    MAX_MESSAGE_BYTES,
+    MAX_ROUNDS,
+    MAX_SENTINELS,
+)
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 from noren_core.wire.v1 import training_pb2 as wire
 
 _REPLY_LABEL = b"noren/v1/training-reply"
+_MAX_COORDINATES = MAX_DIMENSIONS + 1 + MAX_SENTINELS
 
 M = TypeVar("M", wire.TrainingRequest, wire.TrainingReply, wire.SignedReply)
 T = TypeVar("T")
@@ -89,9 +96,10 @@ Request = AdvertiseRequest | ShareRequest | MaskedInputRequest | UnmaskRequest |
 
 @dataclass(frozen=True, slots=True)
 class AdvertiseReply:
-    """This company's signed keys."""
+    """This company's signed keys, and its commitment to noise seed and training rows."""
 
     advertisement: Advertisement
+    commitment: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +237,9 @@ def _reply_statement(company: str, request: bytes, reply: bytes) -> bytes:
 def _encode_answer(answer: Answer) -> bytes:
     message = wire.TrainingReply(known_tree_size=answer.known_tree_size)
     match answer.reply:
-        case AdvertiseReply(advertisement):
+        case AdvertiseReply(advertisement, commitment):
             message.advertise.advertisement.CopyFrom(_advertisement_to_wire(advertisement))
+            message.advertise.commitment = commitment
         case ShareReply(sealed_shares, intent):
             message.share.CopyFrom(
                 wire.ShareReply(sealed_shares=_named_to_wire(sealed_shares), intent=intent)
@@ -259,7 +268,8 @@ def parse_answer(data: bytes) -> Answer:
 def _reply(message: wire.TrainingReply) -> Reply:
     match message.WhichOneof("kind"):
         case "advertise":
-            return AdvertiseReply(_advertisement_from_wire(message.advertise.advertisement))
+            advertisement = _advertisement_from_wire(message.advertise.advertisement)
+            return AdvertiseReply(advertisement, message.advertise.commitment)
         case "share":
             return ShareReply(_named(message.share.sealed_shares), message.share.intent)
         case "masked_input":
@@ -413,8 +423,8 @@ def _bounded(items: Iterable[T], most: int) -> list[T]:
 
 
 def _vector(data: bytes, dtype: str) -> npt.NDArray[np.generic]:
-    if len(data) % 8 or len(data) > 8 * (MAX_DIMENSIONS + 1):
-        raise RemoteProtocolError(f"vector: expected at most {MAX_DIMENSIONS + 1} 64-bit integers")
+    if len(data) % 8 or len(data) > 8 * _MAX_COORDINATES:
+        raise RemoteProtocolError(f"vector: expected at most {_MAX_COORDINATES} 64-bit integers")
     return np.frombuffer(data, dtype=dtype)
 
 

@@ -29,6 +29,8 @@ _OTHER_MESSAGE_BYTES = 128 << 10  # ledger proofs and aggregates that travel bes
 MAX_DIMENSIONS = 128
 MAX_HEADS = 8
 MAX_SENTINELS = 64
+PRIOR_SCALE = 1 << 16
+MAX_PRIOR = 16 * PRIOR_SCALE
 MAX_WITNESSES = 16
 _COSIGNER_KEY = re.compile(r"[!-*,-~]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", re.ASCII)
 UNIT = "one person's deduplicated record at one company in one campaign"
@@ -63,8 +65,10 @@ class Task:
 class Training:
     """The rounds: full-batch gradient descent on a linear head with clipped, noised, integer sums.
 
-    The head after round r is w ← w - learning_rate · (G / (grid · normaliser) + weight_decay · w), on
-    integers; the released head is the mean of the iterates from round `average_from` on. `normaliser`
+    The head after round r is w ← w - learning_rate · (G / (grid · normaliser) + weight_decay · (w - prior)),
+    on integers; the released head is the mean of the iterates from round `average_from` on. `prior`, d
+    weights and a bias scaled by 2^16, is a public expectation and no estimate from data: the head begins
+    there, and is pulled back to it where the cohort's rows say little. `normaliser`
     is public and never the true number of rows (adding or removing one person would change it). To each
     row belong `sentinels` coordinates that are always 0: what is released there is noise alone, so that
     anybody can test whether it was added.
@@ -73,6 +77,7 @@ class Training:
     rounds: int
     learning_rate: Fraction
     weight_decay: Fraction
+    prior: tuple[int, ...]
     average_from: int
     clipping_norm: Fraction
     grid: int
@@ -172,6 +177,16 @@ class CampaignPlan:
         """The cohort's names, sorted."""
         return tuple(member.company for member in self.cohort)
 
+    @property
+    def head_length(self) -> int:
+        """Coordinates of a head: the weights, then the bias. What is released beyond them is sentinels."""
+        return self.rows.dimensions + 1
+
+    @property
+    def vector_length(self) -> int:
+        """Coordinates of what a company contributes to a round: head, then sentinels."""
+        return self.head_length + self.training.sentinels
+
     def member(self, company: str) -> Member:
         """The cohort entry of `company`; DataError if it is not in the cohort."""
         for member in self.cohort:
@@ -203,6 +218,7 @@ class CampaignPlan:
                 "rounds": self.training.rounds,
                 "learning_rate": format_decimal(self.training.learning_rate),
                 "weight_decay": format_decimal(self.training.weight_decay),
+                "prior": list(self.training.prior),
                 "average_from": self.training.average_from,
                 "clipping_norm": format_decimal(self.training.clipping_norm),
                 "grid": self.training.grid,
@@ -276,6 +292,8 @@ class CampaignPlan:
             raise DataError(f"plan.threshold: expected more than 2/3 of {n} and at most {n}")
         if not self.threshold <= self.minimum_cohort <= n:
             raise DataError("plan.minimum_cohort: expected threshold <= minimum_cohort <= companies")
+        if len(self.training.prior) != self.head_length:
+            raise DataError("plan.training.prior: expected a number for each weight and the bias")
         if self.training.average_from > self.training.rounds:
             raise DataError("plan.training.average_from: expected a round of the plan, got a later one")
         if (
@@ -345,6 +363,12 @@ class _Fields:
             raise DataError(f"{self._what}.{name}: expected distinct texts of 1 to 60 characters")
         return tuple(items)
 
+    def integers(self, name: str, low: int, high: int, *, limit: int) -> tuple[int, ...]:
+        items = self.list(name, low, high)
+        if not all(type(item) is int and abs(item) <= limit for item in items):
+            raise DataError(f"{self._what}.{name}: expected integers from {-limit} to {limit}")
+        return tuple(items)
+
     def inner(self, name: str) -> _Fields:
         return _Fields(self._take(name), f"{self._what}.{name}")
 
@@ -394,6 +418,7 @@ def _training(fields: _Fields) -> Training:
         rounds=fields.integer("rounds", 1, MAX_ROUNDS),
         learning_rate=fields.decimal("learning_rate", Fraction(1, 1000), 100),
         weight_decay=fields.decimal("weight_decay", 0, 1),
+        prior=fields.integers("prior", 2, MAX_DIMENSIONS + 1, limit=MAX_PRIOR),
         average_from=fields.integer("average_from", 1, MAX_ROUNDS),
         clipping_norm=fields.decimal("clipping_norm", Fraction(1, 100), 100),
         grid=fields.integer("grid", 2**10, 2**20),

@@ -11,6 +11,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.sealed_table import TableContext, TableManifest
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ids import TableKind
+from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.entries import (
     COMPANY_KINDS,
     MAX_ENTRY_BYTES,
@@ -27,6 +28,7 @@ from noren_core.ledger.note import VerifierKey
 AUTHOR = SigningKey.from_bytes(bytes([1] * 32))
 PLATFORM_KEY = SigningKey.from_bytes(bytes([2] * 32))
 HASH = "ab" * 32
+CHECKPOINT = sign_checkpoint("noren.example/log", 7, bytes(32), SigningKey.from_bytes(bytes([3] * 32))).decode()
 EVENT = {
     "mechanism": "discrete_gaussian",
     "noise_multiplier": "16.25",
@@ -65,6 +67,14 @@ BODIES: dict[EntryKind, dict[str, Any]] = {
     EntryKind.CONSENT_EPOCH: {"campaign": "autumn", "company": "alpha", "kind": "train", "root": HASH},
     EntryKind.OPRF_KEY: {"campaign": "autumn", "company": "alpha", "public_key": HASH},
     EntryKind.TABLE: {"campaign": "autumn", "company": "alpha", "consent_epoch": 7, "manifest": MANIFEST},
+    EntryKind.TRAINING_COMMITMENT: {
+        "campaign": "autumn",
+        "company": "alpha",
+        "plan_sha256": HASH,
+        "seed": HASH,
+        "rows": HASH,
+    },
+    EntryKind.BEACON: {"campaign": "autumn", "checkpoint": CHECKPOINT},
     EntryKind.INTENT: {
         "campaign": "autumn",
         "company": "alpha",
@@ -72,6 +82,7 @@ BODIES: dict[EntryKind, dict[str, Any]] = {
         "plan_sha256": HASH,
         "event": EVENT,
         "previous": HASH,
+        "sequence": 0,
     },
     EntryKind.SETTLE: {
         "campaign": "autumn",
@@ -79,6 +90,7 @@ BODIES: dict[EntryKind, dict[str, Any]] = {
         "round": 1,
         "survivors": ["alpha", "beta"],
         "update_sha256": HASH,
+        "sentinels": [-(2**62), 2**62],
         "model_in": HASH,
         "model_out": HASH,
     },
@@ -172,7 +184,9 @@ def test_bodies_have_exactly_their_fields(kind: EntryKind) -> None:
     wrong: list[dict[str, Any]] = [{**body, "remark": "x"}]
     for field in body:
         wrong.append({name: value for name, value in body.items() if name != field})
-        wrong += [{**body, field: value} for value in (True, -1, "", [], {}, "é", ["a", 1], "x" * 300)]
+        values: list[Any] = [True, -1, "", {}, "é", ["a", 1], "x" * 300]
+        values += [] if field == "sentinels" else [[]]  # a plan may have none
+        wrong += [{**body, field: value} for value in values]
     for case in wrong:
         with pytest.raises(DataError):
             sign_entry(kind, author_of(kind), case, AUTHOR)
@@ -201,6 +215,15 @@ def test_bodies_have_exactly_their_fields(kind: EntryKind) -> None:
         (EntryKind.SETTLE, {"survivors": ["beta", "alpha"]}),
         (EntryKind.SETTLE, {"survivors": ["alpha", "alpha"]}),
         (EntryKind.SETTLE, {"survivors": [f"company-{i:03}" for i in range(201)]}),
+        (EntryKind.SETTLE, {"sentinels": [2**62 + 1]}),
+        (EntryKind.SETTLE, {"sentinels": [True]}),
+        (EntryKind.SETTLE, {"sentinels": [0] * 65}),
+        (EntryKind.TRAINING_COMMITMENT, {"company": PLATFORM}),
+        (EntryKind.TRAINING_COMMITMENT, {"seed": HASH.upper()}),
+        (EntryKind.BEACON, {"checkpoint": CHECKPOINT + "x"}),
+        (EntryKind.BEACON, {"checkpoint": CHECKPOINT.partition("\n\n")[0]}),
+        (EntryKind.BEACON, {"checkpoint": CHECKPOINT + CHECKPOINT.splitlines()[-1] * 80 + "\n"}),
+        (EntryKind.BEACON, {"checkpoint": "\ud800" + CHECKPOINT}),
         (EntryKind.ROUND_FAILED, {"reason": "company alpha left"}),
         (EntryKind.HEAD_COMMITMENT, {"weight_bits": 33}),
         (EntryKind.KEY_ROTATION, {"new": HASH}),

@@ -82,7 +82,7 @@ def test_signatures_of_others_are_ignored_but_a_false_one_of_ours_is_not() -> No
         b"te\txt\n\n\xe2\x80\x94 a AAAAAAA=\n",
         b"te\xfft\n\n\xe2\x80\x94 a AAAAAAA=\n",
         b"text\r\n\n\xe2\x80\x94 a AAAAAAA=\n",
-        b"text\n\n" + 17 * "— a AAAAAAA=\n".encode(),
+        b"text\n\n" + 33 * "— a AAAAAAA=\n".encode(),
         b"t" * 70_000 + b"\n\n\xe2\x80\x94 a AAAAAAA=\n",
     ],
 )

@@ -14,23 +14,24 @@ def plan(plan_body):
 
 
 def test_a_round_is_gradient_descent(plan):
-    """The integer update equals w - lr·(G/(grid·n) + decay·w) to within one unit of 2^-32."""
+    """The integer update equals w - lr·(G/(grid·n) + decay·(w - prior)) to within one unit of 2^-32."""
     training = plan.training
     gradient = [123456, -7, 65536 * 300, 0, -99999]
-    state = HeadState.initial(4).advance(gradient, training).advance(gradient, training)
-    w = [Fraction(0)] * 5
+    state = HeadState.initial(plan.training).advance(gradient, training).advance(gradient, training)
+    prior = [Fraction(value, 2**16) for value in training.prior]
+    w = list(prior)
     for _ in range(2):
         for j, total in enumerate(gradient):
             decay = training.weight_decay if j < 4 else 0
             w[j] -= training.learning_rate * (
-                Fraction(total, training.grid * training.normaliser) + decay * w[j]
+                Fraction(total, training.grid * training.normaliser) + decay * (w[j] - prior[j])
             )
     assert np.allclose(state.as_floats(), [float(x) for x in w], atol=4 / WEIGHT_SCALE)
 
 
 def test_the_released_head_is_the_mean_of_the_late_rounds(plan):
     """Rounds before `average_from` do not count, the others count alike."""
-    states = [HeadState.initial(4)]
+    states = [HeadState.initial(plan.training)]
     for step in range(3):
         states.append(states[-1].advance([1000 * (step + 1)] * 5, plan.training))
     assert states[-1].released() == tuple(
@@ -42,7 +43,7 @@ def test_the_released_head_is_the_mean_of_the_late_rounds(plan):
 
 def test_a_bad_aggregate_changes_nothing(plan):
     """A sum of another length, or one that diverges, is refused."""
-    state = HeadState.initial(4)
+    state = HeadState.initial(plan.training)
     with pytest.raises(RemoteProtocolError, match="5 values"):
         state.advance([0] * 4, plan.training)
     with pytest.raises(RemoteProtocolError, match="diverges"):
@@ -51,8 +52,8 @@ def test_a_bad_aggregate_changes_nothing(plan):
 
 def test_commitments_tell_heads_apart_only_with_the_key(plan):
     """Two heads differ under one key, one head differs under two keys."""
-    one, two = HeadState.initial(4), HeadState.initial(4).advance([1] * 5, plan.training)
-    assert one.commitment(b"k" * 32) == HeadState.initial(4).commitment(b"k" * 32)
+    one, two = HeadState.initial(plan.training), HeadState.initial(plan.training).advance([1] * 5, plan.training)
+    assert one.commitment(b"k" * 32) == HeadState.initial(plan.training).commitment(b"k" * 32)
     assert len({one.commitment(b"k" * 32), two.commitment(b"k" * 32), one.commitment(b"l" * 32)}) == 3
 
 

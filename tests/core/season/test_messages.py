@@ -24,7 +24,7 @@ REQUESTS = [
     m.FinishRequest("spring", (AGGREGATE,), {"a": b"sealed"}, {"b": b"y" * 64}),
 ]
 REPLIES = [
-    m.AdvertiseReply(ADVERTISEMENT),
+    m.AdvertiseReply(ADVERTISEMENT, b"commitment"),
     m.ShareReply({"a": b"1"}, b"intent"),
     m.MaskedInputReply(np.array([2**64 - 1, 0], dtype=np.uint64), (b"settle",), b"z" * 64),
     m.UnmaskReply(Unmasking((PeerShare("a", True, b"x" * 66),), b"s" * 64), b"intent"),

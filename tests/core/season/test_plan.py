@@ -86,6 +86,7 @@ def test_every_plan_has_a_layout_for_its_heads(plan_body):
     assert head_encryption.MAX_HEADS == plan_module.MAX_HEADS
     widest = plan_body | {
         "rows": plan_body["rows"] | {"dimensions": 128},
+        "training": plan_body["training"] | {"prior": [0] * 129},
         "scoring": plan_body["scoring"] | {"heads": 8, "weight_bits": 12},
     }
     layout = head_layout(CampaignPlan.from_body(widest))

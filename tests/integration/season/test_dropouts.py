@@ -374,11 +374,14 @@ CHANGES: dict[str, tuple[type, int, Change]] = {
     "another-kind": (m.MaskedInputRequest, 2, lambda a: replace(a, reply=m.FinishReply(a.reply.settles))),
     "another-kind-at-first": (m.AdvertiseRequest, 0, lambda a: replace(a, reply=m.FinishReply(()))),
     "short-vector": (m.MaskedInputRequest, 2, shorter),
-    "long-vector": (m.MaskedInputRequest, 2, with_reply(masked=np.zeros(6, dtype=np.uint64))),
+    "long-vector": (m.MaskedInputRequest, 2, with_reply(masked=np.zeros(14, dtype=np.uint64))),
     "unconfirmed-cohort": (m.MaskedInputRequest, 1, with_reply(cohort_signature=bytes(64))),
     "no-confirmation": (m.MaskedInputRequest, 1, with_reply(cohort_signature=b"")),
     "no-settle": (m.MaskedInputRequest, 2, with_reply(settles=())),
     "half-the-shares": (m.ShareRequest, 0, half_the_shares),
+    "no-commitment": (m.AdvertiseRequest, 0, with_reply(commitment=b"")),
+    "commitment-that-is-none": (m.AdvertiseRequest, 0, with_reply(commitment=b"{}")),
+    "oversized-commitment": (m.AdvertiseRequest, 0, with_reply(commitment=bytes(1 << 17))),
     "no-intent": (m.ShareRequest, 0, with_reply(intent=b"")),
     "intent-that-is-none": (m.UnmaskRequest, 2, with_reply(next_intent=b"{}")),
     "no-next-intent": (m.UnmaskRequest, 2, with_reply(next_intent=b"")),
@@ -452,15 +455,19 @@ def test_an_intent_of_another_is_not_ours(season: SmallSeason, field: str) -> No
     assert len(season.entries(EntryKind.INTENT, company="enoki")) == 3
 
 
-@pytest.mark.parametrize("field", ["survivors", "round", "company"])
+@pytest.mark.parametrize("field", ["survivors", "sentinels", "no-sentinels", "round", "company"])
 def test_a_settle_that_says_something_else_is_refused(season: SmallSeason, field: str) -> None:
-    """A settle with other survivors, for another round or in another's name is not appended."""
+    """A settle with other survivors or sentinel sums, for another round or in another's name is not appended."""
 
     def forge(answer: m.Answer) -> m.Answer:
         body = dict(parse_entry(answer.reply.settles[0]).body)
         name, key = VICTIM, keystore.load(season.company_dir(VICTIM)).signing
         if field == "survivors":
             body["survivors"] = list(OTHERS)
+        elif field == "sentinels":
+            body["sentinels"] = [body["sentinels"][0] + 1, *body["sentinels"][1:]]
+        elif field == "no-sentinels":
+            body["sentinels"] = []
         elif field == "round":
             body["round"] = 3
         else:

@@ -15,7 +15,7 @@ from noren_client import keystore
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.odometer import Odometer
 from noren_core.errors import BudgetExceededError, NorenError, RemoteProtocolError
-from noren_core.ledger.entries import EntryKind
+from noren_core.ledger.entries import EntryKind, parse_entry
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
 from noren_core.season.plan import CampaignPlan
@@ -63,6 +63,18 @@ def few_survivors(_: SmallSeason, request: m.Request) -> m.Request:
 def short_aggregate(_: SmallSeason, request: m.Request) -> m.Request:
     (finished,) = request.finished
     return replace(request, finished=(replace(finished, values=finished.values[:-1]),))
+
+
+def without_sentinels(_: SmallSeason, request: m.Request) -> m.Request:
+    (finished,) = request.finished
+    return replace(request, finished=(replace(finished, values=finished.values[:5]),))
+
+
+def huge_sentinels(_: SmallSeason, request: m.Request) -> m.Request:
+    (finished,) = request.finished
+    values = finished.values.copy()
+    values[-1] = (1 << 62) + 1
+    return replace(request, finished=(replace(finished, values=values),))
 
 
 def diverging_aggregate(_: SmallSeason, request: m.Request) -> m.Request:
@@ -130,6 +142,34 @@ def proof_of_fork(season: SmallSeason, entries: int) -> LedgerProof:
             return fork.prove(known_tree_size=0, indices=[])
 
 
+def proving_without(kind: EntryKind) -> Make:
+    """The honest proof, but for the entry of this kind."""
+
+    def make(_: SmallSeason, request: m.Request) -> m.Request:
+        entries = tuple(item for item in request.proof.entries if parse_entry(item.entry).kind is not kind)
+        assert len(entries) == len(request.proof.entries) - 1
+        return replace(request, proof=replace(request.proof, entries=entries))
+
+    return make
+
+
+def with_anothers_commitment(season: SmallSeason, request: m.Request) -> m.Request:
+    """True entries of the ledger, but the commitment is not ours."""
+    with season.platform() as platform:
+        store = platform.ledger_store
+        indices = [
+            stored.index
+            for kind, company in (
+                (EntryKind.TRAINING_COMMITMENT, "akane"),
+                (EntryKind.BEACON, None),
+                (EntryKind.INTENT, VICTIM),
+            )
+            for stored in store.entries(kind=kind, company=company)
+        ]
+        known = LedgerWatch(season.company_dir(VICTIM)).known_tree_size
+        return replace(request, proof=platform.ledger.prove(known_tree_size=known, indices=indices))
+
+
 def missing_advertisement(_: SmallSeason, request: m.Request) -> m.Request:
     few = dict(list(request.advertisements.items())[2:])
     return replace(request, advertisements=few)
@@ -175,7 +215,7 @@ def ahead(_: SmallSeason, request: m.Request) -> m.Request:
 
 def made_up_aggregate(season: SmallSeason, request: m.Request) -> m.Request:
     """A sum of the round that is only asked for."""
-    made_up = m.Aggregate(1, season.companies, np.zeros(5, dtype=np.int64))
+    made_up = m.Aggregate(1, season.companies, np.zeros(13, dtype=np.int64))
     return replace(request, finished=(made_up,))
 
 
@@ -200,6 +240,12 @@ LIES = {
     "no-proof": Lie(MASKED, 2, without_entries, UNPROVEN),
     "proof-of-an-older-intent": Lie(MASKED, 2, proving(VICTIM, 1), UNPROVEN),
     "proof-of-anothers-intent": Lie(MASKED, 2, proving("akane", 2), UNPROVEN),
+    "no-beacon": Lie(MASKED, 1, proving_without(EntryKind.BEACON), UNPROVEN),
+    "no-commitment": Lie(MASKED, 1, proving_without(EntryKind.TRAINING_COMMITMENT), UNPROVEN),
+    "no-intent": Lie(MASKED, 1, proving_without(EntryKind.INTENT), UNPROVEN),
+    "anothers-commitment": Lie(MASKED, 1, with_anothers_commitment, UNPROVEN),
+    "aggregate-without-sentinels": Lie(MASKED, 2, without_sentinels, WRONG),
+    "sentinels-out-of-range": Lie(MASKED, 2, huge_sentinels, "BAD_DATA"),
     "changed-checkpoint": Lie(MASKED, 2, changed_checkpoint, UNPROVEN),
     "changed-entry": Lie(MASKED, 2, changed_entry, UNPROVEN),
     "split-view": Lie(MASKED, 2, forked, "SPLIT_VIEW"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ledger_bundle import files
 
 from noren_client import calibration, campaign_files
 from noren_client.applicants import Applicant, Decision, offerees, read_applicants
@@ -113,10 +114,11 @@ def test_no_byte_of_the_ledger_can_change(finished: SmallSeason, tmp_path: Path)
     """One bit flipped anywhere in the export, the checkpoint included, is NOT VERIFIED."""
     bundle = finished.export(tmp_path / "bundle")
     places = [("checkpoint", place) for place in range(0, 170, 17)]
-    length = (bundle / "entries.jsonl").stat().st_size
-    places += [("entries.jsonl", round(part * (length - 1) / 30)) for part in range(31)]
-    for name, place in places:
-        changed = tmp_path / f"{name}-{place}"
+    for name in (name for name in files(bundle) if name != "checkpoint"):
+        length = (bundle / name).stat().st_size
+        places += [(name, round(part * (length - 1) / 20)) for part in range(21)]
+    for number, (name, place) in enumerate(places):
+        changed = tmp_path / f"changed-{number}"
         shutil.copytree(bundle, changed)
         data = bytearray((changed / name).read_bytes())
         data[place] ^= 1
@@ -141,12 +143,14 @@ def test_a_training_set_holds_consented_students_of_this_company_alone(
             and person.decision is Decision.OFFER
             and trained_at.get(live.get(person.key, "")) == [company]
         }
-        rows, labels = campaign_files.load_training_set(finished.company_dir(company), CAMPAIGN)
-        assert labels.tolist() == [expected[key] for key in sorted(expected)]
+        kept = campaign_files.load_training_set(finished.company_dir(company), CAMPAIGN)
         released = released_rows(finished, company)
         stored = [released[row_key] for row_key in row_keys(finished, company, sorted(expected))]
-        assert rows.astype("<i2").tobytes() == b"".join(stored)
-        assert 10 < len(labels) < len([p for p in applicants_of(finished, company) if p.season == PAST])
+        labelled = zip(stored, [expected[key] for key in sorted(expected)], strict=True)
+        found = zip((row.astype("<i2").tobytes() for row in kept.rows), kept.labels.tolist(), strict=True)
+        assert sorted(found) == sorted(labelled)
+        assert list(kept.tags) == sorted(set(kept.tags))
+        assert 10 < len(kept.labels) < len([p for p in applicants_of(finished, company) if p.season == PAST])
 
 
 def test_a_student_trains_at_one_company(finished: SmallSeason, consents: Consents) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!noren_core/wire/v1/training.proto\x12\x12noren_core.wire.v1\"\x84\x01\n\rAdvertisement\x12\x11\n\tshare_key\x18\x01 \x01(\x0c\x12\x12\n\nround_keys\x18\x02 \x03(\x0c\x12\x18\n\x10seed_commitments\x18\x03 \x03(\x0c\x12\x1f\n\x17\x63ontribution_commitment\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"_\n\x12NamedAdvertisement\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\x38\n\radvertisement\x18\x02 \x01(\x0b\x32!.noren_core.wire.v1.Advertisement\",\n\nNamedBytes\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"g\n\x0bLedgerProof\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12/\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x1e.noren_core.wire.v1.EntryProof\"=\n\nEntryProof\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x11\n\tinclusion\x18\x03 \x03(\x0c\"$\n\x10\x41\x64vertiseRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"J\n\x0e\x41\x64vertiseReply\x12\x38\n\radvertisement\x18\x01 \x01(\x0b\x32!.noren_core.wire.v1.Advertisement\"`\n\x0cShareRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12>\n\x0e\x61\x64vertisements\x18\x02 \x03(\x0b\x32&.noren_core.wire.v1.NamedAdvertisement\"S\n\nShareReply\x12\x35\n\rsealed_shares\x18\x01 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12\x0e\n\x06intent\x18\x02 \x01(\x0c\"=\n\tAggregate\x12\r\n\x05round\x18\x01 \x01(\r\x12\x11\n\tsurvivors\x18\x02 \x03(\t\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"\xcd\x01\n\x12MaskedInputRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12.\n\x05proof\x18\x03 \x01(\x0b\x32\x1f.noren_core.wire.v1.LedgerProof\x12\x35\n\rsealed_shares\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12/\n\x08\x66inished\x18\x05 \x03(\x0b\x32\x1d.noren_core.wire.v1.Aggregate\"M\n\x10MaskedInputReply\x12\x0e\n\x06masked\x18\x01 \x01(\x0c\x12\x0f\n\x07settles\x18\x02 \x03(\x0c\x12\x18\n\x10\x63ohort_signature\x18\x03 \x01(\x0c\"~\n\rUnmaskRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x11\n\tsurvivors\x18\x03 \x03(\t\x12\x39\n\x11\x63ohort_signatures\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\"A\n\tPeerShare\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\x14\n\x0cis_self_mask\x18\x02 \x01(\x08\x12\r\n\x05share\x18\x03 \x01(\x0c\"n\n\x0bUnmaskReply\x12-\n\x06shares\x18\x01 \x03(\x0b\x32\x1d.noren_core.wire.v1.PeerShare\x12\x1b\n\x13survivors_signature\x18\x02 \x01(\x0c\x12\x13\n\x0bnext_intent\x18\x03 \x01(\x0c\"\xc4\x01\n\rFinishRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12/\n\x08\x66inished\x18\x02 \x03(\x0b\x32\x1d.noren_core.wire.v1.Aggregate\x12\x35\n\rsealed_shares\x18\x03 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12\x39\n\x11\x63ohort_signatures\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\"\x1e\n\x0b\x46inishReply\x12\x0f\n\x07settles\x18\x01 \x03(\x0c\"\xb1\x02\n\x0fTrainingRequest\x12\x39\n\tadvertise\x18\x01 \x01(\x0b\x32$.noren_core.wire.v1.AdvertiseRequestH\x00\x12\x31\n\x05share\x18\x02 \x01(\x0b\x32 .noren_core.wire.v1.ShareRequestH\x00\x12>\n\x0cmasked_input\x18\x03 \x01(\x0b\x32&.noren_core.wire.v1.MaskedInputRequestH\x00\x12\x33\n\x06unmask\x18\x04 \x01(\x0b\x32!.noren_core.wire.v1.UnmaskRequestH\x00\x12\x33\n\x06\x66inish\x18\x05 \x01(\x0b\x32!.noren_core.wire.v1.FinishRequestH\x00\x42\x06\n\x04kind\"\xbe\x02\n\rTrainingReply\x12\x37\n\tadvertise\x18\x01 \x01(\x0b\x32\".noren_core.wire.v1.AdvertiseReplyH\x00\x12/\n\x05share\x18\x02 \x01(\x0b\x32\x1e.noren_core.wire.v1.ShareReplyH\x00\x12<\n\x0cmasked_input\x18\x03 \x01(\x0b\x32$.noren_core.wire.v1.MaskedInputReplyH\x00\x12\x31\n\x06unmask\x18\x04 \x01(\x0b\x32\x1f.noren_core.wire.v1.UnmaskReplyH\x00\x12\x31\n\x06\x66inish\x18\x05 \x01(\x0b\x32\x1f.noren_core.wire.v1.FinishReplyH\x00\x12\x17\n\x0fknown_tree_size\x18\x06 \x01(\x04\x42\x06\n\x04kind\"/\n\x0bSignedReply\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!noren_core/wire/v1/training.proto\x12\x12noren_core.wire.v1\"\x84\x01\n\rAdvertisement\x12\x11\n\tshare_key\x18\x01 \x01(\x0c\x12\x12\n\nround_keys\x18\x02 \x03(\x0c\x12\x18\n\x10seed_commitments\x18\x03 \x03(\x0c\x12\x1f\n\x17\x63ontribution_commitment\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"_\n\x12NamedAdvertisement\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\x38\n\radvertisement\x18\x02 \x01(\x0b\x32!.noren_core.wire.v1.Advertisement\",\n\nNamedBytes\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"g\n\x0bLedgerProof\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12/\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x1e.noren_core.wire.v1.EntryProof\"=\n\nEntryProof\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x11\n\tinclusion\x18\x03 \x03(\x0c\"$\n\x10\x41\x64vertiseRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"^\n\x0e\x41\x64vertiseReply\x12\x38\n\radvertisement\x18\x01 \x01(\x0b\x32!.noren_core.wire.v1.Advertisement\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\"`\n\x0cShareRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12>\n\x0e\x61\x64vertisements\x18\x02 \x03(\x0b\x32&.noren_core.wire.v1.NamedAdvertisement\"S\n\nShareReply\x12\x35\n\rsealed_shares\x18\x01 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12\x0e\n\x06intent\x18\x02 \x01(\x0c\"=\n\tAggregate\x12\r\n\x05round\x18\x01 \x01(\r\x12\x11\n\tsurvivors\x18\x02 \x03(\t\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"\xcd\x01\n\x12MaskedInputRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12.\n\x05proof\x18\x03 \x01(\x0b\x32\x1f.noren_core.wire.v1.LedgerProof\x12\x35\n\rsealed_shares\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12/\n\x08\x66inished\x18\x05 \x03(\x0b\x32\x1d.noren_core.wire.v1.Aggregate\"M\n\x10MaskedInputReply\x12\x0e\n\x06masked\x18\x01 \x01(\x0c\x12\x0f\n\x07settles\x18\x02 \x03(\x0c\x12\x18\n\x10\x63ohort_signature\x18\x03 \x01(\x0c\"~\n\rUnmaskRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x11\n\tsurvivors\x18\x03 \x03(\t\x12\x39\n\x11\x63ohort_signatures\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\"A\n\tPeerShare\x12\x0f\n\x07\x63ompany\x18\x01 \x01(\t\x12\x14\n\x0cis_self_mask\x18\x02 \x01(\x08\x12\r\n\x05share\x18\x03 \x01(\x0c\"n\n\x0bUnmaskReply\x12-\n\x06shares\x18\x01 \x03(\x0b\x32\x1d.noren_core.wire.v1.PeerShare\x12\x1b\n\x13survivors_signature\x18\x02 \x01(\x0c\x12\x13\n\x0bnext_intent\x18\x03 \x01(\x0c\"\xc4\x01\n\rFinishRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12/\n\x08\x66inished\x18\x02 \x03(\x0b\x32\x1d.noren_core.wire.v1.Aggregate\x12\x35\n\rsealed_shares\x18\x03 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\x12\x39\n\x11\x63ohort_signatures\x18\x04 \x03(\x0b\x32\x1e.noren_core.wire.v1.NamedBytes\"\x1e\n\x0b\x46inishReply\x12\x0f\n\x07settles\x18\x01 \x03(\x0c\"\xb1\x02\n\x0fTrainingRequest\x12\x39\n\tadvertise\x18\x01 \x01(\x0b\x32$.noren_core.wire.v1.AdvertiseRequestH\x00\x12\x31\n\x05share\x18\x02 \x01(\x0b\x32 .noren_core.wire.v1.ShareRequestH\x00\x12>\n\x0cmasked_input\x18\x03 \x01(\x0b\x32&.noren_core.wire.v1.MaskedInputRequestH\x00\x12\x33\n\x06unmask\x18\x04 \x01(\x0b\x32!.noren_core.wire.v1.UnmaskRequestH\x00\x12\x33\n\x06\x66inish\x18\x05 \x01(\x0b\x32!.noren_core.wire.v1.FinishRequestH\x00\x42\x06\n\x04kind\"\xbe\x02\n\rTrainingReply\x12\x37\n\tadvertise\x18\x01 \x01(\x0b\x32\".noren_core.wire.v1.AdvertiseReplyH\x00\x12/\n\x05share\x18\x02 \x01(\x0b\x32\x1e.noren_core.wire.v1.ShareReplyH\x00\x12<\n\x0cmasked_input\x18\x03 \x01(\x0b\x32$.noren_core.wire.v1.MaskedInputReplyH\x00\x12\x31\n\x06unmask\x18\x04 \x01(\x0b\x32\x1f.noren_core.wire.v1.UnmaskReplyH\x00\x12\x31\n\x06\x66inish\x18\x05 \x01(\x0b\x32\x1f.noren_core.wire.v1.FinishReplyH\x00\x12\x17\n\x0fknown_tree_size\x18\x06 \x01(\x04\x42\x06\n\x04kind\"/\n\x0bSignedReply\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,31 +44,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADVERTISEREQUEST']._serialized_start=503
   _globals['_ADVERTISEREQUEST']._serialized_end=539
   _globals['_ADVERTISEREPLY']._serialized_start=541
-  _globals['_ADVERTISEREPLY']._serialized_end=615
-  _globals['_SHAREREQUEST']._serialized_start=617
-  _globals['_SHAREREQUEST']._serialized_end=713
-  _globals['_SHAREREPLY']._serialized_start=715
-  _globals['_SHAREREPLY']._serialized_end=798
-  _globals['_AGGREGATE']._serialized_start=800
-  _globals['_AGGREGATE']._serialized_end=861
-  _globals['_MASKEDINPUTREQUEST']._serialized_start=864
-  _globals['_MASKEDINPUTREQUEST']._serialized_end=1069
-  _globals['_MASKEDINPUTREPLY']._serialized_start=1071
-  _globals['_MASKEDINPUTREPLY']._serialized_end=1148
-  _globals['_UNMASKREQUEST']._serialized_start=1150
-  _globals['_UNMASKREQUEST']._serialized_end=1276
-  _globals['_PEERSHARE']._serialized_start=1278
-  _globals['_PEERSHARE']._serialized_end=1343
-  _globals['_UNMASKREPLY']._serialized_start=1345
-  _globals['_UNMASKREPLY']._serialized_end=1455
-  _globals['_FINISHREQUEST']._serialized_start=1458
-  _globals['_FINISHREQUEST']._serialized_end=1654
-  _globals['_FINISHREPLY']._serialized_start=1656
-  _globals['_FINISHREPLY']._serialized_end=1686
-  _globals['_TRAININGREQUEST']._serialized_start=1689
-  _globals['_TRAININGREQUEST']._serialized_end=1994
-  _globals['_TRAININGREPLY']._serialized_start=1997
-  _globals['_TRAININGREPLY']._serialized_end=2315
-  _globals['_SIGNEDREPLY']._serialized_start=2317
-  _globals['_SIGNEDREPLY']._serialized_end=2364
+  _globals['_ADVERTISEREPLY']._serialized_end=635
+  _globals['_SHAREREQUEST']._serialized_start=637
+  _globals['_SHAREREQUEST']._serialized_end=733
+  _globals['_SHAREREPLY']._serialized_start=735
+  _globals['_SHAREREPLY']._serialized_end=818
+  _globals['_AGGREGATE']._serialized_start=820
+  _globals['_AGGREGATE']._serialized_end=881
+  _globals['_MASKEDINPUTREQUEST']._serialized_start=884
+  _globals['_MASKEDINPUTREQUEST']._serialized_end=1089
+  _globals['_MASKEDINPUTREPLY']._serialized_start=1091
+  _globals['_MASKEDINPUTREPLY']._serialized_end=1168
+  _globals['_UNMASKREQUEST']._serialized_start=1170
+  _globals['_UNMASKREQUEST']._serialized_end=1296
+  _globals['_PEERSHARE']._serialized_start=1298
+  _globals['_PEERSHARE']._serialized_end=1363
+  _globals['_UNMASKREPLY']._serialized_start=1365
+  _globals['_UNMASKREPLY']._serialized_end=1475
+  _globals['_FINISHREQUEST']._serialized_start=1478
+  _globals['_FINISHREQUEST']._serialized_end=1674
+  _globals['_FINISHREPLY']._serialized_start=1676
+  _globals['_FINISHREPLY']._serialized_end=1706
+  _globals['_TRAININGREQUEST']._serialized_start=1709
+  _globals['_TRAININGREQUEST']._serialized_end=2014
+  _globals['_TRAININGREPLY']._serialized_start=2017
+  _globals['_TRAININGREPLY']._serialized_end=2335
+  _globals['_SIGNEDREPLY']._serialized_start=2337
+  _globals['_SIGNEDREPLY']._serialized_end=2384
 # @@protoc_insertion_point(module_scope)

@@ -195,16 +195,20 @@ class AdvertiseReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ADVERTISEMENT_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    commitment: _builtins.bytes
+    """signed ledger entry: commitment to noise seed and training rows"""
     @_builtins.property
     def advertisement(self) -> Global___Advertisement: ...
     def __init__(
         self,
         *,
         advertisement: Global___Advertisement | None = ...,
+        commitment: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["advertisement", b"advertisement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertisement", b"advertisement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertisement", b"advertisement", "commitment", b"commitment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,7 +274,7 @@ class Aggregate(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     values: _builtins.bytes
-    """little-endian int64, blinded sum"""
+    """little-endian int64: blinded sum, then the sentinels' sum as it is"""
     @_builtins.property
     def survivors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """sorted"""
@@ -303,11 +307,13 @@ class MaskedInputRequest(_message.Message):
     round: _builtins.int
     @_builtins.property
     def proof(self) -> Global___LedgerProof:
-        """of this company's intent for this round"""
+        """of this company's intent for this round; in round 1 also of its"""
 
     @_builtins.property
     def sealed_shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedBytes]:
-        """round 1 only, by sender"""
+        """training-commitment and of the beacon
+        round 1 only, by sender
+        """
 
     @_builtins.property
     def finished(self) -> _containers.RepeatedCompositeFieldContainer[Global___Aggregate]:

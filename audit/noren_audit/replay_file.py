@@ -1,0 +1,156 @@
+"""The replay file: everything of one company and campaign that its training can be computed again from.
+
+It is made by `noren-company replay export` for a pipe, holds rows and the noise's seed, and is as sensitive
+as both. This reader checks form and bounds only; what the values must be is for `replay`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from noren_core import canonical_json, ids
+from noren_core.crypto.sealed_table import TAG_BYTES
+from noren_core.crypto.secret import Secret, SecretBytes
+from noren_core.errors import DataError
+from noren_core.privacy.noise_seed import NoiseSeed
+from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_ROUNDS, MAX_SENTINELS
+from noren_core.season.row_commitment import TrainingRow
+
+FORMAT = "noren/v1/replay"
+MAX_FILE_BYTES = 256 << 20
+MAX_ROWS = 1 << 20
+
+_FIELDS = {
+    *("format", "campaign", "company", "seed", "row_salt", "commitment_key", "cohort", "dimensions"),
+    *("rows", "rounds"),
+}
+_HEX_32 = re.compile(r"[0-9a-f]{64}\Z")
+_TAG = re.compile(rf"[0-9a-f]{{{2 * TAG_BYTES}}}\Z")
+_INT16 = 1 << 15
+_INT64 = 1 << 63
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplayRound(Secret):
+    """A finished round: its survivors, its sum without blinds, what the company sent, if anything."""
+
+    number: int
+    survivors: tuple[str, ...]
+    gradient: tuple[int, ...]
+    update: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplayFile(Secret):
+    """One company's campaign, as it says it was."""
+
+    campaign: str
+    company: str
+    seed: NoiseSeed
+    row_salt: SecretBytes
+    commitment_key: bytes
+    cohort: tuple[str, ...]
+    dimensions: int
+    rows: tuple[TrainingRow, ...]
+    rounds: tuple[ReplayRound, ...]
+
+
+def parse(data: bytes) -> ReplayFile:
+    """The replay file in `data`.
+
+    1. Bounded, canonical JSON with exactly these fields.
+    2. Names, keys and the cohort.
+    3. Rows, each of as many coordinates as `dimensions` says.
+    4. Rounds, ascending from 1, their sums of that length too.
+
+    Raises:
+        DataError: naming the first field that is wrong, without its value.
+    """
+    # 1
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"replay file: expected at most {MAX_FILE_BYTES} bytes, got more")
+    body = canonical_json.parse_object(data)
+    _exactly(body, _FIELDS, "replay file")
+    if body["format"] != FORMAT:
+        raise DataError(f"replay file: expected format {FORMAT}, got another")
+    # 2
+    cohort = _names(body["cohort"], "cohort")
+    dimensions = _integer(body["dimensions"], "dimensions", 1, MAX_DIMENSIONS)
+    return ReplayFile(
+        campaign=ids.parse_name(body["campaign"], "campaign"),
+        company=ids.parse_name(body["company"], "company"),
+        seed=NoiseSeed(_secret(body["seed"], "seed")),
+        row_salt=SecretBytes(_secret(body["row_salt"], "row_salt")),
+        commitment_key=_secret(body["commitment_key"], "commitment_key"),
+        cohort=cohort,
+        dimensions=dimensions,
+        rows=tuple(_row(item, dimensions) for item in _list(body["rows"], "rows", MAX_ROWS)),  # 3
+        rounds=_rounds(body["rounds"], dimensions),  # 4
+    )
+
+
+def _row(item: Any, dimensions: int) -> TrainingRow:
+    _exactly(item, {"tag", "row", "label"}, "rows")
+    if not isinstance(item["tag"], str) or not _TAG.match(item["tag"]):
+        raise DataError(f"rows.tag: expected {2 * TAG_BYTES} lower-case hex digits")
+    coordinates = _integers(item["row"], "rows.row", dimensions, _INT16)
+    label = _integer(item["label"], "rows.label", 0, 1)
+    return TrainingRow(bytes.fromhex(item["tag"]), coordinates, label)
+
+
+def _rounds(items: Any, dimensions: int) -> tuple[ReplayRound, ...]:
+    rounds = tuple(_round(item, dimensions) for item in _list(items, "rounds", MAX_ROUNDS))
+    if [item.number for item in rounds] != list(range(1, len(rounds) + 1)):
+        raise DataError("rounds: expected all from 1 on, in ascending order, got others")
+    return rounds
+
+
+def _round(item: Any, dimensions: int) -> ReplayRound:
+    _exactly(item, {"round", "survivors", "gradient", "update"}, "rounds")
+    update = _list(item["update"], "rounds.update", dimensions + 1 + MAX_SENTINELS)
+    return ReplayRound(
+        number=_integer(item["round"], "rounds.round", 1, MAX_ROUNDS),
+        survivors=_names(item["survivors"], "rounds.survivors"),
+        gradient=_integers(item["gradient"], "rounds.gradient", dimensions + 1, _INT64),
+        update=_integers(update, "rounds.update", len(update), _INT64),
+    )
+
+
+def _exactly(value: Any, fields: set[str], what: str) -> None:
+    if not isinstance(value, dict) or value.keys() != fields:
+        raise DataError(f"{what}: expected exactly the fields {', '.join(sorted(fields))}, got others")
+
+
+def _list(value: Any, what: str, most: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise DataError(f"{what}: expected a list of at most {most} items")
+    return value
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    names = tuple(ids.parse_name(item, what) for item in _list(value, what, MAX_COMPANIES))
+    if list(names) != sorted(set(names)):
+        raise DataError(f"{what}: expected distinct companies in sorted order")
+    return names
+
+
+def _secret(value: Any, what: str) -> bytes:
+    if not isinstance(value, str) or not _HEX_32.match(value):
+        raise DataError(f"{what}: expected 64 lower-case hex digits")
+    return bytes.fromhex(value)
+
+
+def _integer(value: Any, what: str, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise DataError(f"{what}: expected an integer from {low} to {high}")
+    return value
+
+
+def _integers(value: Any, what: str, count: int, limit: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) != count:
+        raise DataError(f"{what}: expected a list of {count} integers")
+    if not all(type(item) is int and -limit <= item < limit for item in value):
+        raise DataError(f"{what}: expected integers from -{limit} to {limit - 1}")
+    return tuple(value)

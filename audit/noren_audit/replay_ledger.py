@@ -1,0 +1,101 @@
+"""What a ledger says of each campaign's training, collected for whoever compares it with something else.
+
+Only authentic entries count. Whether they keep the rules is for `verify_bundle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noren_audit.bundle import parse_entries, read_bundle
+from noren_audit.findings import Findings
+from noren_audit.parties import Parties
+from noren_audit.season import parse_plan
+from noren_audit.sentinels import SentinelRound
+from noren_audit.trust import Trust
+from noren_core.errors import DataError
+from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.season.beacon import beacon_value
+from noren_core.season.plan import CampaignPlan
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignFacts:
+    """One campaign.
+
+    Attributes:
+        plan: its plan.
+        commitments: the body of every company's first training-commitment.
+        beacon: the value that noise is drawn with; None if there is no beacon.
+        cohort: who reserved round 1: those are the companies that shared keys, and with them the noise.
+        settles: the body of the first settle of every company and round.
+    """
+
+    plan: CampaignPlan
+    commitments: dict[str, dict[str, Any]]
+    beacon: bytes | None
+    cohort: frozenset[str]
+    settles: dict[tuple[str, int], dict[str, Any]]
+
+    def sentinel_rounds(self) -> list[SentinelRound]:
+        """Every settled round, as the first company that settled it tells it."""
+        first: dict[int, dict[str, Any]] = {}
+        for (_, number), body in self.settles.items():
+            first.setdefault(number, body)
+        return [
+            SentinelRound(len(body["survivors"]), len(self.cohort), tuple(body["sentinels"]))
+            for _, body in sorted(first.items())
+        ]
+
+
+def read_campaigns(directory: Path, trust: Trust, *, root: bytes) -> dict[str, CampaignFacts]:
+    """The campaigns of a bundle, in ledger order.
+
+    Args:
+        directory: the bundle.
+        trust: whose signatures make an entry authentic.
+        root: what `verify_bundle` found; the bundle is read once more and must still be the same.
+
+    Raises:
+        DataError: if it is another bundle by now.
+    """
+    findings = Findings()  # said already, by whoever verified the bundle
+    bundle = read_bundle(directory, findings)
+    entries = list(parse_entries(bundle, findings))
+    if bundle.tree.root() != root:
+        raise DataError("bundle: expected the one that was verified, got another; it changed meanwhile")
+    parties = Parties(trust, dict(entries), findings)
+    by_campaign: dict[str, list[SignedEntry]] = {}
+    for index, entry in entries:
+        if parties.admit(index, entry) and entry.campaign is not None:
+            by_campaign.setdefault(entry.campaign, []).append(entry)
+    collected = ((name, _facts(found)) for name, found in by_campaign.items())
+    return {name: facts for name, facts in collected if facts is not None}
+
+
+def _facts(entries: Sequence[SignedEntry]) -> CampaignFacts | None:
+    """What a campaign's entries say; None without a valid plan."""
+    plans = [entry for entry in entries if entry.kind is EntryKind.PLAN]
+    try:
+        plan = parse_plan(plans[0])
+    except (DataError, IndexError):
+        return None
+    commitments: dict[str, dict[str, Any]] = {}
+    settles: dict[tuple[str, int], dict[str, Any]] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.TRAINING_COMMITMENT:
+            commitments.setdefault(entry.author, entry.body)
+        elif entry.kind is EntryKind.SETTLE:
+            settles.setdefault((entry.author, entry.body["round"]), entry.body)
+    intents = (entry for entry in entries if entry.kind is EntryKind.INTENT)
+    beacons = [entry for entry in entries if entry.kind is EntryKind.BEACON]
+    return CampaignFacts(
+        plan=plan,
+        commitments=commitments,
+        beacon=beacon_value(beacons[0].body["checkpoint"]) if beacons else None,
+        cohort=frozenset(entry.author for entry in intents if entry.body["round"] == 1),
+        settles=settles,
+    )

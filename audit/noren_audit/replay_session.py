@@ -1,0 +1,56 @@
+"""One replay, from files to a signed verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from noren_audit.replay import ReplayCode, ReplayFinding, replay
+from noren_audit.replay_file import ReplayFile
+from noren_audit.replay_ledger import CampaignFacts, read_campaigns
+from noren_audit.replay_verdict import NOT_REPLAYED, REPLAYED, ReplaySubject, sign_verdict
+from noren_audit.trust import Trust
+from noren_audit.verify import verify_bundle
+from noren_core import __version__
+from noren_core.crypto.identity import SigningKey
+from noren_core.errors import VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDone:
+    """What a replay left: findings for the screen, and the one object that may leave the machine."""
+
+    findings: tuple[ReplayFinding, ...]
+    signed_verdict: bytes
+
+    @property
+    def word(self) -> str:
+        """The verdict in the words that every report uses."""
+        return NOT_REPLAYED if self.findings else REPLAYED
+
+
+def run(shown: ReplayFile, bundle: Path, trust: Trust, key: SigningKey) -> ReplayDone:
+    """Verify the ledger, replay the company's campaign against it, sign what came of it.
+
+    Raises:
+        VerificationError: if the bundle is not the trusted log's; there is nothing to judge.
+    """
+    ledger = verify_bundle(bundle, trust)
+    if ledger.checkpoint is None:
+        raise VerificationError("bundle: expected a checkpoint of the trusted log, got none")
+    facts = read_campaigns(bundle, trust, root=ledger.checkpoint.root).get(shown.campaign)
+    result = replay(shown, facts)
+    if not ledger.is_verified:
+        first = ReplayFinding(ReplayCode.LEDGER_NOT_VERIFIED)
+        result = replace(result, findings=(first, *result.findings))
+    subject = ReplaySubject(
+        campaign=shown.campaign,
+        company=shown.company,
+        plan_sha256=_plan_digest(facts),
+        checkpoint=ledger.checkpoint,
+    )
+    return ReplayDone(result.findings, sign_verdict(subject, result, key, tool_version=__version__))
+
+
+def _plan_digest(facts: CampaignFacts | None) -> str:
+    return "" if facts is None else facts.plan.digest().hex()

@@ -1,0 +1,150 @@
+"""What a company keeps so that its training can be computed again on its own machine (protocol §4.6).
+
+    campaigns/<campaign>/replay.bin    secret: length of the header(4) ‖ header ‖ the training set
+
+Whoever has it can subtract the company's noise, so it is as sensitive as the rows, and it never leaves the
+machine: `export` is for a pipe into the auditor's program. It is complete whenever a settle was signed, and
+no session ever reads it: a campaign is trained once, with a seed that was drawn for it. It goes on demand, or
+after the time in which the company wants to be able to answer a dispute.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noren_client import campaign_files, config, keystore
+from noren_client.training_set import TrainingSet
+from noren_core import canonical_json
+from noren_core.crypto.secret import Secret
+from noren_core.errors import DataError, LocalProtocolError, NorenError
+
+FORMAT = "noren/v1/replay"
+REPLAY_FILE = "replay.bin"
+MAX_EXPORT_BYTES = 256 << 20
+
+_SECONDS_PER_DAY = 24 * 60 * 60
+_HEADER = {"campaign", "company", "seed", "row_salt", "commitment_key", "cohort", "kept_at", "rounds"}
+_LENGTH_BYTES = 4
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplayRound(Secret):
+    """One finished round: whose sum it was, the sum without blinds, and what this company sent, if it did."""
+
+    round_number: int
+    survivors: tuple[str, ...]
+    gradient: tuple[int, ...]
+    update: tuple[int, ...]
+
+    def to_body(self) -> dict[str, Any]:
+        """As it stands in the header and in an export."""
+        return {
+            "round": self.round_number,
+            "survivors": list(self.survivors),
+            "gradient": list(self.gradient),
+            "update": list(self.update),
+        }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplayData(Secret):
+    """Everything that a replay of one campaign needs beside the ledger."""
+
+    campaign: str
+    company: str
+    seed: bytes
+    row_salt: bytes
+    commitment_key: bytes
+    cohort: tuple[str, ...]
+    training_set: TrainingSet
+    rounds: Sequence[ReplayRound] = field(default=())
+
+
+def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
+    """Replace what is kept of the campaign; on disk when this returns. `now` is seconds since 1970."""
+    header = canonical_json.encode(
+        {
+            "campaign": data.campaign,
+            "company": data.company,
+            "seed": data.seed.hex(),
+            "row_salt": data.row_salt.hex(),
+            "commitment_key": data.commitment_key.hex(),
+            "cohort": list(data.cohort),
+            "kept_at": int(now),
+            "rounds": [done.to_body() for done in data.rounds],
+        }
+    )
+    content = len(header).to_bytes(_LENGTH_BYTES, "big") + header + data.training_set.to_bytes()
+    keystore.write_secret(company_dir, _secret_name(data.campaign), content)
+
+
+def export(company_dir: Path, campaign: str) -> bytes:
+    """The replay file: one object in canonical JSON, for the auditor's program on this machine.
+
+    Raises:
+        LocalProtocolError: if nothing is kept of this campaign, or it is damaged.
+        DataError: if it would be larger than the format allows.
+    """
+    header, training_set = _load(company_dir, campaign)
+    del header["kept_at"]
+    rows = [
+        {"tag": row.tag.hex(), "row": list(row.coordinates), "label": row.label}
+        for row in training_set.committed_rows()
+    ]
+    dimensions = training_set.rows.shape[1]
+    data = canonical_json.encode({"format": FORMAT, **header, "dimensions": dimensions, "rows": rows})
+    if len(data) > MAX_EXPORT_BYTES:
+        raise DataError(f"replay: expected at most {MAX_EXPORT_BYTES} bytes, got more")
+    return data
+
+
+def forget(company_dir: Path, campaign: str) -> None:
+    """Remove what is kept of the campaign; a second call changes nothing."""
+    keystore.remove_secret(company_dir, _secret_name(campaign))
+
+
+def forget_expired(company_dir: Path, *, now: float) -> None:
+    """Remove what was last added to longer ago than the configured dispute window: those campaigns are over.
+
+    A file that cannot be read stays, and is named in the log, for `forget`.
+    """
+    window_seconds = config.load(company_dir).limits.dispute_days * _SECONDS_PER_DAY
+    for campaign in campaign_files.accepted(company_dir):
+        if not (campaign_files.directory(company_dir, campaign) / REPLAY_FILE).exists():
+            continue
+        try:
+            header, _ = _load(company_dir, campaign)
+        except LocalProtocolError as error:
+            _LOG.warning("%s: %s", campaign, error.message)
+            continue
+        if now - header["kept_at"] > window_seconds:
+            forget(company_dir, campaign)
+
+
+def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet]:
+    """The header's fields, and the training set that was committed to."""
+    kept = keystore.read_secret(company_dir, _secret_name(campaign))
+    if kept is None:
+        raise LocalProtocolError("replay: expected a campaign of which a round was finished here, got none")
+    end = _LENGTH_BYTES + int.from_bytes(kept[:_LENGTH_BYTES], "big")
+    try:
+        header = canonical_json.parse_object(kept[_LENGTH_BYTES:end])
+        training_set = TrainingSet.from_bytes(kept[end:])
+    except NorenError as error:
+        raise _damaged() from error
+    if header.keys() != _HEADER or type(header["kept_at"]) is not int:
+        raise _damaged()
+    return header, training_set
+
+
+def _secret_name(campaign: str) -> str:
+    return campaign_files.secret_name(campaign, REPLAY_FILE)
+
+
+def _damaged() -> LocalProtocolError:
+    return LocalProtocolError(f"{REPLAY_FILE} of this campaign is damaged: noren-company replay forget")
