@@ -16,6 +16,7 @@ settings.register_profile(
 _PLAN: dict[str, Any] = {
     "campaign": "spring-2026",
     "task": {"name": "decline", "positive": ["declined"], "negative": ["accepted"], "excluded": ["pending"]},
+    "mode": "noised-rows",
     "train_seasons": ["2025"],
     "score_season": "2026",
     "cohort": [

@@ -11,6 +11,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError
 
 _HEX = re.compile(rb"[0-9a-f]{64}\n\Z")
+_PUBLIC = re.compile(r"[0-9a-f]{64}\Z")
 _FILE_BYTES = 65
 
 
@@ -55,6 +56,6 @@ def load(path: Path) -> SigningKey:
 
 def parse_public(text: str) -> bytes:
     """An auditor's public key from 64 lower-case hex digits; ConfigurationError for anything else."""
-    if not _HEX.match(text.encode() + b"\n"):
+    if not _PUBLIC.match(text):
         raise ConfigurationError("auditor's public key: expected 64 lower-case hex digits")
     return bytes.fromhex(text)

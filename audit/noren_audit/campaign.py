@@ -231,6 +231,7 @@ class CampaignAudit:
                 entry,
                 consent_epoch=epoch,
             )
+            return
         first = self._used_epochs.setdefault(epoch, index)
         if first != index:
             self._add(
@@ -399,7 +400,7 @@ class CampaignAudit:
         known = self._sound_survivors.get(number)
         if known is not None and known[1] == len(self._failures) and known[0] == survivors:
             return  # reservations are never taken back: what was sound still is, but for later failures
-        found = len(self._findings)
+        found = self._findings.count
         strangers = sorted(set(survivors) - self._cohort)
         if strangers:
             self._add(
@@ -437,7 +438,7 @@ class CampaignAudit:
                 failed=failed,
                 reserved_before=reopened,
             )
-        if len(self._findings) == found:
+        if self._findings.count == found:
             self._sound_survivors[number] = (survivors, len(self._failures))
 
     def _check_update(self, index: int, entry: SignedEntry) -> None:

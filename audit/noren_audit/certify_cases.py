@@ -251,7 +251,7 @@ def _plan(training: Training) -> CampaignPlan:
         minimum_cohort=_COMPANIES,
         threshold=_COMPANIES,
         training=training,
-        rows=RowRelease(len(training.prior) - 1, "2.5", _ROW_UNIT, 1, "8", CLAIM_DELTA),
+        release=RowRelease(len(training.prior) - 1, "2.5", _ROW_UNIT, 1, "8", CLAIM_DELTA),
         person=PersonLimit(1, 1, "8", CLAIM_DELTA),
         witnesses=NO_WITNESSES,
         scoring=Scoring(1, 8, ("0.5",)),

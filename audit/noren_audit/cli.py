@@ -40,6 +40,10 @@ def verify(
         typer.Option(help="A checkpoint of this ledger that somebody else has; repeatable.", exists=True),
     ] = None,
     evidence: Annotated[Path, typer.Option(help="Where proof of a split view is written.")] = Path(),
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(help="Directory with signed verdicts of replays.", exists=True, file_okay=False),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(help="Also write the report as one HTML file, in English and Japanese.", dir_okay=False),
@@ -50,13 +54,15 @@ def verify(
 
     from noren_audit.report import print_report, to_fields
     from noren_audit.seen_checkpoints import read_seen, write_evidence
+    from noren_audit.shown_verdicts import read_verdicts
     from noren_audit.trust import load_trust
     from noren_audit.verify import verify_bundle
 
     if html is not None and not html.parent.is_dir():
         raise typer.BadParameter("expected a file in a directory that exists", param_hint="--html")
     trusted = load_trust(trust)
-    verdict = verify_bundle(bundle, trusted, read_seen(seen or []))
+    replays = [] if verdicts is None else read_verdicts(verdicts)
+    verdict = verify_bundle(bundle, trusted, read_seen(seen or []), replays)
     write_evidence(verdict.findings, evidence)
     if html is not None:
         from noren_audit.html_report import write_html

@@ -98,6 +98,8 @@ class Code(StrEnum):
     SENTINELS_TOO_LARGE = "SENTINELS_TOO_LARGE"
     SENTINELS_REPEATED = "SENTINELS_REPEATED"
     ROUND_FAILED_CONFLICT = "ROUND_FAILED_CONFLICT"
+    REPLAY_FAILED = "REPLAY_FAILED"
+    VERDICT_UNUSABLE = "VERDICT_UNUSABLE"
     # After the last round.
     HEAD_REPEATED = "HEAD_REPEATED"
     HEAD_EARLY = "HEAD_EARLY"
@@ -139,7 +141,9 @@ class Findings:
         """Record one defect."""
         self._items.append(Finding(code, message, index, evidence))
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many there are so far."""
         return len(self._items)
 
     def in_order(self) -> tuple[Finding, ...]:

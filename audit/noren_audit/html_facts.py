@@ -37,6 +37,7 @@ class CompanyLine:
         rounds: reserved rounds in all of them.
         worst: the campaign that used most of its limit; None if no round was reserved.
         findings: how many name the company.
+        replayed: in how many campaigns an auditor computed its training again and found what it had said.
     """
 
     company: str
@@ -44,6 +45,7 @@ class CompanyLine:
     rounds: int
     worst: RoundSpending | None
     findings: int
+    replayed: int
     status: Status
 
     @property
@@ -76,8 +78,10 @@ def company_lines(verdict: Verdict) -> list[CompanyLine]:
         campaigns.setdefault(spending.company, set()).add(spending.campaign)
         spendings.setdefault(spending.company, []).append(spending)
     found = _Found(verdict.findings)
+    replays = {(item.company, item.campaign) for item in verdict.replays if item.is_replayed}
+    replayed = Counter(company for company, _ in replays)
     lines = [
-        _line(company, sorted(names), spendings.get(company, []), found)
+        _line(company, sorted(names), spendings.get(company, []), replayed[company], found)
         for company, names in campaigns.items()
     ]
     order = list(Status)
@@ -119,7 +123,7 @@ class _Found:
 
 
 def _line(
-    company: str, campaigns: Sequence[str], spendings: Sequence[RoundSpending], found: _Found
+    company: str, campaigns: Sequence[str], spendings: Sequence[RoundSpending], replayed: int, found: _Found
 ) -> CompanyLine:
     rounds = sum(spending.releases for spending in spendings)
     if found.companies[company]:
@@ -131,7 +135,7 @@ def _line(
     else:
         status = Status.VERIFIED if rounds else Status.QUIET
     worst = max(spendings, key=used_share, default=None)
-    return CompanyLine(company, tuple(campaigns), rounds, worst, found.companies[company], status)
+    return CompanyLine(company, tuple(campaigns), rounds, worst, found.companies[company], replayed, status)
 
 
 def _curve(campaign: CampaignAudit, company: str, accountants: Accountants) -> Curve:

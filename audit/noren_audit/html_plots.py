@@ -11,11 +11,12 @@ from noren_audit.budget import RoundSpending, rounded_up
 from noren_audit.campaign import CampaignAudit
 from noren_audit.certified import Bracket
 from noren_audit.html_charts import Bar, Limit, Steps
-from noren_audit.html_elements import Cell, figure, folded, paragraph, section, table
+from noren_audit.html_elements import Cell, code, figure, folded, paragraph, section, table
 from noren_audit.html_facts import Curve
 from noren_audit.html_words import Language, Say
 from noren_audit.person import PersonSpending
 from noren_audit.sentinels import FALSE_ALARM, Judgement, SentinelRound
+from noren_audit.shown_verdicts import ShownReplay
 from noren_core.privacy.events import GaussianEvent
 from noren_core.privacy.noise import company_variance
 
@@ -27,22 +28,23 @@ def campaign(
     spendings: Sequence[RoundSpending],
     curves: Sequence[Curve],
     judged: Judgement | None,
+    replays: Sequence[ShownReplay],
     say: Say,
 ) -> str:
-    """Spending and sentinels of one campaign."""
+    """Spending, sentinels and replays of one campaign."""
     name = audit.plan.campaign
     spent = _spending_figure(audit, curves, say) + _spending_table(name, spendings, say) if spendings else ""
-    return spent + _sentinel_figure(audit, judged, say)
+    return spent + _sentinel_figure(audit, judged, say) + _replay_table(name, replays, say)
 
 
 def people(persons: Sequence[PersonSpending], say: Say, language: Language) -> str:
-    """What one person can lose, by the number of campaigns that used her; empty if no round was reserved."""
+    """What one person can lose, by number of campaigns; empty if no round was reserved."""
     if not persons:
         return ""
     intro = paragraph(
         say(
-            "There is no personal data in a ledger, hence no distribution over people. Shown is what "
-            "anybody could lose at most who was used in 1, 2, … of the campaigns, each time at the "
+            "There is no personal data in a ledger, hence no distribution over people. Shown is the most "
+            "that anybody can lose whose record was used in 1, 2, … of the campaigns, each time at the "
             "company that spent most. It assumes one company per person and campaign, and that the "
             "platform's consent service keeps the stop: neither can be seen in the ledger.",
             "台帳に個人データはなく、個人ごとの分布は示せません。ここでは、1、2、… 個のキャンペーンで、"
@@ -99,9 +101,11 @@ def _spending_figure(campaign: CampaignAudit, shown: Sequence[Curve], say: Say) 
     )
     caption = say(
         "Each step is a reserved round, at the entry that reserved it. Solid: the company that reserved "
-        "most rounds; thin, if there is one: the one that reserved fewest. Dashed: what the plan allows.",
+        "most rounds; thin, if there is one: the one that reserved fewest. Dashed: what the plan allows. "
+        f"A person's stop over all campaigns: {plan.person.epsilon}.",
         "各段は予約されたラウンドを、その記録の位置に示す。実線は予約が最も多い企業、"
-        "細線（ある場合）は最も少ない企業、破線は計画の上限。",
+        "細線（ある場合）は最も少ない企業、破線は計画の上限。"
+        f"全キャンペーンを通じた個人の上限は {plan.person.epsilon}。",
     )
     columns = [say("company", "企業"), say("round", "ラウンド"), say("entry", "記録"), "ε"]
     rows = [
@@ -197,6 +201,30 @@ def _sentinel_figure(campaign: CampaignAudit, judged: Judgement | None, say: Say
         for (number, group), item, p_value in zip(groups, rounds, judged.round_p_values, strict=True)
     ]
     return figure(chart, title, caption, table(title, columns, rows, words=1), _as_table(say))
+
+
+def _replay_table(campaign: str, replays: Sequence[ShownReplay], say: Say) -> str:
+    title = say(f"{campaign}: replays", f"{campaign}：再計算")
+    if not replays:
+        return paragraph(say(f"{title}: no verdict was shown.", f"{title}の判定書は示されていない。"), "note")
+    columns = [
+        say("company", "企業"),
+        say("result", "結果"),
+        say("auditor's key", "監査人の鍵"),
+        say("rounds", "ラウンド"),
+        say("largest difference", "最大差"),
+    ]
+    rows: list[Sequence[Cell]] = [
+        [
+            item.company,
+            say("as stated", "届け出どおり") if item.is_replayed else say("not as stated", "不一致"),
+            code(item.auditor),
+            str(item.rounds),
+            str(item.largest_difference),
+        ]
+        for item in replays
+    ]
+    return table(title, columns, rows, words=3)
 
 
 def _residuals(item: SentinelRound, event: GaussianEvent) -> list[float]:

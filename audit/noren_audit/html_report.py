@@ -15,17 +15,15 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from noren_audit import html_statistics
+from noren_audit import html_findings, html_statistics
 from noren_audit.budget import rounded_up
 from noren_audit.durable_file import replace_file
-from noren_audit.findings import Code, Finding
 from noren_audit.html_charts import meter
 from noren_audit.html_elements import (
     Cell,
     Markup,
     code,
     folded,
-    html,
     items,
     paragraph,
     section,
@@ -35,13 +33,11 @@ from noren_audit.html_elements import (
 )
 from noren_audit.html_facts import CompanyLine, Curve, Status, company_lines, spending_curves
 from noren_audit.html_glossary import glossary
-from noren_audit.html_words import AREAS, JAPANESE, MEANINGS, Area, Language, Say, say_in
+from noren_audit.html_words import JAPANESE, Language, Say, say_in
 from noren_audit.trust import Trust
 from noren_audit.verify import NOT_CHECKED, Verdict
 
 _MOST_LINES = 12
-_MOST_FINDINGS = 25  # of one code, if few codes are found
-_MOST_FINDINGS_IN_ALL = 500
 _STATUS_KIND = {Status.QUIET: "", Status.VERIFIED: "good"}
 
 
@@ -87,7 +83,7 @@ def _report(
     parts = [
         _headline(verdict, trust, lines, say, language),
         _companies(lines, say, language),
-        _findings(verdict, say, language),
+        html_findings.findings(verdict, say, language),
         _not_checked(say, language),
         _checkpoint(verdict, trust, say, language),
         _signature(verdict, say, language),
@@ -105,7 +101,10 @@ def _headline(
     sign = "✓" if verdict.is_verified else "✕"
     eyebrow = paragraph(f"{say('Noren audit report', 'Noren 監査報告書')} · {trust.origin}", "eyebrow")
     heading = f"<h1 class='verdict {kind}'><span aria-hidden='true'>{sign}</span> {text(word)}</h1>"
-    meaning, reasons = paragraph(_meaning(verdict, say), "lead"), _reasons(verdict, say, language)
+    meaning, reasons = (
+        paragraph(_meaning(verdict, say), "lead"),
+        html_findings.reasons(verdict, say, language),
+    )
     facts, contents = _key_facts(verdict, lines, say), _contents(verdict, say, language)
     return f"{eyebrow}{heading}{meaning}{reasons}{facts}{contents}"
 
@@ -131,20 +130,6 @@ def _meaning(verdict: Verdict, say: Say) -> str:
         "この台帳を証拠として用いないでください。この判定は、誰に責任があるか、"
         "また被害が生じたかを述べるものではありません。",
     )
-
-
-def _reasons(verdict: Verdict, say: Say, language: Language) -> str:
-    """The first reasons, so that nobody has to look for them."""
-    if verdict.is_verified:
-        return ""
-    codes = _codes_in_order(verdict)
-    shown: list[Cell] = [
-        Markup(f"<a href='#{language}-{found}'>{text(say(*MEANINGS[found]))}</a> ({_times(number, say)})")
-        for found, number in codes[:3]
-    ]
-    if len(codes) > len(shown):
-        shown.append(say(f"and {len(codes) - 3} more kinds of findings", f"ほか {len(codes) - 3} 種類の指摘"))
-    return items(shown, "reasons")
 
 
 def _key_facts(verdict: Verdict, lines: Sequence[CompanyLine], say: Say) -> str:
@@ -179,10 +164,12 @@ def _companies(lines: Sequence[CompanyLine], say: Say, language: Language) -> st
     title = say("Company by company", "企業ごとの結果")
     explained = say(
         "ε (epsilon) bounds what the trained result can reveal about one person's record: whatever somebody "
-        "believed about her before, the odds can change by a factor of at most e^ε (2.7 at ε = 1). 0 "
-        "reveals nothing; smaller is better. Shown is the campaign that used most of its limit.",
+        "believed about her before, the odds change by a factor of at most e^ε (2.7 at ε = 1), apart from "
+        "rare events of probability δ. 0 reveals nothing; smaller is better. Shown is the campaign that "
+        "used most of its limit.",
         "ε（イプシロン）は、訓練結果から一個人の記録について知りうることの上限です。"
-        "事前に何を推測していても、そのオッズは最大で e^ε 倍（ε = 1 なら約 2.7 倍）しか変わりません。"
+        "事前に何を推測していても、そのオッズは、確率 δ のまれな場合を除き、"
+        "最大で e^ε 倍（ε = 1 なら約 2.7 倍）しか変わりません。"
         "0 なら何も明かさず、小さいほど安全です。上限に最も近いキャンペーンの値を示します。",
     )
     if not lines:
@@ -196,6 +183,7 @@ def _companies(lines: Sequence[CompanyLine], say: Say, language: Language) -> st
         say("status", "状態"),
         say("campaigns", "キャンペーン"),
         say("rounds", "ラウンド"),
+        say("replayed", "再計算済み"),
         say("ε of the rounds, and limit", "ラウンドのεと上限"),
     ]
     rows = [_company_row(line, say) for line in lines]
@@ -229,7 +217,8 @@ def _company_row(line: CompanyLine, say: Say) -> list[Cell]:
     if line.findings:
         name = f"{name}: {line.findings:,}"
     status = Markup(f"<span class='status {_STATUS_KIND.get(line.status, 'bad')}'>{text(name)}</span>")
-    return [line.company, status, f"{len(line.campaigns):,}", f"{line.rounds:,}", spent]
+    replayed = say(f"{line.replayed} of {len(line.campaigns)}", f"{line.replayed} / {len(line.campaigns)}")
+    return [line.company, status, f"{len(line.campaigns):,}", f"{line.rounds:,}", replayed, spent]
 
 
 def _used(epsilon: float, limit: str, say: Say) -> str:
@@ -250,81 +239,6 @@ def _status_name(status: Status, say: Say) -> str:
             return say("did not train", "訓練なし")
         case Status.VERIFIED:
             return say("nothing found", "指摘なし")
-
-
-def _findings(verdict: Verdict, say: Say, language: Language) -> str:
-    if verdict.is_verified:
-        return ""
-    intro = paragraph(
-        say(
-            "Begin with the first: one false entry can cause further findings that disappear with it. "
-            "Entries are counted from 0. The sentences of the verifier are evidence and stay in English.",
-            "上から順に確認してください。一つの誤った記録が原因で、他の指摘が連鎖することがあります。"
-            "記録の番号は 0 から数えます。検証プログラムの文は証拠のため英語のまま示します。",
-        )
-    )
-    codes = _codes_in_order(verdict)
-    areas = {AREAS[found]: None for found, _ in codes}
-    most = min(_MOST_FINDINGS, _MOST_FINDINGS_IN_ALL // len(codes))
-    body = "".join(_area(area, verdict.findings, most, say, language) for area in areas)
-    return section(f"{language}-findings", say("Findings", "指摘事項"), intro + body)
-
-
-def _area(area: Area, findings: Sequence[Finding], most: int, say: Say, language: Language) -> str:
-    advice = area.advice
-    by_code: dict[Code, list[Finding]] = {}
-    for finding in findings:
-        if AREAS[finding.code] is area:
-            by_code.setdefault(finding.code, []).append(finding)
-    what_to_do = Markup(
-        f"<strong>{text(say('What to do: ', 'まず行うこと：'))}</strong>{text(say(*advice.action))}"
-    )
-    body = paragraph(what_to_do)
-    body += "".join(_of_code(found, most, say, language) for found in by_code.values())
-    return f"<h3>{text(say(*advice.name))}</h3>{body}"
-
-
-def _of_code(findings: Sequence[Finding], most: int, say: Say, language: Language) -> str:
-    found = findings[0].code
-    meaning = f"{text(say(*MEANINGS[found]))} ({_times(len(findings), say)})"
-    title = f"<h4 id='{language}-{found}'>{html(code(found))} {meaning}</h4>"
-    columns = [say("entry", "記録"), say("what was found", "検証結果"), say("evidence", "証拠")]
-    rows = [_finding_row(finding) for finding in findings[:most]]
-    shown = table(f"{found}", columns, rows, words=3)
-    if len(findings) > len(rows):
-        shown += paragraph(
-            say(
-                f"The first {len(rows)} of {len(findings):,}; noren-audit verify --json lists all.",
-                f"全 {len(findings):,} 件のうち最初の {len(rows)} 件。"
-                "すべては noren-audit verify --json で出力できます。",
-            ),
-            "note",
-        )
-    return title + shown
-
-
-def _finding_row(finding: Finding) -> list[Cell]:
-    evidence = terms(
-        (name, code(" ".join(value) if isinstance(value, list) else str(value)))
-        for name, value in finding.evidence.items()
-    )
-    place = "–" if finding.index is None else str(finding.index)
-    return [
-        place,
-        Markup(f"<span lang='en'>{text(finding.message)}</span>"),
-        Markup(evidence if finding.evidence else "–"),
-    ]
-
-
-def _codes_in_order(verdict: Verdict) -> list[tuple[Code, int]]:
-    """The kinds of findings and how many there are of each; the most fundamental first."""
-    order = list(Area)
-    counts = Counter(finding.code for finding in verdict.findings)
-    return sorted(counts.items(), key=lambda item: order.index(AREAS[item[0]]))
-
-
-def _times(number: int, say: Say) -> str:
-    return say("once" if number == 1 else f"{number:,} times", f"{number:,} 件")
 
 
 def _not_checked(say: Say, language: Language) -> str:

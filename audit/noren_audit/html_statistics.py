@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 
@@ -26,7 +27,7 @@ from noren_core.privacy.events import ADJACENCY, MECHANISM
 from noren_core.season.plan import UNIT
 
 _OPENED_CAMPAIGNS = 4
-_PROGRAMS = ("dp-accounting", "numpy", "cryptography")
+_PROGRAMS = ("dp-accounting", "python-flint", "numpy", "cryptography")
 
 
 def part(verdict: Verdict, curves: Mapping[str, Sequence[Curve]], say: Say, language: Language) -> str:
@@ -46,8 +47,9 @@ def part(verdict: Verdict, curves: Mapping[str, Sequence[Curve]], say: Say, lang
     campaigns = []
     for campaign in verdict.campaigns:
         name = campaign.plan.campaign
+        replays = [item for item in verdict.replays if item.campaign == name]
         figures = html_plots.campaign(
-            campaign, _spendings(verdict, name), curves[name], judged.get(name), say
+            campaign, _spendings(verdict, name), curves[name], judged.get(name), replays, say
         )
         assumed = terms(_assumptions(campaign, verdict, say), "pairs")
         campaigns.append((say(f"Campaign {name}", f"キャンペーン {name}"), assumed + figures))
@@ -207,5 +209,13 @@ def _epsilon(epsilon: float, limit: str, delta: str, say: Say) -> str:
 
 def _versions(say: Say, language: Language) -> str:
     facts: list[tuple[str, Cell]] = [("noren-audit", __version__)]
-    facts += [(name, metadata.version(name)) for name in _PROGRAMS]
+    facts += [(name, _version(name)) for name in _PROGRAMS]
+    facts.append(("Python", platform.python_version()))
     return section(f"{language}-versions", say("Programs", "使用プログラム"), terms(facts, "pairs"), level=3)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # python-flint is optional
+        return "–"

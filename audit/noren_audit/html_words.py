@@ -262,6 +262,14 @@ _EXPLAINED: dict[Area, dict[Code, tuple[str, str]]] = {
             "an aborted round was completed all the same",
             "中止されたラウンドの続行",
         ),
+        Code.REPLAY_FAILED: (
+            "a replay did not find what the company had said",
+            "再計算の結果が届け出と一致しない",
+        ),
+        Code.VERDICT_UNUSABLE: (
+            "a replay's verdict that shows nothing here",
+            "この台帳には使えない再計算の判定書",
+        ),
         Code.ODOMETER_ROLLED_BACK: ("a company's spending record went backwards", "企業の消費記録の逆行"),
         Code.SENTINELS_NOT_THE_PLANS: ("not as many sentinels as planned", "標識座標の数が計画と異なる"),
         Code.SENTINELS_DIFFER: ("companies state different sentinel sums", "標識座標の合計が企業間で異なる"),

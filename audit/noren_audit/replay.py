@@ -20,11 +20,11 @@ import numpy.typing as npt
 from noren_audit.reference_gradient import reference_sum
 from noren_audit.replay_file import ReplayFile, ReplayRound
 from noren_audit.replay_ledger import CampaignFacts
-from noren_audit.sentinels import judge
 from noren_core.errors import ConfigurationError, DataError, NorenError
 from noren_core.privacy.discrete_gaussian import sample
 from noren_core.privacy.noise import company_variance
 from noren_core.season.head import HeadState, row_scale
+from noren_core.season.plan import TrainingMode
 from noren_core.season.round_event import round_event
 from noren_core.season.row_commitment import rows_root
 
@@ -34,6 +34,7 @@ class ReplayCode(StrEnum):
 
     LEDGER_NOT_VERIFIED = "LEDGER_NOT_VERIFIED"
     OTHER_CAMPAIGN = "OTHER_CAMPAIGN"
+    NO_ROWS_RELEASED = "NO_ROWS_RELEASED"
     SEED_NOT_COMMITTED = "SEED_NOT_COMMITTED"
     TAG_REPEATED = "TAG_REPEATED"
     ROWS_NOT_COMMITTED = "ROWS_NOT_COMMITTED"
@@ -44,9 +45,6 @@ class ReplayCode(StrEnum):
     UPDATE_NOT_SETTLED = "UPDATE_NOT_SETTLED"
     UPDATE_NOT_RECOMPUTED = "UPDATE_NOT_RECOMPUTED"
     SENTINELS_NOT_THE_NOISE = "SENTINELS_NOT_THE_NOISE"
-    SENTINELS_TOO_SMALL = "SENTINELS_TOO_SMALL"
-    SENTINELS_TOO_LARGE = "SENTINELS_TOO_LARGE"
-    SENTINELS_REPEATED = "SENTINELS_REPEATED"
 
 
 class Agreement(StrEnum):
@@ -75,20 +73,18 @@ class ReplayResult:
         agreement: whether all of them came out again.
         largest_difference: in grid units, over all coordinates of the updates that did; 0 if none did. What
             lies beyond rounding is not stated: it would be noise or data.
-        sentinels_ok: whether the campaign's sums at the sentinel coordinates pass.
     """
 
     findings: tuple[ReplayFinding, ...]
     rounds: int
     agreement: Agreement
     largest_difference: int
-    sentinels_ok: bool
 
 
 def replay(file: ReplayFile, facts: CampaignFacts | None) -> ReplayResult:
     """Compare a company's campaign with the ledger and compute it again.
 
-    1. The ledger knows the campaign, and the company's commitment and beacon in it.
+    1. The ledger knows the campaign, and the company's commitment and beacon in it; it was trained on rows.
     2. The seed is the one that was committed to before the beacon.
     3. No tag stands there twice, and the rows are those that were committed to.
     4. The cohort is who reserved the first round, and the rounds are those that the company settled, with the
@@ -97,13 +93,14 @@ def replay(file: ReplayFile, facts: CampaignFacts | None) -> ReplayResult:
     6. Every update is the one that the settle commits to; a survivor sent one.
     7. Clipped sum over all rows plus noise from seed and beacon gives that update, but for at most one unit
        per row and coordinate; at the sentinels, where no row has anything, exactly.
-    8. The sums at the sentinels have the deviation that the plan promises.
     Every step goes on after a finding, as long as there is something to compare with.
     """
     # 1
     commitment = None if facts is None else facts.commitments.get(file.company)
     if facts is None or commitment is None or facts.beacon is None:
         return _nothing(ReplayCode.OTHER_CAMPAIGN)
+    if facts.plan.mode is not TrainingMode.NOISED_ROWS:
+        return _nothing(ReplayCode.NO_ROWS_RELEASED)
     if (file.campaign, file.dimensions) != (facts.plan.campaign, facts.plan.rows.dimensions):
         return _nothing(ReplayCode.OTHER_CAMPAIGN)
     findings: list[ReplayFinding] = []
@@ -120,15 +117,11 @@ def replay(file: ReplayFile, facts: CampaignFacts | None) -> ReplayResult:
     # 6, 7
     update_findings, differences = _check_updates(file, facts, facts.beacon, heads)
     findings += update_findings
-    # 8
-    faults = _sentinel_faults(facts)
-    findings += [ReplayFinding(ReplayCode(fault)) for fault in faults]
     return ReplayResult(
         findings=tuple(findings),
         rounds=len(differences),
         agreement=_agreement(differences),
         largest_difference=max((found for found in differences if found is not None), default=0),
-        sentinels_ok=not faults,
     )
 
 
@@ -250,13 +243,6 @@ def _arrays(file: ReplayFile, scale: float) -> tuple[npt.NDArray[np.float64], np
     return rows / scale, np.array([row.label for row in file.rows], np.int64)
 
 
-def _sentinel_faults(facts: CampaignFacts) -> tuple[str, ...]:
-    try:
-        return judge(facts.sentinel_rounds(), round_event(facts.plan)).faults
-    except ConfigurationError:  # so small a cohort has no noise that could be expected
-        return (ReplayCode.SENTINELS_TOO_SMALL,)
-
-
 def _agreement(differences: list[int | None]) -> Agreement:
     if not differences or None in differences:
         return Agreement.NONE
@@ -265,4 +251,4 @@ def _agreement(differences: list[int | None]) -> Agreement:
 
 def _nothing(code: ReplayCode) -> ReplayResult:
     """Of a file that there is nothing to compare with."""
-    return ReplayResult((ReplayFinding(code),), 0, Agreement.NONE, 0, sentinels_ok=False)
+    return ReplayResult((ReplayFinding(code),), 0, Agreement.NONE, 0)

@@ -1,4 +1,4 @@
-"""What a ledger says of each campaign's training, collected for whoever compares it with something else.
+"""What a ledger says of one campaign's training, collected for whoever compares it with something else.
 
 Only authentic entries count. Whether they keep the rules is for `verify_bundle`.
 """
@@ -14,12 +14,21 @@ from noren_audit.bundle import parse_entries, read_bundle
 from noren_audit.findings import Findings
 from noren_audit.parties import Parties
 from noren_audit.season import parse_plan
-from noren_audit.sentinels import SentinelRound
 from noren_audit.trust import Trust
 from noren_core.errors import DataError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.season.beacon import beacon_value
 from noren_core.season.plan import CampaignPlan
+
+_TRAINING = frozenset(
+    {
+        EntryKind.PLAN,
+        EntryKind.TRAINING_COMMITMENT,
+        EntryKind.BEACON,
+        EntryKind.INTENT,
+        EntryKind.SETTLE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +49,14 @@ class CampaignFacts:
     cohort: frozenset[str]
     settles: dict[tuple[str, int], dict[str, Any]]
 
-    def sentinel_rounds(self) -> list[SentinelRound]:
-        """Every settled round, as the first company that settled it tells it."""
-        first: dict[int, dict[str, Any]] = {}
-        for (_, number), body in self.settles.items():
-            first.setdefault(number, body)
-        return [
-            SentinelRound(len(body["survivors"]), len(self.cohort), tuple(body["sentinels"]))
-            for _, body in sorted(first.items())
-        ]
 
-
-def read_campaigns(directory: Path, trust: Trust, *, root: bytes) -> dict[str, CampaignFacts]:
-    """The campaigns of a bundle, in ledger order.
+def campaign_facts(directory: Path, trust: Trust, campaign: str, *, root: bytes) -> CampaignFacts | None:
+    """What a bundle says of a campaign; None if it has no such campaign.
 
     Args:
         directory: the bundle.
         trust: whose signatures make an entry authentic.
+        campaign: its name.
         root: what `verify_bundle` found; the bundle is read once more and must still be the same.
 
     Raises:
@@ -64,16 +64,15 @@ def read_campaigns(directory: Path, trust: Trust, *, root: bytes) -> dict[str, C
     """
     findings = Findings()  # said already, by whoever verified the bundle
     bundle = read_bundle(directory, findings)
-    entries = list(parse_entries(bundle, findings))
+    parties = Parties(trust, bundle.platform_rotations(), findings)
+    found = [
+        entry
+        for index, entry in parse_entries(bundle, findings)
+        if parties.admit(index, entry) and entry.campaign == campaign and entry.kind in _TRAINING
+    ]
     if bundle.tree.root() != root:
         raise DataError("bundle: expected the one that was verified, got another; it changed meanwhile")
-    parties = Parties(trust, dict(entries), findings)
-    by_campaign: dict[str, list[SignedEntry]] = {}
-    for index, entry in entries:
-        if parties.admit(index, entry) and entry.campaign is not None:
-            by_campaign.setdefault(entry.campaign, []).append(entry)
-    collected = ((name, _facts(found)) for name, found in by_campaign.items())
-    return {name: facts for name, facts in collected if facts is not None}
+    return _facts(found)
 
 
 def _facts(entries: Sequence[SignedEntry]) -> CampaignFacts | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from noren_audit.replay import ReplayCode, ReplayFinding, replay
 from noren_audit.replay_file import ReplayFile
-from noren_audit.replay_ledger import CampaignFacts, read_campaigns
+from noren_audit.replay_ledger import campaign_facts
 from noren_audit.replay_verdict import NOT_REPLAYED, REPLAYED, ReplaySubject, sign_verdict
+from noren_audit.sentinels import SentinelFault
 from noren_audit.trust import Trust
 from noren_audit.verify import verify_bundle
 from noren_core import __version__
@@ -33,24 +34,24 @@ def run(shown: ReplayFile, bundle: Path, trust: Trust, key: SigningKey) -> Repla
     """Verify the ledger, replay the company's campaign against it, sign what came of it.
 
     Raises:
-        VerificationError: if the bundle is not the trusted log's; there is nothing to judge.
+        VerificationError: if the bundle is not the trusted log's; then there is nothing to judge.
+        DataError: if the bundle changes while it is read.
     """
     ledger = verify_bundle(bundle, trust)
     if ledger.checkpoint is None:
         raise VerificationError("bundle: expected a checkpoint of the trusted log, got none")
-    facts = read_campaigns(bundle, trust, root=ledger.checkpoint.root).get(shown.campaign)
+    facts = campaign_facts(bundle, trust, shown.campaign, root=ledger.checkpoint.root)
     result = replay(shown, facts)
-    if not ledger.is_verified:
+    # What the cohort's sums say, perhaps by chance, is stated beside the verdict.
+    if {finding.code.value for finding in ledger.findings} - {fault.value for fault in SentinelFault}:
         first = ReplayFinding(ReplayCode.LEDGER_NOT_VERIFIED)
         result = replace(result, findings=(first, *result.findings))
+    judged = [item.judgement for item in ledger.sentinels if item.campaign == shown.campaign]
     subject = ReplaySubject(
         campaign=shown.campaign,
         company=shown.company,
-        plan_sha256=_plan_digest(facts),
+        plan_sha256="" if facts is None else facts.plan.digest().hex(),
         checkpoint=ledger.checkpoint,
+        sentinels_ok=all(not judgement.faults for judgement in judged),
     )
     return ReplayDone(result.findings, sign_verdict(subject, result, key, tool_version=__version__))
-
-
-def _plan_digest(facts: CampaignFacts | None) -> str:
-    return "" if facts is None else facts.plan.digest().hex()

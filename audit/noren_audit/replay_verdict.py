@@ -34,12 +34,21 @@ _MAX_DIFFERENCE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySubject:
-    """What was replayed: a company's part of a campaign, under a plan (empty if unknown), in a ledger."""
+    """What was replayed, and what the ledger says of it.
+
+    Attributes:
+        campaign, company: whose part of what.
+        plan_sha256: of the campaign's plan, in hex; empty if the ledger has none.
+        checkpoint: the ledger's.
+        sentinels_ok: whether the campaign's sums at the sentinels pass. They are the whole cohort's, and an
+            honest one's fail by chance once in a thousand campaigns: no finding against this company.
+    """
 
     campaign: str
     company: str
     plan_sha256: str
     checkpoint: Checkpoint
+    sentinels_ok: bool
 
 
 def sign_verdict(
@@ -61,7 +70,7 @@ def sign_verdict(
         },
         "plan_sha256": subject.plan_sha256,
         "rounds_replayed": result.rounds,
-        "sentinels_ok": result.sentinels_ok,
+        "sentinels_ok": subject.sentinels_ok,
         "tool_version": tool_version,
         "verdict": NOT_REPLAYED if result.findings else REPLAYED,
     }

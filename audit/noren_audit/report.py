@@ -10,6 +10,7 @@ from noren_audit.certified import Bracket
 from noren_audit.findings import Finding
 from noren_audit.person import PersonSpending
 from noren_audit.sentinel_findings import SentinelVerdict
+from noren_audit.shown_verdicts import ShownReplay
 from noren_audit.verify import NOT_CHECKED, Verdict, worst_round_spending
 from noren_core.season.plan import UNIT
 
@@ -70,6 +71,12 @@ def print_report(verdict: Verdict, console: Console) -> None:
         "Sentinels: deviation of the noise, relative to the plan's",
         ("campaign", "sums", "ratio", "p-value"),
         [_sentinel_row(s) for s in verdict.sentinels],
+    )
+    _table(
+        console,
+        "Replays: rounds that were computed again on the company's machine",
+        ("campaign", "company", "result", "rounds", "largest difference", "auditor"),
+        [_replay_row(s) for s in verdict.replays],
     )
     _table(console, "Assumptions", ("",), [(text,) for text in ASSUMPTIONS])
     _table(console, "Not checked", ("",), [(text,) for text in NOT_CHECKED])
@@ -137,6 +144,17 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
             }
             for s in verdict.sentinels
         ],
+        "replays": [
+            {
+                "campaign": s.campaign,
+                "company": s.company,
+                "replayed": s.is_replayed,
+                "rounds": s.rounds,
+                "largest_difference": s.largest_difference,
+                "auditor": s.auditor,
+            }
+            for s in verdict.replays
+        ],
         "assumptions": list(ASSUMPTIONS),
         "not_checked": list(NOT_CHECKED),
     }
@@ -186,6 +204,12 @@ def _sentinel_row(verdict: SentinelVerdict) -> tuple[str, ...]:
         return (verdict.campaign, "0", "none planned", "-")
     ratio, p_value = f"{judgement.deviation_ratio:.3f}", f"{judgement.p_value:.2g}"
     return (verdict.campaign, str(judgement.observations), ratio, p_value)
+
+
+def _replay_row(shown: ShownReplay) -> tuple[str, ...]:
+    result = "replayed" if shown.is_replayed else "NOT REPLAYED"
+    figures = (str(shown.rounds), str(shown.largest_difference), shown.auditor[:16])
+    return (shown.campaign, shown.company, result, *figures)
 
 
 def _bracket(bracket: Bracket | None) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from noren_audit import sentinels
-from noren_audit.replay_ledger import CampaignFacts, read_campaigns
-from noren_audit.sentinels import SentinelFault
+from noren_audit.findings import Code
+from noren_audit.sentinels import Judgement, SentinelFault
 from noren_audit.trust import Trust
 from noren_audit.verify import verify_bundle
-from noren_core.errors import ConfigurationError, VerificationError
-from noren_core.season.round_event import round_event
+from noren_core.errors import VerificationError
 
 LIMITS = (
     "a company that spares these coordinates and leaves its noise out elsewhere (replay shows it)",
@@ -24,39 +23,30 @@ LIMITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignSentinels:
-    """One campaign's result; what cannot be tested has no judgement and a reason."""
-
-    campaign: str
-    judgement: sentinels.Judgement | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SentinelReport:
     """All campaigns of a ledger.
 
     Attributes:
         ledger_word: the word of `noren-audit verify` over the same bundle.
-        campaigns: each one's result.
+        campaigns: each one's judgement; None if there was nothing to test.
         is_repeated: whether two rounds, of one campaign or two, have the same sums.
     """
 
     ledger_word: str
-    campaigns: tuple[CampaignSentinels, ...]
+    campaigns: dict[str, Judgement | None]
     is_repeated: bool
 
     @property
     def passes(self) -> bool:
         """Nothing speaks against any campaign that could be tested."""
-        judged = [item.judgement for item in self.campaigns if item.judgement is not None]
-        return not self.is_repeated and not any(judgement.faults for judgement in judged)
+        judged = self.campaigns.values()
+        return not self.is_repeated and not any(found is not None and found.faults for found in judged)
 
     def to_fields(self) -> dict[str, Any]:
         """For JSON; probabilities and ratios are decimal strings."""
         return {
             "ledger": self.ledger_word,
-            "campaigns": [_fields(item) for item in self.campaigns],
+            "campaigns": [_fields(name, found) for name, found in self.campaigns.items()],
             "repeated": self.is_repeated,
             "false_alarm": f"{sentinels.FALSE_ALARM:g}",
             "observations_needed": {
@@ -70,8 +60,8 @@ class SentinelReport:
         """For people."""
         yield "SENTINELS PASS" if self.passes else "SENTINELS DO NOT PASS"
         yield f"ledger: {self.ledger_word}"
-        for item in self.campaigns:
-            yield f"{item.campaign}: {_sentence(item)}"
+        for name, found in self.campaigns.items():
+            yield f"{name}: {_sentence(found)}"
         if self.is_repeated:
             yield f"{SentinelFault.SENTINELS_REPEATED}: two rounds have the same sums"
         yield f"\nan honest campaign is accused with probability {sentinels.FALSE_ALARM:g}"
@@ -91,29 +81,15 @@ def make(bundle: Path, trust: Trust) -> SentinelReport:
     ledger = verify_bundle(bundle, trust)
     if ledger.checkpoint is None:
         raise VerificationError("bundle: expected a checkpoint of the trusted log, got none")
-    campaigns = read_campaigns(bundle, trust, root=ledger.checkpoint.root)
-    every = [tuple(item.sums) for facts in campaigns.values() for item in facts.sentinel_rounds()]
-    return SentinelReport(
-        ledger.word,
-        tuple(_judge(name, facts) for name, facts in campaigns.items()),
-        sentinels.repeated(every),
-    )
+    judged: dict[str, Judgement | None] = {audit.plan.campaign: None for audit in ledger.campaigns}
+    judged |= {item.campaign: item.judgement for item in ledger.sentinels if item.judgement.observations}
+    is_repeated = any(finding.code is Code.SENTINELS_REPEATED for finding in ledger.findings)
+    return SentinelReport(ledger.word, judged, is_repeated)
 
 
-def _judge(campaign: str, facts: CampaignFacts) -> CampaignSentinels:
-    rounds = facts.sentinel_rounds()
-    if not any(item.sums for item in rounds):
-        return CampaignSentinels(campaign, None, "no round was settled, or the plan has no sentinels")
-    try:
-        return CampaignSentinels(campaign, sentinels.judge(rounds, round_event(facts.plan)))
-    except ConfigurationError as error:
-        return CampaignSentinels(campaign, None, error.message)
-
-
-def _sentence(item: CampaignSentinels) -> str:
-    found = item.judgement
+def _sentence(found: Judgement | None) -> str:
     if found is None:
-        return f"not tested ({item.reason})"
+        return "not tested (no round was settled, or the plan has no sentinels)"
     rounds = " ".join(f"{value:.3g}" for value in found.round_p_values)
     return (
         f"{', '.join(found.faults) or 'passes'}; {found.observations} sums, deviation "
@@ -121,12 +97,11 @@ def _sentence(item: CampaignSentinels) -> str:
     )
 
 
-def _fields(item: CampaignSentinels) -> dict[str, Any]:
-    found = item.judgement
+def _fields(campaign: str, found: Judgement | None) -> dict[str, Any]:
     if found is None:
-        return {"campaign": item.campaign, "tested": False, "reason": item.reason}
+        return {"campaign": campaign, "tested": False}
     return {
-        "campaign": item.campaign,
+        "campaign": campaign,
         "tested": True,
         "observations": found.observations,
         "deviation_ratio": f"{found.deviation_ratio:.6f}",

@@ -17,6 +17,7 @@ from noren_core import toml_text
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.ledger.cosignature import CosignerKey
 from noren_core.ledger.note import VerifierKey
+from noren_core.season.plan import MAX_WITNESSES
 
 _KEY_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
@@ -24,7 +25,8 @@ _REQUIRED = frozenset({"origin", "log_key", "platform_key"})
 _FIX = "Fix: get the trust file anew from somebody you believe; docs/auditing.md shows its format"
 _LIMITS = ("max_epsilon", "max_row_epsilon", "max_person_epsilon", "max_delta")
 _WITNESSES = frozenset({"witnesses", "witness_quorum"})
-MAX_WITNESSES = 16
+_OPTIONAL = frozenset({*_LIMITS, *_WITNESSES, "auditor_keys"})
+MAX_AUDITORS = 16
 
 
 class BadTrustFileError(ConfigurationError):
@@ -49,6 +51,7 @@ class Trust:
         max_delta: largest delta of any of them.
         witnesses: whose cosignatures count.
         witness_quorum: how many of them the checkpoint needs; 0 only if no witness is named.
+        auditor_keys: whose verdicts of replays count.
     """
 
     log_key: VerifierKey
@@ -59,6 +62,7 @@ class Trust:
     max_delta: Fraction | None = None
     witnesses: tuple[CosignerKey, ...] = ()
     witness_quorum: int = 0
+    auditor_keys: tuple[bytes, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -74,19 +78,20 @@ def load_trust(path: Path) -> Trust:
         raise BadTrustFileError(f"expected a readable file, got {error.strerror}") from error
     except DataError as error:
         raise BadTrustFileError(error.message) from error
-    missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - set(_LIMITS) - _WITNESSES
+    missing, unknown = _REQUIRED - set(fields), set(fields) - _REQUIRED - _OPTIONAL
     if missing or unknown:
         raise BadTrustFileError(
-            f"expected the fields {', '.join(sorted(_REQUIRED))} and optional limits and witnesses; "
+            f"expected the fields {', '.join(sorted(_REQUIRED))} and optional limits, witnesses, auditors; "
             f"{len(missing)} missing, {len(unknown)} unknown"
         )
     witnesses = _witnesses(fields.get("witnesses", []))
     return Trust(
         log_key=_log_key(fields["log_key"], fields["origin"]),
-        platform_key=_platform_key(fields["platform_key"]),
+        platform_key=_public_key(fields["platform_key"], "platform_key"),
         **{name: _limit(fields[name], name) for name in _LIMITS if name in fields},
         witnesses=witnesses,
         witness_quorum=_quorum(fields.get("witness_quorum", 0), len(witnesses)),
+        auditor_keys=_auditor_keys(fields.get("auditor_keys", [])),
     )
 
 
@@ -100,9 +105,15 @@ def _log_key(text: Any, origin: Any) -> VerifierKey:
     return key
 
 
-def _platform_key(text: Any) -> bytes:
+def _auditor_keys(texts: Any) -> tuple[bytes, ...]:
+    if not isinstance(texts, list) or len(texts) > MAX_AUDITORS:
+        raise BadTrustFileError(f"auditor_keys: expected a list of at most {MAX_AUDITORS} keys")
+    return tuple(_public_key(text, "auditor_keys") for text in texts)
+
+
+def _public_key(text: Any, what: str) -> bytes:
     if not isinstance(text, str) or not _KEY_HEX.match(text):
-        raise BadTrustFileError("platform_key: expected 64 lower-case hex digits")
+        raise BadTrustFileError(f"{what}: expected 64 lower-case hex digits")
     return bytes.fromhex(text)
 
 

@@ -16,13 +16,17 @@ from noren_audit.person import PersonSpending, person_spending
 from noren_audit.season import SeasonAudit
 from noren_audit.seen_checkpoints import verify_seen
 from noren_audit.sentinel_findings import SentinelVerdict
+from noren_audit.shown_verdicts import ShownReplay, judge_verdicts
 from noren_audit.trust import Trust
 from noren_core.ledger.checkpoint import Checkpoint
 from noren_core.ledger.cosignature import CosignerKey
 
 NOT_CHECKED = (
     "the rows: whether companies trained on true, complete and consented records",
-    "the rounds: that each company clipped, drew noise from its seed and computed what it settled (needs replay)",
+    (
+        "the rounds: that each company clipped, drew noise from its seed and computed what it settled "
+        "(needs replay)"
+    ),
     "the noise at all but the sentinel coordinates (needs replay)",
     "the end of the ledger: entries after the last one here",
     "a split view, if the trust file names no witnesses and no checkpoint of others was compared (--seen)",
@@ -46,6 +50,7 @@ class Verdict:
         rows: what each campaign's row release spends.
         persons: what one person can lose, by training season, and over all campaigns at the end.
         sentinels: what each campaign's sentinel sums say about its noise.
+        replays: which rounds were computed again, by the verdicts that were shown.
         campaigns: those with a valid plan, as they were read; for reports.
         witnesses: those of the trust file that cosigned the checkpoint.
     """
@@ -57,6 +62,7 @@ class Verdict:
     rows: tuple[RowSpending, ...]
     persons: tuple[PersonSpending, ...]
     sentinels: tuple[SentinelVerdict, ...]
+    replays: tuple[ShownReplay, ...]
     campaigns: tuple[CampaignAudit, ...]
     witnesses: tuple[CosignerKey, ...]
 
@@ -71,8 +77,10 @@ class Verdict:
         return "VERIFIED" if self.is_verified else "NOT VERIFIED"
 
 
-def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> Verdict:
-    """Everything that can be concluded from a bundle, a trust file and checkpoints that others have seen.
+def verify_bundle(
+    directory: Path, trust: Trust, seen: Sequence[bytes] = (), verdicts: Sequence[bytes] = ()
+) -> Verdict:
+    """Everything that can be concluded from a bundle, a trust file and what others saw or computed again.
 
     1. Read exactly the files of a ledger of this size; every byte belongs to the checkpoint, to one framed
        entry, or to a hash of entries.
@@ -90,7 +98,9 @@ def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> 
     8. The sentinel sums have the deviation that the plan promises, and no two rounds have the same.
     9. Epsilon of every company and campaign, recomputed from the intents, stays within the plan; so
        does, as a separate number, epsilon of the row release; and no campaign alone passes what a person
-       may lose in all. Three accountants agree on each.
+       may lose in all. The accountants agree on each.
+    10. Every verdict of a replay in `verdicts` is signed by an auditor of the trust file, about this ledger,
+        and found nothing.
     Every step goes on after a defect. What no bundle can show is listed in `NOT_CHECKED`. Entries are read
     one after the other and are not kept.
     """
@@ -101,7 +111,8 @@ def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> 
     parties = Parties(trust, bundle.platform_rotations(), findings)
     accountants = Accountants(findings)
     budget = Budget(trust, accountants, findings)
-    season = SeasonAudit(parties, LedgerView(bundle.tree, parties.keys, trust), budget, findings)
+    view = LedgerView(bundle.tree, parties.keys, trust)
+    season = SeasonAudit(parties, view, budget, findings)
     if not bundle.size:
         parties.start_log(0, None)
     for index, entry in parse_entries(bundle, findings):
@@ -122,6 +133,8 @@ def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> 
     rounds = tuple(item for campaign in season.campaigns for item in budget.rounds(campaign))
     rows = tuple(budget.rows(campaign.plan) for campaign in season.campaigns)
     persons = person_spending(season.campaigns, accountants, findings)
+    # 10
+    replays = judge_verdicts(verdicts, season.campaigns, view, findings)
     return Verdict(
         findings.in_order(),
         checkpoint,
@@ -130,6 +143,7 @@ def verify_bundle(directory: Path, trust: Trust, seen: Sequence[bytes] = ()) -> 
         rows,
         persons,
         sentinels,
+        replays,
         season.campaigns,
         witnesses,
     )

@@ -45,8 +45,8 @@ def speed(
 @app.command()
 def utility(
     data: Annotated[
-        str, typer.Option(help="generated, or oulad:DIR for the OULAD tables as Parquet in DIR.")
-    ] = "",
+        str, typer.Option(help="oulad:DIR for OULAD's Parquet tables, or season:DIR for a prepared season.")
+    ] = GENERATED,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seasons and draws: minutes.")] = False,
 ) -> None:
@@ -55,9 +55,9 @@ def utility(
     from noren_bench.utility_settings import settings
     from noren_bench.utility_table import print_measured
 
-    if not data:
-        say("no OULAD tables given (--data oulad:DIR): measuring on generated data only")
-    measured = list(utility_table.measure(settings(data or GENERATED, quick=quick)))
+    if data == GENERATED:
+        say("no data given (--data oulad:DIR): measured on generated people, which says little of others")
+    measured = list(utility_table.measure(settings(data, quick=quick)))
     if as_json:
         body = {"machine": _machine(), "tasks": [item.to_json() for item in measured]}
         typer.echo(json.dumps(body, indent=2, allow_nan=False))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from noren_bench.measurement import Cost, Goal, Row, peak_memory_mb
+from noren_bench.measurement import Cost, Goal, Row
 from noren_core.crypto.sealed_sums import AnswerSeed, SealedSums
 from noren_core.crypto.weight_encryption import WeightSecret, encrypt_weights
 from noren_core.crypto.weight_layout import CHUNK_POSITIONS, ROW_NORM, WeightLayout
@@ -48,7 +48,6 @@ def row(positions: int, dimensions: int = 4) -> Row:
             "platform_wall_s": platform_wall,
             "message_mb": layout.message_bytes / 1e6,
             "largest_part_mb": max(layout.part_lengths) / 1e6,
-            "peak_memory_mb": peak_memory_mb(),
         },
     )
 

@@ -8,6 +8,7 @@ who holds the truth of both sides can compute any of this.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -36,7 +37,7 @@ from noren_demo.evaluation import (
 )
 from noren_demo.evaluation_of_season import EmbeddedPeople, TaskPeople
 from noren_demo.parties import Places
-from noren_demo.reference_models import local_scores, oriented_index, pooled_linear_scores
+from noren_demo.reference_models import LabelledRows, local_scores, oriented_index, pooled_linear_scores
 from noren_demo.resources import ResourceMonitor
 from noren_demo.season import Options, Season, campaign_name
 from noren_demo.season_data import SeasonData, SeasonFiles, Task
@@ -128,10 +129,12 @@ def _measure_one(setting: Setting, modes: Sequence[Mode], root: Path) -> Iterato
 def _run(mode: Mode, data: SeasonData, files: SeasonFiles, root: Path) -> _Run:
     root.mkdir()
     monitor = ResourceMonitor()
+    logging.disable(logging.WARNING)  # one line per company and start; what goes wrong is raised
     try:
         season = Season(data, files, Places(root), mode.options, monitor, say=lambda _text: None)
         results = {result.task: result for result in season.run().tasks}
     finally:
+        logging.disable(logging.NOTSET)
         monitor.close()
     plan = evaluation_of_season.plan_of(season, campaign_name(data.tasks[0]))
     return _Run(
@@ -164,9 +167,19 @@ def _measured(setting: Setting, task: Task, runs: Sequence[_Run]) -> Measured:
         pooled=people.auc(pooled_linear_scores(train, score)),
         local=people.auc(local_scores(train, score)),
         small_index=people.auc_of_small(people.index),
+        rate_shift=_rate_shift(train, score),
         people_error=found.standard_error,
         federated=tuple(_federated(setting, task, run) for run in runs),
     )
+
+
+def _rate_shift(train: LabelledRows, score: LabelledRows) -> float:
+    """How far companies' rates moved since the seasons that are trained on, weighted by scored people."""
+    moved = 0.0
+    for company in np.unique(score.companies):
+        past, present = (rows.labels[rows.companies == company] for rows in (train, score))
+        moved += abs(float(past.mean() - present.mean())) * len(present)
+    return moved / len(score.labels)
 
 
 def _people(setting: Setting, reference: TaskPeople) -> _People:

@@ -81,6 +81,7 @@ class Measured:
         index, pooled, local: within-company AUC of the label-free index, one linear head on everybody's clean
             rows, and the best head per company alone.
         small_index: the index for companies with at most 100 training rows.
+        rate_shift: by how much the outcome's rate differs at a company from its past one, weighted by people.
         people_error: standard error of `federated.season` by which people there are (DeLong).
     """
 
@@ -96,6 +97,7 @@ class Measured:
     pooled: float
     local: float
     small_index: float
+    rate_shift: float
     people_error: float
     federated: tuple[Federated, ...]
 

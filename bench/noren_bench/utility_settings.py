@@ -12,7 +12,9 @@ from noren_core.errors import DataError
 from noren_demo.data_sources import GENERATED, OULAD, DataChoice, prepare
 from noren_demo.evaluation import BoolArray
 from noren_demo.generator import GeneratorOptions, generate_season
-from noren_demo.season_data import SeasonData, SeasonFiles
+from noren_demo.season_data import SeasonData, SeasonFiles, read_description
+
+PREPARED = "season:"
 
 TRAIN_INTAKES, SCORE_INTAKES = ("2013B", "2013J"), ("2014B",)
 ALL_TASKS = ("WF", "W", "DP")
@@ -27,7 +29,7 @@ class Setting:
 
     Attributes:
         name: as printed.
-        data: generated, or oulad:DIR.
+        data: generated, oulad:DIR, or season:DIR with the files of a season (`season_data`).
         companies: what plays the company in OULAD data.
         tasks: of OULAD data.
         control: "permuted" or "planted" for a negative control, "" for none.
@@ -40,7 +42,7 @@ class Setting:
     companies: str = ""
     tasks: tuple[str, ...] = ALL_TASKS
     control: str = ""
-    draws: int = 20
+    draws: int = 10
     is_small: bool = False
 
 
@@ -52,6 +54,8 @@ def settings(data: str, *, quick: bool) -> tuple[Setting, ...]:
     )
     if data == GENERATED:
         return (Setting("8 generated companies", GENERATED, draws=10 if quick else 40), *controls)
+    if data.startswith(PREPARED):
+        return (Setting("the given season", data, draws=10 if quick else 40), *controls)
     modules = Setting("modules", data, "module", ALL_TASKS, draws=6 if quick else 40)
     if quick:
         return (modules, *controls)
@@ -65,7 +69,7 @@ def settings(data: str, *, quick: bool) -> tuple[Setting, ...]:
 
 
 def write_data(setting: Setting, destination: Path) -> tuple[SeasonData, SeasonFiles]:
-    """The setting's files, written into `destination`.
+    """The setting's files, written into `destination` unless somebody prepared them.
 
     Raises:
         ConfigurationError: if the data are neither generated nor in a folder that exists.
@@ -79,6 +83,9 @@ def write_data(setting: Setting, destination: Path) -> tuple[SeasonData, SeasonF
             plant_orthogonal=setting.control == "planted",
         )
         return generate_season(destination, options), SeasonFiles(destination)
+    if setting.data.startswith(PREPARED):
+        files = SeasonFiles(Path(setting.data.removeprefix(PREPARED)))
+        return read_description(files), files
     choice = DataChoice(
         source=setting.data,
         companies=setting.companies,

@@ -70,7 +70,8 @@ def _circumstances(item: Measured, federated: Federated) -> str:
     )
     return (
         f"{item.companies} companies, {item.training_rows:,} rows, {item.scored:,} scored, "
-        f"outcome {item.base_rate:.1%}; whole season {federated.season:.4f} ± {item.people_error:.4f}, "
+        f"outcome {item.base_rate:.1%} (companies' rates moved by {item.rate_shift:.1%}); "
+        f"whole season {federated.season:.4f} ± {item.people_error:.4f}, "
         f"{len(federated.draws)} further draws{small}"
     )
 

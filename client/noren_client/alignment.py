@@ -221,8 +221,10 @@ def _check_protection(plan: CampaignPlan, company: str) -> None:
         companies=len(plan.companies), minimum_cohort=plan.minimum_cohort, tolerated=training.tolerated
     )
     if NoisePlacement(training.placement) is not strongest is NoisePlacement.LOCAL:
-        raise _mismatch("plan: expected local noise, since too few honest shares would remain, got distributed")
-    for delta in (Fraction(training.delta), Fraction(plan.rows.delta)):
+        raise _mismatch(
+            "plan: expected local noise, since too few honest shares would remain, got distributed"
+        )
+    for delta in (Fraction(training.delta), Fraction(plan.release.delta)):
         if publishes_a_record(delta, records=plan.member(company).padded_batch):
             raise BudgetExceededError(
                 "plan: expected a delta far below one over our declared size, got one that lets a whole "
@@ -236,22 +238,22 @@ def _check_budget(
     """What the plan costs one person at most, if that is within our limits and what the plan itself says."""
     from noren_core.privacy import accounting
 
-    limits, training, rows = settings.limits, plan.training, plan.rows
-    for delta in (Fraction(training.delta), Fraction(rows.delta)):
+    limits, training, release = settings.limits, plan.training, plan.release
+    for delta in (Fraction(training.delta), Fraction(release.delta)):
         if delta > limits.max_delta:
             raise BudgetExceededError(
                 f"plan: expected delta of at most {float(limits.max_delta):g}, got more"
             )
     epsilon = accounting.epsilon_pld([round_event(plan)] * training.rounds, Fraction(training.delta))
     row_epsilon = accounting.epsilon_rows(
-        coordinates=rows.dimensions,
-        variance=rows.variance,
-        sensitivity=2 * Fraction(rows.clip) * rows.scale,
-        delta=Fraction(rows.delta),
+        coordinates=release.dimensions,
+        variance=release.variance,
+        sensitivity=release.sensitivity,
+        delta=Fraction(release.delta),
     )
     for name, value, said, limit in (
         ("epsilon", epsilon, training.epsilon, limits.max_epsilon),
-        ("row epsilon", row_epsilon, rows.epsilon, limits.max_row_epsilon),
+        ("row epsilon", row_epsilon, release.epsilon, limits.max_row_epsilon),
     ):
         if value > limit:
             raise BudgetExceededError(f"plan: expected {name} of at most {float(limit):g}, got {value:.4f}")

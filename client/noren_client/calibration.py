@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from noren_core.errors import DataError
 from noren_core.season.head import WEIGHT_SCALE, attenuation
-from noren_core.season.plan import CampaignPlan, RowRelease
+from noren_core.season.plan import CampaignPlan, Release, RowRelease
 
 FEATURE_LEVELS = 127  # an embedding coordinate v travels as round(v · 127 / clip)
 _BISECTIONS = 80
@@ -43,21 +43,23 @@ def integer_head(released: Sequence[int], plan: CampaignPlan) -> IntegerHead:
     if largest == 0:
         raise DataError("head: expected a weight other than zero, got none")
     levels = (1 << (plan.scoring.weight_bits - 1)) - 1
-    unit = largest / levels * float(Fraction(plan.rows.clip)) / FEATURE_LEVELS * attenuation(plan.rows)
+    unit = largest / levels * float(Fraction(plan.release.clip)) / FEATURE_LEVELS * attenuation(plan.release)
     return IntegerHead(
-        tuple(int(w) for w in np.rint(weights / largest * levels)), unit * _steepening(weights, plan.rows)
+        tuple(int(w) for w in np.rint(weights / largest * levels)), unit * _steepening(weights, plan.release)
     )
 
 
-def _steepening(weights: npt.NDArray[np.float64], rows: RowRelease) -> float:
+def _steepening(weights: npt.NDArray[np.float64], release: Release) -> float:
     """By how much noise in the rows flattens a logistic curve, beyond the dilution of its coefficients.
 
     What the noise hides of the log-odds has variance v = ρ·|g|² for clean-row weights g and the share ρ of
     noise in a coordinate; averaged over it, σ(m) becomes about σ(m / √(1 + πv/8)) (Spiegelhalter and
     Lauritzen 1990). Solved for the curve before; bounded, since a large head is mostly noise.
     """
-    noise_share = rows.variance / (rows.scale**2 + rows.variance)
-    clean = attenuation(rows) * weights
+    if not isinstance(release, RowRelease):
+        return 1.0  # sums are of clean rows
+    noise_share = release.variance / (release.scale**2 + release.variance)
+    clean = attenuation(release) * weights
     return float(1 / np.sqrt(1 - min(3 / 4, np.pi / 8 * noise_share * float(clean @ clean))))
 
 

@@ -67,7 +67,7 @@ def score(
 
 def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
     """What decides which coordinates a head's weights belong to."""
-    return plan.companies, plan.train_seasons, plan.score_season, plan.rows, plan.scoring.weight_bits
+    return plan.companies, plan.train_seasons, plan.score_season, plan.release, plan.scoring.weight_bits
 
 
 def _keep_bands(

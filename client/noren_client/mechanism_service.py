@@ -22,7 +22,7 @@ from noren_core import canonical_json
 from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import MAX_WEIGHT, WEIGHT_SCALE, row_scale
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 
 FORMAT = "noren/v1/mechanism"
 MAX_REQUEST_BYTES = 16 << 20
@@ -83,7 +83,7 @@ def parse_request(data: bytes) -> MechanismRequest:
     """The request in a line.
 
     1. Canonical JSON with exactly the fields of a request.
-    2. A plan, as it would stand in a ledger, and a cohort that leaves noise under it.
+    2. A plan, as it would stand in a ledger, that trains on rows; a cohort of no more than its companies.
     3. Rows in the integer units of the plan's release, a label for each.
     4. Releases, each with a seed, a beacon, a round of the plan and a head in range.
 
@@ -97,6 +97,8 @@ def parse_request(data: bytes) -> MechanismRequest:
         raise DataError(f"request.format: expected {FORMAT}, got another")
     # 2
     plan = CampaignPlan.from_body(body["plan"])
+    if plan.mode is not TrainingMode.NOISED_ROWS:
+        raise DataError("request.plan: expected one that trains on rows, got another mode")
     companies = _integer(body["companies"], "companies", 1, len(plan.cohort))
     # 3
     rows, labels = _list(body["rows"], "rows", MAX_ROWS), _list(body["labels"], "labels", MAX_ROWS)

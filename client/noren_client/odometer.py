@@ -1,4 +1,4 @@
-"""The company's own record of privacy spent: reserve before computing, never refund (docs/protocol.md §4.7).
+"""The company's own record of privacy spent: reserve before computing, never refund (docs/protocol.md §4.9).
 
 One append-only file, one signed line per event, each carrying the hash of the line before it. The
 client asks this file, not the platform, whether another round may be computed, so that a lying platform

@@ -144,7 +144,7 @@ class _Waiting:
 
 def _filled(plan: CampaignPlan, heads: Sequence[Sequence[int]]) -> list[list[int]]:
     """As many heads as the plan has, the last ones zero."""
-    given, width = [list(head) for head in heads], plan.rows.dimensions
+    given, width = [list(head) for head in heads], plan.release.dimensions
     if not 1 <= len(given) <= plan.scoring.heads:
         raise LocalProtocolError(f"head: expected 1 to {plan.scoring.heads} heads, got {len(given)}")
     if any(len(head) != width for head in given):

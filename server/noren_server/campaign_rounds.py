@@ -156,8 +156,8 @@ class CampaignRun:
     def _verify_only_commitment(self, commitment: entries.SignedEntry) -> None:
         """One per company and campaign, and no seed twice: a second could be chosen after the first was seen.
 
-        A company that is asked again after a run that failed before the beacon says the same thing, unless its
-        worker started anew in between. Then it has dropped out.
+        A company that is asked again after a run that failed before the beacon says the same thing, unless
+        its worker started anew in between. Then it has dropped out.
         """
         for stored in self._ledger.store.entries(kind=EntryKind.TRAINING_COMMITMENT):
             known = stored.entry
@@ -336,7 +336,9 @@ class CampaignRun:
             expected["event"] = round_event(self._plan).to_body()
         said = {name: entry.body.get(name) for name in expected}
         if entry.kind is not kind or entry.author != company or said != expected:
-            raise RemoteProtocolError(f"expected a {kind.value} entry of this campaign and round, got another")
+            raise RemoteProtocolError(
+                f"expected a {kind.value} entry of this campaign and round, got another"
+            )
         return entry
 
     def _prove(self, company: str, indices: list[int]) -> LedgerProof:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from fractions import Fraction
 from math import ceil, log, log2
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from noren_core import toml_text
+from noren_core.crypto.weight_layout import MAX_SUM, MAX_WEIGHT, ROW_NORM
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.privacy import accounting
-from noren_core.privacy.events import NoisePlacement, format_decimal, parse_decimal
+from noren_core.privacy.events import GaussianEvent, NoisePlacement, format_decimal, parse_decimal
+from noren_core.privacy.noise import company_variance
 from noren_core.privacy.small_samples import MEANINGLESS_DELTA, publishes_a_record, strongest_placement
 from noren_core.season.head import attenuation
 from noren_core.season.plan import (
@@ -25,6 +27,8 @@ from noren_core.season.plan import (
     UNIT,
     CampaignPlan,
     RowRelease,
+    StatisticsRelease,
+    TrainingMode,
     Witnesses,
 )
 from noren_core.wire.refusal import Refusal
@@ -37,9 +41,19 @@ from noren_server.store import DATABASE_NAME, CompanyState
 from noren_server.superlink import Fleet, RunOutcome, compact_database
 
 GRID = 1 << 16
+STATISTICS_GRID = 1 << 10  # so that a clipping norm in its units is a decimal; sums are integers anyhow
+EXPECTED_WEIGHT = Fraction(1, 4)
 MINIMUM_COHORT = 5
 EVALUATION_ROUNDS = 2  # one batch for the training table, one for the score table
 
+
+_CHOICES_OF_MODE = {
+    TrainingMode.NOISED_ROWS: (
+        *("rounds", "learning_rate", "weight_decay", "clipping_norm"),
+        *("row_dimensions", "row_epsilon", "row_delta"),
+    ),
+    TrainingMode.SEALED_STATISTICS: ("statistics_dimensions", "statistics_epsilon", "statistics_delta"),
+}
 
 _OUTCOME_KINDS = ("positive", "negative", "excluded")
 
@@ -59,6 +73,7 @@ class PlanChoices:
     task: Mapping[str, Any]  # name, positive, negative, excluded
     train_seasons: tuple[str, ...]
     score_season: str
+    mode: str = TrainingMode.NOISED_ROWS.value
     rounds: int = 6
     epsilon: str = "1"
     delta: str = "0.000001"
@@ -71,6 +86,9 @@ class PlanChoices:
     row_dimensions: int = 4
     row_epsilon: str = "8"
     row_delta: str = "0.000001"
+    statistics_dimensions: int = 5
+    statistics_epsilon: str = "1"
+    statistics_delta: str = "0.000001"
     person_campaigns: int = 3
     person_epsilon: str = "4"
     person_delta: str = "0.000001"
@@ -89,6 +107,7 @@ class PlanChoices:
                 if isinstance(given.get(name), list):
                     given[name] = tuple(given[name])
             choices = _verified(cls(**given))
+            _verify_used(choices, given)
         except OSError as error:
             raise ConfigurationError(f"{path.name}: expected a readable campaign file, got none") from error
         except (DataError, TypeError) as error:
@@ -113,9 +132,21 @@ def _verified(choices: PlanChoices) -> PlanChoices:
     return choices
 
 
+def _verify_used(choices: PlanChoices, given: Mapping[str, Any]) -> None:
+    """DataError for a choice that the mode makes no use of: whoever made it expects something of it."""
+    for mode, names in _CHOICES_OF_MODE.items():
+        if mode != choices.mode and not given.keys().isdisjoint(names):
+            raise DataError(f"expected none of {', '.join(names)} in mode {choices.mode}, got one")
+
+
 def _verify_ranges(choices: PlanChoices) -> None:
     """DataError for what the calibration of the noise could not work with; the plan checks all the rest."""
-    for name in ("epsilon", "delta", "row_epsilon", "row_delta", "clipping_norm"):
+    if choices.mode not in set(TrainingMode):
+        raise DataError("plan.mode: expected noised-rows or sealed-statistics, got another")
+    for name in (
+        *("epsilon", "delta", "row_epsilon", "row_delta", "statistics_epsilon", "statistics_delta"),
+        "clipping_norm",
+    ):
         if parse_decimal(getattr(choices, name), f"plan.{name}") <= 0:
             raise DataError(f"plan.{name}: expected a positive decimal, got 0")
     rate = parse_decimal(choices.expected_rate, "plan.expected_rate")
@@ -123,7 +154,11 @@ def _verify_ranges(choices: PlanChoices) -> None:
         raise DataError("plan.expected_rate: expected a decimal from 0.01 to 0.99, got another")
     if choices.index_direction not in (-1, 0, 1):
         raise DataError("plan.index_direction: expected -1, 0 or 1, got another")
-    for name, most in (("rounds", MAX_ROUNDS), ("row_dimensions", MAX_DIMENSIONS)):
+    for name, most in (
+        ("rounds", MAX_ROUNDS),
+        ("row_dimensions", MAX_DIMENSIONS),
+        ("statistics_dimensions", MAX_DIMENSIONS),
+    ):
         if not 1 <= getattr(choices, name) <= most:
             raise DataError(f"plan.{name}: expected an integer from 1 to {most}, got another")
 
@@ -131,7 +166,7 @@ def _verify_ranges(choices: PlanChoices) -> None:
 def _verify_deltas(choices: PlanChoices, declared_sizes: Mapping[str, int]) -> None:
     """DataError for a delta with which epsilon means nothing among so many records."""
     declared = sum(declared_sizes.values())
-    for name in ("delta", "row_delta"):
+    for name in ("delta", "row_delta", "statistics_delta"):
         delta = parse_decimal(getattr(choices, name), f"plan.{name}")
         if publishes_a_record(delta, records=declared):
             raise DataError(
@@ -161,22 +196,21 @@ def write_plan(
     if len(companies) < 3:
         raise ConfigurationError(f"a cohort needs at least 3 companies, got {len(companies)}")
     _verify_deltas(choices, declared_sizes)
-    sizes, rows = _cohort_sizes(len(companies), choices.minimum_cohort), _rows(choices)
+    sizes = _cohort_sizes(len(companies), choices.minimum_cohort)
+    make = _noised_rows if choices.mode == TrainingMode.NOISED_ROWS else _sealed_statistics
+    noise = _Noise.of(companies=len(companies), minimum_cohort=sizes["minimum_cohort"])
     return CampaignPlan.from_body(
         {
             "campaign": choices.campaign,
             "task": {name: _listed(value) for name, value in choices.task.items()},
+            "mode": choices.mode,
             "train_seasons": list(choices.train_seasons),
             "score_season": choices.score_season,
             "cohort": [_member(company, declared_sizes[company]) for company in companies],
             "unit": UNIT,
             "adjacency": "add_remove",
             **sizes,
-            "training": {
-                **_training(choices, declared_sizes, minimum_cohort=sizes["minimum_cohort"]),
-                "prior": _prior(choices, RowRelease(**rows)),
-            },
-            "rows": rows,
+            **make(choices, declared_sizes, noise),
             "person": {
                 "companies": 1,
                 "campaigns": choices.person_campaigns,
@@ -209,12 +243,25 @@ def verify_seasons(choices: PlanChoices, known: Sequence[Season]) -> None:
 
 
 def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[str]) -> CampaignPlan:
-    """Write the plan for these companies (all approved ones if empty), put it in the ledger and open it.
+    """Write the plan for these companies, put it in the ledger and open it.
+
+    Raises:
+        ConfigurationError: as `draft_plan`.
+        LocalProtocolError: if the campaign exists.
+    """
+    plan = draft_plan(platform, choices, companies)
+    with platform.store.transaction() as transaction:
+        transaction.add_campaign(plan)
+        platform.ledger.append_platform_entry(EntryKind.PLAN, plan.to_body())
+    return plan
+
+
+def draft_plan(platform: Platform, choices: PlanChoices, companies: Sequence[str]) -> CampaignPlan:
+    """The plan for these companies (all approved ones if empty), which nobody else sees yet.
 
     Raises:
         ConfigurationError: if a company is not approved or has sent its head for the season to be scored
             (`head_limit`), or there are too few.
-        LocalProtocolError: if the campaign exists.
     """
     with platform.store.transaction() as transaction:
         approved = {c.name: c for c in transaction.companies() if c.state is CompanyState.APPROVED}
@@ -228,11 +275,7 @@ def publish_plan(platform: Platform, choices: PlanChoices, companies: Sequence[s
             f"campaign: expected companies without a head for this season, got {', '.join(spent)}",
             code=Refusal.HEAD_LIMIT,
         )
-    plan = write_plan(choices, sizes, platform.facts.bundle_sha256, platform.ledger.witnesses)
-    with platform.store.transaction() as transaction:
-        transaction.add_campaign(plan)
-        platform.ledger.append_platform_entry(EntryKind.PLAN, plan.to_body())
-    return plan
+    return write_plan(choices, sizes, platform.facts.bundle_sha256, platform.ledger.witnesses)
 
 
 def train(platform: Platform, campaign: str) -> dict[str, Any]:
@@ -316,12 +359,29 @@ def _cohort_sizes(n: int, minimum: int) -> dict[str, int]:
     return {"threshold": threshold, "minimum_cohort": min(n, max(threshold, minimum))}
 
 
-def _training(
-    choices: PlanChoices, declared_sizes: Mapping[str, int], *, minimum_cohort: int
-) -> dict[str, Any]:
-    n = len(declared_sizes)
-    placement = strongest_placement(companies=n, minimum_cohort=minimum_cohort, tolerated=n // 3)
-    return {
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """Who adds the labels' noise, and how many that know each other's shares are allowed for."""
+
+    placement: NoisePlacement
+    tolerated: int
+
+    @classmethod
+    def of(cls, *, companies: int, minimum_cohort: int) -> Self:
+        tolerated = companies // 3
+        placement = strongest_placement(
+            companies=companies, minimum_cohort=minimum_cohort, tolerated=tolerated
+        )
+        return cls(placement, tolerated if placement is NoisePlacement.DISTRIBUTED else 0)
+
+
+def _noised_rows(
+    choices: PlanChoices, declared_sizes: Mapping[str, int], noise: _Noise
+) -> dict[str, dict[str, Any]]:
+    """Training by rounds of gradients on rows that have noise."""
+    rows = _rows(choices)
+    training = {
+        **_shared_training(choices, declared_sizes, noise),
         "rounds": choices.rounds,
         "learning_rate": choices.learning_rate,
         "weight_decay": choices.weight_decay,
@@ -335,8 +395,64 @@ def _training(
             clipping_norm=choices.clipping_norm,
             grid=GRID,
         ),
-        "placement": placement.value,
-        "tolerated": n // 3 if placement is NoisePlacement.DISTRIBUTED else 0,
+        # A head sees coordinates under noise, where a coefficient counts for less by `attenuation`.
+        "prior": _prior(choices, choices.row_dimensions, worth=1 / attenuation(RowRelease(**rows))),
+    }
+    return {"training": training, "rows": rows}
+
+
+def _sealed_statistics(
+    choices: PlanChoices, declared_sizes: Mapping[str, int], noise: _Noise
+) -> dict[str, dict[str, Any]]:
+    """One step from the prior by the cohort's sums V: w = κ·prior + (1 − κ)·V·(R/127)·(a + b)/(a·b·normaliser).
+
+    That is the difference of the outcomes' means in clean units, shrunk by what the plan makes public: with s²
+    the variance of all noise in a weight, and weights of the size τ expected, κ = s²/(s² + τ²).
+    """
+    largest = max(padded_batch(size) for size in declared_sizes.values())
+    negative, positive = _outcome_weights(choices, largest_batch=largest)
+    release = _statistics(choices, negative=negative, positive=positive)
+    clipping_norm = Fraction(release.label_sensitivity, STATISTICS_GRID)
+    multiplier = accounting.noise_multiplier_for(
+        epsilon=choices.epsilon,
+        delta=choices.delta,
+        rounds=1,
+        clipping_norm=clipping_norm,
+        grid=STATISTICS_GRID,
+    )
+    labels = GaussianEvent(
+        noise_multiplier=Fraction(multiplier),
+        clipping_norm=clipping_norm,
+        grid=STATISTICS_GRID,
+        count=1,
+        placement=noise.placement,
+        tolerated=noise.tolerated,
+    )
+    unit = Fraction(release.clip) * (negative + positive) / (ROW_NORM * negative * positive)
+    companies = len(declared_sizes)
+    added = companies * (company_variance(labels, companies=companies) + release.variance)
+    variance = (unit / sum(declared_sizes.values())) ** 2 * added
+    shrinkage = variance / (variance + EXPECTED_WEIGHT**2)
+    training = {
+        **_shared_training(choices, declared_sizes, noise),
+        "rounds": 1,
+        "learning_rate": format_decimal(round(STATISTICS_GRID * unit * (1 - shrinkage), 6)),
+        "weight_decay": "0",
+        "average_from": 1,
+        "clipping_norm": format_decimal(clipping_norm),
+        "grid": STATISTICS_GRID,
+        "noise_multiplier": multiplier,
+        "prior": _prior(choices, choices.statistics_dimensions, worth=float(shrinkage)),
+    }
+    return {"training": training, "statistics": asdict(release)}
+
+
+def _shared_training(
+    choices: PlanChoices, declared_sizes: Mapping[str, int], noise: _Noise
+) -> dict[str, Any]:
+    return {
+        "placement": noise.placement.value,
+        "tolerated": noise.tolerated,
         "sentinels": choices.sentinels,
         "sampling": {"num": 1, "den": 1},
         "normaliser": sum(declared_sizes.values()),
@@ -346,24 +462,26 @@ def _training(
     }
 
 
-def _prior(choices: PlanChoices, rows: RowRelease) -> list[int]:
+def _prior(choices: PlanChoices, dimensions: int, *, worth: float) -> list[int]:
     """One log-odds for each standard deviation of the engagement index, coordinate 1, and the expected rate.
 
-    A head sees coordinates under noise, where a coefficient counts for less by `attenuation`.
+    Args:
+        choices: which direction and rate.
+        dimensions: how many weights.
+        worth: what of the first weight is taken.
     """
     rate = float(parse_decimal(choices.expected_rate, "plan.expected_rate"))
-    slope = round(choices.index_direction * PRIOR_SCALE / attenuation(rows))
-    return [slope, *[0] * (choices.row_dimensions - 1), round(log(rate / (1 - rate)) * PRIOR_SCALE)]
+    slope = round(choices.index_direction * PRIOR_SCALE * worth)
+    return [slope, *[0] * (dimensions - 1), round(log(rate / (1 - rate)) * PRIOR_SCALE)]
 
 
 def _rows(choices: PlanChoices) -> dict[str, Any]:
-    """Clip R = 1.25·√d rounded to a hundredth; noise for replacing a row by any other within it."""
-    clip = Fraction(round(125 * choices.row_dimensions**0.5), 100)
-    sensitivity = 2 * clip * TRAINING_ROW_SCALE
+    """Noise for replacing a row by any other within the clip."""
+    clip = _clip(choices.row_dimensions)
     sigma = accounting.gaussian_row_sigma(
         epsilon=choices.row_epsilon,
         delta=choices.row_delta,
-        sensitivity=sensitivity,
+        sensitivity=2 * clip * TRAINING_ROW_SCALE,
         coordinates=choices.row_dimensions,
     )
     return {
@@ -374,6 +492,41 @@ def _rows(choices: PlanChoices) -> dict[str, Any]:
         "epsilon": choices.row_epsilon,
         "delta": choices.row_delta,
     }
+
+
+def _statistics(choices: PlanChoices, *, negative: int, positive: int) -> StatisticsRelease:
+    """The platform's noise for replacing a row of norm 127 by any other, under the largest weight."""
+    sigma = accounting.gaussian_row_sigma(
+        epsilon=choices.statistics_epsilon,
+        delta=choices.statistics_delta,
+        sensitivity=2 * max(negative, positive) * ROW_NORM,
+        coordinates=choices.statistics_dimensions,
+    )
+    return StatisticsRelease(
+        dimensions=choices.statistics_dimensions,
+        clip=format_decimal(_clip(choices.statistics_dimensions)),
+        negative=negative,
+        positive=positive,
+        variance=ceil(sigma**2),
+        epsilon=choices.statistics_epsilon,
+        delta=choices.statistics_delta,
+    )
+
+
+def _outcome_weights(choices: PlanChoices, *, largest_batch: int) -> tuple[int, int]:
+    """a : b as r : (1 − r) for the expected rate r, in integers whose sums can be opened.
+
+    Both outcomes then weigh the same together, so that what all applicants have in common cancels out.
+    """
+    most = min(MAX_WEIGHT, MAX_SUM // (ROW_NORM * largest_batch))
+    rate = parse_decimal(choices.expected_rate, "plan.expected_rate").limit_denominator(most + 1)
+    rate = min(max(rate, Fraction(1, most + 1)), Fraction(most, most + 1))
+    return rate.numerator, rate.denominator - rate.numerator
+
+
+def _clip(dimensions: int) -> Fraction:
+    """R = 1.25·√d, rounded to a hundredth."""
+    return Fraction(round(125 * dimensions**0.5), 100)
 
 
 def _listed(value: Any) -> Any:

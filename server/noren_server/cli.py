@@ -176,6 +176,20 @@ def campaign_create(
     return {"campaign": plan.campaign, "plan_sha256": plan.digest().hex(), "companies": list(plan.companies)}
 
 
+@campaign_app.command("forecast")
+def campaign_forecast(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="Campaign file, TOML (docs/deploying.md).")],
+    companies: Annotated[str, typer.Option(help="Comma-separated; all approved ones if left out.")] = "",
+) -> Result:
+    """What a campaign would cost a person, by round and by campaign like it; nothing is published."""
+    from noren_server import campaigns, plan_forecast
+
+    choices = campaigns.PlanChoices.from_toml(file)
+    plan = campaigns.draft_plan(_platform(context), choices, [c for c in companies.split(",") if c])
+    return {"campaign": plan.campaign, **plan_forecast.report(plan)}
+
+
 @campaign_app.command("publish")
 def campaign_publish(context: Context, campaign: str) -> Result:
     """Compute features and embeddings of consented students; seal and publish the training tables."""

@@ -161,9 +161,9 @@ def _scored(key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows) -> Iterator[tu
 
 
 def _check_rows(plan: CampaignPlan, rows: ScoreRows) -> None:
-    expected = (len(rows.identifiers), plan.rows.dimensions)
+    expected = (len(rows.identifiers), plan.release.dimensions)
     if rows.features.dtype != np.int8 or rows.features.shape != expected:
-        raise DataError(f"score features: expected int8 of {plan.rows.dimensions} columns, got another array")
+        raise DataError(f"score features: expected int8 of {plan.release.dimensions} columns, got another array")
     if len(set(rows.identifiers)) != len(rows.identifiers):
         raise DataError("score features: expected each identifier once, got one twice")
 

@@ -170,7 +170,7 @@ class TablePublisher:
             TableKind.TRAIN,
             ((output, kept[alignment.row_key(output)]) for output in outputs),
             count=len(outputs),
-            payload_bytes=2 * plan.rows.dimensions,
+            payload_bytes=plan.training_payload_bytes,
         )
 
     def _seal(
@@ -314,7 +314,7 @@ def _holds(file: BinaryIO, manifest: TableManifest, tag: bytes) -> bool:
 def _check_training_rows(plan: CampaignPlan, rows: Mapping[str, Rows]) -> None:
     if not set(rows) <= set(plan.companies):
         raise DataError("training rows: expected companies of the cohort, got another")
-    expected = 2 * plan.rows.dimensions
+    expected = plan.training_payload_bytes
     for pairs in rows.values():
         if any(len(payload) != expected for _, payload in pairs):
             raise DataError(f"training rows: expected payloads of {expected} bytes, got another length")

@@ -69,6 +69,7 @@ def plan(campaign: str = CAMPAIGN) -> CampaignPlan:
     body: dict[str, Any] = {
         "campaign": campaign,
         "task": {"name": "decline", "positive": ["declined"], "negative": ["accepted"], "excluded": []},
+        "mode": "noised-rows",
         "train_seasons": ["2025"],
         "score_season": "2026",
         "cohort": cohort,

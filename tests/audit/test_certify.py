@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import json
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from noren_audit import certify, certify_client, certify_report, mutants
+from noren_audit import certify, certify_cases, certify_client, certify_report, mutants
 from noren_audit.certify import Certification
 from noren_audit.certify_cases import CanaryClaim, exact_cases
 from noren_audit.certify_client import ClientCommands, MechanismClient
@@ -27,6 +30,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning"
 
 LOOKS = (100, 400)
 RUN_CLIENT = "import sys; from noren_client.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seeds that a certification draws: the same each time, so that a test that passes, passes always."""
+    words = (hashlib.sha256(b"%d" % number).digest() for number in itertools.count())
+    monkeypatch.setattr(certify_cases, "secrets", SimpleNamespace(token_bytes=lambda _length: next(words)))
 
 
 class InProcess(MechanismClient):
@@ -59,7 +69,7 @@ def mutated(change: str) -> Iterator[None]:
 def examined(
     monkeypatch: pytest.MonkeyPatch, *, looks: tuple[int, ...] = (100,), client: str = ""
 ) -> Certification:
-    """A certification of claim 8 in which every process is this one, with a change; `client` is the client's."""
+    """A certification of claim 8 in which every process is this one, changed; `client` changes the client."""
 
     @contextmanager
     def running(command: tuple[str, ...]) -> Iterator[MechanismClient]:

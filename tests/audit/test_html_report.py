@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import axe
 import pytest
 from chromium import Chromium, chromium
-from sample_bundles import DIRECTORY, TRUST_FILE
+from sample_bundles import DIRECTORY, SAMPLES, TRUST_FILE
 
 from noren_audit.budget import rounded_up
 from noren_audit.cli import main
@@ -24,6 +24,7 @@ from noren_audit.findings import Code, Evidence, Finding
 from noren_audit.html_facts import Status, company_lines
 from noren_audit.html_report import render, write_html
 from noren_audit.html_words import AREAS, JAPANESE, MEANINGS
+from noren_audit.shown_verdicts import ShownReplay
 from noren_audit.trust import Trust, load_trust
 from noren_audit.verify import NOT_CHECKED, Verdict, verify_bundle
 
@@ -190,7 +191,7 @@ def test_what_is_said_of_a_company_follows_from_what_was_found(verdict: Verdict)
     """Its own findings, its campaign's, those of the ledger as a whole, in this order; else nothing."""
     quiet = replace(verdict, rounds=tuple(item for item in verdict.rounds if item.company != "beta"))
     assert set(_statuses(verdict).values()) == {Status.VERIFIED}
-    assert _statuses(quiet)["beta"] is Status.QUIET
+    assert (company_lines(quiet)[0].company, company_lines(quiet)[0].status) == ("beta", Status.QUIET)
     own = _found(verdict, Code.ODOMETER_REPEATED, company="beta", campaign="autumn")
     assert _statuses(own) == {**_statuses(verdict), "beta": Status.FINDINGS}
     assert company_lines(own)[0].company == "beta"
@@ -201,6 +202,21 @@ def test_what_is_said_of_a_company_follows_from_what_was_found(verdict: Verdict)
         assert (unproven["alpha"], unproven["beta"]) == (Status.UNPROVEN, Status.FINDINGS)
 
 
+def test_replays_that_were_shown_are_counted_and_listed(verdict: Verdict, trust: Trust) -> None:
+    """Beside each company in how many campaigns; below, by whom and how exactly; failed ones do not count."""
+    good = ShownReplay("autumn", "beta", is_replayed=True, rounds=3, largest_difference=1, auditor="ab" * 32)
+    failed = replace(good, campaign="spring", is_replayed=False)
+    shown = replace(verdict, replays=(good, good, failed))
+    assert {line.company: line.replayed for line in company_lines(shown)} == {
+        **dict.fromkeys(_statuses(verdict), 0),
+        "beta": 1,
+    }
+    page = render(shown, trust)
+    assert "<td class='n'>1 of 2</td>" in page
+    assert "as stated</td><td><code>" + "ab" * 32 in page
+    assert "not as stated" in page
+
+
 def test_an_unbounded_epsilon_is_no_number(verdict: Verdict, trust: Trust) -> None:
     """Infinity is called what it is, in table and chart, and leads the list."""
     worst = replace(verdict.rounds[-1], epsilon=inf, epsilon_rdp=inf, epsilon_closed_form=inf, reserved=inf)
@@ -208,6 +224,17 @@ def test_an_unbounded_epsilon_is_no_number(verdict: Verdict, trust: Trust) -> No
     assert "no bound of 1" in page
     assert "上限なし / 1" in page
     assert not re.search(r"\binf\b", page)
+
+
+@pytest.mark.parametrize("name", ["empty", *(item.name for item in SAMPLES)])
+def test_there_is_a_report_on_whatever_was_handed_in(name: str, tmp_path: Path) -> None:
+    """Of each sample, and of an empty directory: well formed, and with every code that was found."""
+    trust = load_trust(DIRECTORY / TRUST_FILE)
+    (tmp_path / "empty").mkdir()
+    judged = verify_bundle(tmp_path / name if name == "empty" else DIRECTORY / name, trust)
+    page = render(judged, trust)
+    assert Elements(page).tags.count("main") == 2
+    assert all(f"id='en-{found.code}'" in page for found in judged.findings)
 
 
 def test_the_same_verdict_gives_the_same_bytes(verdict: Verdict, trust: Trust) -> None:
@@ -248,6 +275,7 @@ def test_hostile_text_stays_text(verdict: Verdict, trust: Trust, browser: Chromi
     assert "\u202e" not in page
     assert "\x00" not in page
     assert page.count("<style") == 1
+    assert page.count("onerror") < 300  # of some 4,000: long texts are cut
     write_html(broken, trust, tmp_path / "hostile.html")
     browser.open((tmp_path / "hostile.html").as_uri())
     assert browser.evaluate("document.querySelectorAll('img, script').length") == 0

@@ -268,6 +268,13 @@ def beacon_over_entries_to_come(ledger: SeasonLedger) -> None:
     beacon.seal.size, beacon.seal.root = ledger.statements.index(beacon) + 1, bytes(32)
 
 
+def beacon_over_all_but_the_last(ledger: SeasonLedger) -> None:
+    """The autumn's beacon was drawn before the last company committed."""
+    beacon = ledger.find("beacon", **AUTUMN)
+    assert beacon.seal is not None
+    beacon.seal.size = ledger.statements.index(beacon) - 1
+
+
 def seed_of_another_campaign(ledger: SeasonLedger) -> None:
     """Alpha commits in the spring to the seed of the autumn."""
     seed = ledger.find("training-commitment", **ALPHA).body["seed"]
@@ -410,6 +417,7 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "second beacon": (Code.BEACON_REPEATED, repeat("beacon", AUTUMN)),
     "beacon signed by a stranger": (Code.BEACON_NOT_THE_LOGS, sealed(signer=STRANGER)),
     "beacon from before the commitments": (Code.BEACON_SIZE, sealed(size=5)),
+    "beacon from before the last commitment": (Code.BEACON_SIZE, beacon_over_all_but_the_last),
     "beacon over entries to come": (Code.BEACON_SIZE, beacon_over_entries_to_come),
     "beacon of another ledger": (Code.BEACON_ROOT, sealed(root=bytes(32))),
     "beacon that no witness saw": (Code.BEACON_WITNESSES, sealed(witnesses=())),
@@ -466,6 +474,14 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "survivors outside the cohort": (
         Code.SURVIVORS_NOT_IN_COHORT,
         change("settle", ALPHA, survivors=["alpha", "beta", "delta", "omega"]),
+    ),
+    "survivors outside the cohort, after a sound settle": (
+        Code.SURVIVORS_NOT_IN_COHORT,
+        change(
+            "settle",
+            {**AUTUMN, "company": "gamma", "round": 2},
+            survivors=["alpha", "beta", "delta", "gamma", "omega"],
+        ),
     ),
     "survivors below the minimum": (Code.SURVIVORS_TOO_FEW, lonely_round),
     "survivors differ between companies": (
@@ -586,7 +602,7 @@ def test_the_auditors_limits_bind_the_plans(limit: str, honest: SeasonLedger, tm
 
 
 def test_the_auditors_witnesses_saw_every_beacon(honest: SeasonLedger, tmp_path: Path) -> None:
-    """The plan's quorum is enough for the plan; who trusts one witness wants to find that one's cosignature."""
+    """The plan's quorum is enough for the plan; who trusts one witness wants that one's cosignature."""
     ada, bea = honest.witness_keys
     for key, missing in ((ada, set()), (bea, {Code.BEACON_WITNESSES})):
         (tmp_path / "trust.toml").write_text(
@@ -830,6 +846,8 @@ def test_every_code_has_a_test() -> None:
         Code.WITNESS_QUORUM,
         Code.SPLIT_VIEW,
         Code.SEEN_UNUSABLE,
+        Code.REPLAY_FAILED,
+        Code.VERDICT_UNUSABLE,
         Code.CHECKPOINT_INVALID,
         Code.CHECKPOINT_SIZE,
         Code.CHECKPOINT_ROOT,

@@ -65,7 +65,7 @@ def test_a_company_that_dropped_out_reserved_the_whole_plan(honest: SeasonLedger
 
 
 def test_a_plan_that_overspends_is_found_at_its_first_intent(honest: SeasonLedger, tmp_path: Path) -> None:
-    """Two rounds of a plan whose three cost more than it says: nothing is over the limit yet, but the plan is."""
+    """A company that reserved two rounds is within the limit, its plan of three is not."""
     rewrite(honest, "spring", "training", epsilon="0.9")
     verdict = judge(honest, tmp_path)
     assert {finding.code for finding in verdict.findings} == {Code.EPSILON_EXCEEDED}
@@ -91,6 +91,16 @@ def test_a_record_that_may_be_used_once_is_lost_once(honest: SeasonLedger, tmp_p
     assert found["2025"].bound < 1.2 == found[None].bound < found[None].epsilons[0]
 
 
+def test_the_worst_company_of_the_worst_campaign_counts(honest: SeasonLedger, tmp_path: Path) -> None:
+    """One company reserved a round with little noise: a person may have been there, and only there."""
+    for campaign in ("autumn", "spring"):
+        rewrite(honest, campaign, "person", campaigns=1)
+    honest.find("intent", campaign="autumn", company="beta").body["event"]["noise_multiplier"] = "5"
+    verdict = judge(honest, tmp_path)
+    reserved = {(item.campaign, item.company): item.reserved for item in verdict.rounds}
+    assert by_season(verdict)["2025"].bound == reserved["autumn", "beta"] > reserved["spring", "beta"]
+
+
 def test_the_stop_bounds_what_campaigns_add_up_to(honest: SeasonLedger, tmp_path: Path) -> None:
     """Two campaigns pass a stop that each of them alone keeps: no finding, since nobody need be in both."""
     for campaign in ("autumn", "spring"):
@@ -99,6 +109,14 @@ def test_the_stop_bounds_what_campaigns_add_up_to(honest: SeasonLedger, tmp_path
     season = by_season(verdict)["2025"]
     assert verdict.is_verified
     assert season.epsilons[0] < season.stop == season.bound < season.epsilons[1]
+
+
+def test_of_different_plans_the_most_generous_counts(honest: SeasonLedger, tmp_path: Path) -> None:
+    """Whatever one of the plans allows is possible: another one's smaller number or stop does not undo it."""
+    rewrite(honest, "autumn", "person", campaigns=1, epsilon="1.1")
+    rewrite(honest, "spring", "person", campaigns=2, epsilon="1.3")
+    season = by_season(judge(honest, tmp_path))["2025"]
+    assert (len(season.epsilons), season.bound) == (2, 1.3)
 
 
 def test_stops_at_different_deltas_bound_nothing_together(honest: SeasonLedger, tmp_path: Path) -> None:

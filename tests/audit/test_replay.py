@@ -27,7 +27,7 @@ from noren_core.privacy.discrete_gaussian import NoiseStream, sample
 from noren_core.privacy.noise import company_variance
 from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import HeadState, row_scale
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, StatisticsRelease
 from noren_core.season.round_event import round_event
 from noren_core.season.row_commitment import TrainingRow, rows_root
 
@@ -249,7 +249,7 @@ def test_an_honest_campaign_comes_out_again(honest: Company) -> None:
     """Opacus' sum and the closed form agree to less than a unit a row; the noise to the last bit."""
     result = replayed(honest)
     assert result.findings == ()
-    assert (result.rounds, result.sentinels_ok) == (3, True)
+    assert result.rounds == 3
     assert result.agreement in {Agreement.EXACT, Agreement.WITHIN_ROUNDING}
     assert 0 <= result.largest_difference <= ROWS
 
@@ -281,7 +281,7 @@ def test_whoever_cheats_and_says_so_consistently_is_caught(
     company = cheat(plan, rows)
     company.train()
     result = replayed(company)
-    assert codes(result) - {ReplayCode.SENTINELS_TOO_SMALL} == {expected}
+    assert codes(result) == {expected}
     assert result.agreement is Agreement.NONE
 
 
@@ -423,20 +423,19 @@ def test_rounding_is_the_only_excuse(honest: Company) -> None:
             assert result.largest_difference == units
 
 
-def test_noise_that_is_missing_everywhere_is_in_the_sentinels_too(honest: Company) -> None:
-    """If the whole cohort leaves its noise out, the ledger alone shows it, and the verdict says so."""
-    for settle in honest.settles.values():
-        settle["sentinels"] = [0] * SENTINELS
-    result = replayed(honest)
-    assert ReplayCode.SENTINELS_TOO_SMALL in codes(result)
-    assert not result.sentinels_ok
-
-
 def test_a_campaign_without_a_beacon_has_no_noise_to_compare(honest: Company) -> None:
     facts = replace(honest.facts(), beacon=None)
     parsed = replay_file.parse(canonical_json.encode(honest.body()))
     assert codes(replay(parsed, facts)) == {ReplayCode.OTHER_CAMPAIGN}
     assert codes(replay(parsed, None)) == {ReplayCode.OTHER_CAMPAIGN}
+
+
+def test_a_campaign_without_rows_has_nothing_to_compute(honest: Company) -> None:
+    """Sealed statistics: the company never had rows, so a file with some is of another campaign."""
+    sums = StatisticsRelease(4, "2.5", 1, 1, 10**6, "8", "0.000001")
+    facts = replace(honest.facts(), plan=replace(honest.plan, release=sums))
+    parsed = replay_file.parse(canonical_json.encode(honest.body()))
+    assert codes(replay(parsed, facts)) == {ReplayCode.NO_ROWS_RELEASED}
 
 
 def test_a_round_that_the_company_missed_needs_no_update(honest: Company) -> None:
@@ -506,6 +505,7 @@ def signed(honest: Company, auditor: SigningKey, result: ReplayResult) -> bytes:
         company=COMPANY,
         plan_sha256=honest.plan.digest().hex(),
         checkpoint=Checkpoint("noren.example/ledger", 12, bytes(32)),
+        sentinels_ok=True,
     )
     return replay_verdict.sign_verdict(subject, result, auditor, tool_version="1.2.3")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from sample_bundles import DIRECTORY, SAMPLES, TRUST_FILE, Sample, seen_file, write_samples
 
 from noren_audit.cli import main
+
+_SHOWN = r"^\$ noren-audit (.*) \| head -(\d+)\n((?:(?!\$ |```).*\n)*)"
 
 pytestmark = pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")
 
@@ -45,3 +48,18 @@ def test_without_the_other_checkpoint_a_split_view_is_not_seen(capsys: pytest.Ca
     bundle, trust = DIRECTORY / "split-view", DIRECTORY / TRUST_FILE
     assert main(["verify", str(bundle), "--trust", str(trust)]) == 0
     assert capsys.readouterr().out.startswith("VERIFIED\n")
+
+
+def test_the_walk_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every `noren-audit … | head -N` of docs/auditing.md, run on the samples, prints what stands there."""
+    walk = (DIRECTORY.parents[2] / "docs" / "auditing.md").read_text(encoding="utf-8")
+    shown = re.findall(_SHOWN, walk, re.MULTILINE)
+    assert len(shown) >= 4
+    monkeypatch.chdir(DIRECTORY)
+    for arguments, number, expected in shown:
+        words = [str(tmp_path / word) if word == "honest.html" else word for word in arguments.split()]
+        main([*words, "--evidence", str(tmp_path)])
+        printed = capsys.readouterr().out.splitlines(keepends=True)
+        assert "".join(printed[: int(number)]) == expected, arguments

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey, counte
 from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof, SplitViewError
+from noren_core.privacy.events import GaussianEvent, NoisePlacement
 from noren_local.private_file import write_private
 
 ORIGIN = "job-site/ledger"
@@ -284,3 +286,72 @@ def test_another_logs_checkpoint_is_refused(company_dir: Path, log: Log) -> None
     with pytest.raises(VerificationError) as caught:
         LedgerWatch(company_dir).verify(other.prove(0))
     assert not isinstance(caught.value, SplitViewError)
+
+
+def append_intent(log: Log, company: str, key: SigningKey, sequence: int, campaign: str = "spring") -> int:
+    """A well-formed intent; its index."""
+    event = GaussianEvent(
+        noise_multiplier=Fraction(10),
+        clipping_norm=Fraction(2),
+        grid=2**16,
+        count=1,
+        placement=NoisePlacement.DISTRIBUTED,
+        tolerated=1,
+    )
+    body: dict[str, object] = {
+        "campaign": campaign,
+        "company": company,
+        "event": event.to_body(),
+        "plan_sha256": "00" * 32,
+        "previous": hashlib.sha256(str(sequence).encode()).hexdigest(),
+        "round": 1,
+        "sequence": sequence,
+    }
+    log.append(EntryKind.INTENT, company, body, key)
+    return len(log.entries) - 1
+
+
+def test_our_newest_intent_is_kept(company_dir: Path, log: Log) -> None:
+    """The one furthest in the ledger, whatever is shown later; others' are not ours."""
+    watch = LedgerWatch(company_dir)
+    assert watch.newest_intent() is None
+    ours, other = keystore.load(company_dir), SigningKey.generate()
+    log.enrol("alpha", ours.signing)
+    log.enrol("bravo", other)
+    first = append_intent(log, "alpha", ours.signing, 3)
+    newest = append_intent(log, "alpha", ours.signing, 7, "autumn")
+    watch.verify(log.prove(0, 3, 4, first, newest, append_intent(log, "bravo", other, 9)))
+    for shown in ([first], [], [newest]):
+        kept = LedgerWatch(company_dir).newest_intent()
+        assert kept is not None
+        assert (kept.author, kept.body["sequence"]) == ("alpha", 7)
+        watch.verify(log.prove(len(log.entries), *shown))
+
+
+def test_an_intent_is_kept_before_the_checkpoint(
+    company_dir: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash in between, the proof is asked for from the old checkpoint, and nothing is forgotten."""
+    ours = keystore.load(company_dir)
+    log.enrol("alpha", ours.signing)
+    index = append_intent(log, "alpha", ours.signing, 3)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerWatch, "_keep", crash)
+        with pytest.raises(KeyboardInterrupt):
+            LedgerWatch(company_dir).verify(log.prove(0, 3, index))
+    watch = LedgerWatch(company_dir)
+    assert watch.known_tree_size == 0
+    assert watch.newest_intent() is not None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"entry":"x","index":1}', b'{"entry":1,"index":1}'])
+def test_a_damaged_intent_is_not_taken_for_none(company_dir: Path, damage: bytes) -> None:
+    """Who damages the file does not make the company forget that it had one."""
+    (company_dir / "platform").mkdir(exist_ok=True)
+    (company_dir / "platform" / "newest-intent.json").write_bytes(damage)
+    with pytest.raises(VerificationError, match="newest-intent"):
+        LedgerWatch(company_dir).newest_intent()

@@ -50,7 +50,7 @@ def test_it_is_the_sum_then_zeros_plus_the_streams_noise(training):
 
 @pytest.mark.parametrize("sentinels", [0, 1, 8, 64])
 def test_sentinels_hold_noise_alone_whatever_the_rows_are(training, sentinels):
-    """Two training sets, two heads: the sentinel coordinates are the same, being drawn from the stream alone."""
+    """Two training sets, two heads: the sentinel coordinates are the same, drawn from the stream alone."""
     changed = replace(training, sentinels=sentinels)
     rows, labels, weights = example()
     one = release(rows, labels, weights, changed)

@@ -139,6 +139,22 @@ def test_parameters_without_noise_are_refused(request_body: dict[str, Any]) -> N
     assert answer({**request_body, "companies": 1})["code"] == "BAD_CONFIGURATION"
 
 
+def test_a_plan_without_rows_is_refused(request_body: dict[str, Any]) -> None:
+    """Sealed statistics are another mechanism."""
+    plan = request_body["plan"]
+    release = plan.pop("rows")
+    plan["mode"] = "sealed-statistics"
+    plan["statistics"] = {
+        **{name: release[name] for name in ("dimensions", "clip", "variance", "epsilon", "delta")},
+        "negative": 1,
+        "positive": 8,
+    }
+    plan["training"].update(rounds=1, average_from=1, weight_decay="0", clipping_norm="0.9921875", grid=1024)
+    CampaignPlan.from_body(plan)
+    refused = answer(request_body)
+    assert (refused["code"], "another mode" in refused["message"]) == ("BAD_DATA", True)
+
+
 def test_a_spelling_that_is_not_canonical_is_refused(request_body: dict[str, Any]) -> None:
     (found,) = answers(json.dumps(request_body).encode())
     assert found["code"] == "BAD_DATA"

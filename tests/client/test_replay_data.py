@@ -132,7 +132,9 @@ def test_nothing_kept_is_said_and_forgetting_is_final(company_dir: Path) -> None
         replay_data.export(company_dir, CAMPAIGN)
 
 
-@pytest.mark.parametrize(("days", "is_left"), [(0, True), (29.9, True), (30, True), (30.1, False), (999, False)])
+@pytest.mark.parametrize(
+    ("days", "is_left"), [(0, True), (29.9, True), (30, True), (30.1, False), (999, False)]
+)
 def test_it_goes_after_the_dispute_window(company_dir: Path, days: float, is_left: bool) -> None:
     """30 days as configured, counted from what was added last; another campaign's stays."""
     replay_data.save(company_dir, DATA, now=NOW - 500 * DAY)

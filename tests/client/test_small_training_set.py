@@ -32,7 +32,7 @@ def cohort(body: dict[str, Any], count: int, **sizes: int) -> dict[str, Any]:
 
 
 def test_rows_that_the_noise_swallows_are_warned_of(plan_body: dict[str, Any]) -> None:
-    """σ = 8.5, three rounds, five companies of which four make the whole: from 6 rows on they can be noticed."""
+    """σ = 8.5, three rounds, five companies of which four make the whole: 6 rows can be noticed, 5 cannot."""
     plan = CampaignPlan.from_body(plan_body)
     said = {
         (rows, positive): small_training_set.warning(plan, rows=rows, positive=positive)

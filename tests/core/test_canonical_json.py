@@ -27,8 +27,8 @@ def depth(value: Any) -> int:
     return 1 + max((depth(item) for item in inner), default=-1)
 
 
-def nested(levels: int) -> Any:
-    value: Any = 1
+def nested(levels: int, innermost: Any = 1) -> Any:
+    value = innermost
     for _ in range(levels):
         value = [value]
     return value
@@ -136,9 +136,17 @@ def test_half_a_surrogate_pair_has_no_encoding() -> None:
 def test_depth_and_integers_are_bounded() -> None:
     """Eight levels and 63 bits are allowed, one more is refused, in both directions; so is any depth."""
     assert MAX_DEPTH == 8
-    assert canonical_json.parse(canonical_json.encode(nested(MAX_DEPTH))) == nested(MAX_DEPTH)
+    for innermost in (1, "x", []):
+        deep = nested(MAX_DEPTH, innermost)
+        assert canonical_json.parse(canonical_json.encode(deep)) == deep
     assert canonical_json.parse(str(-MAX_INTEGER).encode()) == -MAX_INTEGER
-    for value in (nested(MAX_DEPTH + 1), MAX_INTEGER + 1, -MAX_INTEGER - 1):
+    for value in (
+        nested(MAX_DEPTH + 1),
+        nested(MAX_DEPTH + 1, "x"),
+        nested(MAX_DEPTH + 1, []),
+        MAX_INTEGER + 1,
+        -MAX_INTEGER - 1,
+    ):
         with pytest.raises(DataError, match="at most"):
             canonical_json.encode(value)
         with pytest.raises(DataError, match="at most"):

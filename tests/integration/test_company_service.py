@@ -21,6 +21,7 @@ import pytest
 
 from noren_client import (
     alignment,
+    budget,
     calibration,
     campaign_files,
     config,
@@ -31,6 +32,7 @@ from noren_client import (
     transport,
 )
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.odometer import Odometer
 from noren_client.training import clipped_gradient_sum
 from noren_core.crypto import oprf
 from noren_core.crypto.identity import SigningKey
@@ -45,10 +47,11 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
-from noren_core.ledger.entries import EntryKind, RevocationReason, sign_entry
+from noren_core.ledger.entries import EntryKind, RevocationReason, parse_entry, sign_entry
 from noren_core.ledger.proofs import SplitViewError
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import round_event
 from noren_core.wire.refusal import METADATA_KEY, Refusal
 from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
@@ -59,6 +62,7 @@ from noren_server.enrolment import EnrolmentDesk
 from noren_server.grpc_service import PlatformParts, RunningService, serve
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
+from noren_server.released_records import ReleasedRecords
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.store import CompanyState
@@ -589,6 +593,7 @@ def test_the_wire_does_not_depend_on_the_applicants(season: Season) -> None:
             alignment.prepare(season.company(company), CAMPAIGN, sleep=no_pause)
         seen[company] = sizes
     assert [name for name, _ in seen["alpha"]] == [
+        "GetProof",
         "GetProof",
         "Evaluate",
         "GetProof",
@@ -1375,3 +1380,106 @@ def forked_ledger(season: Season, *, entries: int) -> Iterator[None]:
 
 def fork_prove(store: LedgerStore, known_tree_size: int) -> Any:
     return store.prove(known_tree_size, [])
+
+
+# The odometer and the ledger
+
+
+def reserve_and_publish(season: Season, plan: CampaignPlan, number: int) -> None:
+    """A round of alpha's, reserved in its odometer and stated in the ledger."""
+    directory = season.company("alpha")
+    keys = keystore.load(directory)
+    reservation = Odometer.open(directory).reserve(plan, number)
+    body = {
+        "campaign": plan.campaign,
+        "company": "alpha",
+        "event": round_event(plan).to_body(),
+        "plan_sha256": plan.digest().hex(),
+        "previous": reservation.previous.hex(),
+        "round": number,
+        "sequence": reservation.sequence,
+    }
+    entry = sign_entry(EntryKind.INTENT, "alpha", body, keys.signing)
+    season.platform.ledger.append_company_entry(parse_entry(entry))
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_rolled_back_odometer_is_found_by_every_proof(
+    season: Season, plan: CampaignPlan, lines: int
+) -> None:
+    """An older copy of the odometer, or none: another plan is not accepted, rows are not opened."""
+    directory, path = season.company("alpha"), season.company("alpha") / "odometer.jsonl"
+    for number in (1, 2):
+        reserve_and_publish(season, plan, number)
+    season.publish(replace(plan, campaign="next", train_seasons=("2024",)))
+    newest = path.read_bytes()
+    path.write_bytes(b"".join(newest.splitlines(keepends=True)[:lines]))
+    before = evaluations(season, "alpha")
+    for step, campaign in ((alignment.accept_plan, "next"), (alignment.prepare, CAMPAIGN)):
+        with pytest.raises(VerificationError) as refusal:
+            step(directory, campaign, sleep=no_pause)
+        assert refusal.value.code == "ACCOUNTANT_RESET"
+    assert evaluations(season, "alpha") == before
+    accepted = season.platform.ledger_store.entries(kind=EntryKind.PLAN_ACCEPTANCE, campaign="next")
+    assert accepted == []
+    path.write_bytes(newest)
+    alignment.accept_plan(directory, "next", sleep=no_pause)
+
+
+def test_the_platform_appends_no_intent_of_a_rolled_back_odometer(season: Season, plan: CampaignPlan) -> None:
+    """A chain that took another turn states a place that an earlier intent stands at or beyond."""
+    reserve_and_publish(season, plan, 1)
+    (season.company("alpha") / "odometer.jsonl").unlink()
+    with pytest.raises(VerificationError) as refusal:
+        reserve_and_publish(season, replace(plan, campaign="other"), 1)
+    assert refusal.value.code == "ACCOUNTANT_RESET"
+    assert len(season.platform.ledger_store.entries(kind=EntryKind.INTENT)) == 1
+
+
+def test_a_plan_beyond_the_lifetime_of_our_records_is_not_accepted(
+    season: Season, plan: CampaignPlan
+) -> None:
+    """What was begun on the same season counts whole; another season's records are others."""
+    directory = season.company("alpha")
+    settings = config.load(directory)
+    limits = replace(settings.limits, max_campaigns_per_season=1)
+    (directory / "config.toml").write_bytes(config.to_toml(replace(settings, limits=limits)))
+    reserve_and_publish(season, plan, 1)
+    again = alignment.accept_plan(directory, CAMPAIGN, sleep=no_pause)  # the same campaign is not two
+    assert {season_name: found.fits for season_name, found in again.forecasts.items()} == {"2025": 1}
+    season.publish(replace(plan, campaign="same"))
+    with pytest.raises(BudgetExceededError, match="max_campaigns_per_season"):
+        alignment.accept_plan(directory, "same", sleep=no_pause)
+    season.publish(replace(plan, campaign="other", train_seasons=("2024",)))
+    alignment.accept_plan(directory, "other", sleep=no_pause)
+    found = budget.report(directory, "other")
+    assert found["seasons"]["2025"]["campaigns"] == {CAMPAIGN: {"rounds": 3, "reserved": 1, "settled": 0}}
+    assert found["forecast"]["2024"]["summary"].startswith("fits 1 campaign like this")
+
+
+def test_who_is_left_out_looks_like_who_never_consented(season: Season, plan: CampaignPlan) -> None:
+    """A student beyond her lifetime budget: the company gets as many entries, of as many rows and bytes."""
+    directory = season.company("alpha")
+    views, consenting = [], season.consenting["alpha"]
+    released = ReleasedRecords(season.platform.store)
+    for number, campaign in enumerate(("first", "second", "third")):
+        person = replace(plan.person, campaigns=2)
+        next_plan = replace(plan, campaign=campaign, person=person)
+        season.publish(next_plan)
+        # From the second campaign on, one student has been in two that the others were not in.
+        assigned = {code(n): "alpha" for n in consenting if number or n == consenting[0]}
+        kept = released.reserve(next_plan, assigned)
+        rows = [(identifier(n), row_of(n)) for n in consenting if code(n) in kept]
+        season.publisher.publish_training_tables(next_plan, {"alpha": rows})
+        alignment.accept_plan(directory, campaign, sleep=no_pause)
+        with transport.PlatformClient(directory, sleep=no_pause) as platform:
+            shown = LedgerWatch(directory).verify(platform.get_proof(campaign, known_tree_size=0))
+            parts = list(platform.fetch_table(campaign, TableKind.TRAIN, first_chunk=0))
+        [table] = [entry for entry in shown if entry.kind is EntryKind.TABLE]
+        sizes = {
+            name: value for name, value in table.body["manifest"].items() if type(value) is int and value
+        }
+        views.append(([entry.kind for entry in shown], sizes, [len(part.chunk) for part in parts]))
+        expected = [1, len(consenting), len(consenting) - 1][number]
+        assert len(rows) == expected
+    assert views[0] == views[1] == views[2]

@@ -51,6 +51,10 @@ ALL_OF_SECAGG = tuple(
     f"{SECAGG_TESTS}/test_{name}.py"
     for name in ("masking", "states", "refusals", "attacks", "cohort", "wrong_shares", "aggregation")
 )
+SEALED_STATISTICS = (
+    f"{CRYPTO_TESTS}/test_sealed_statistics.py",
+    "tests/second_client/test_encrypted_weights.py",
+)
 TESTS = {
     "crypto/bit_proof": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
     "crypto/cores": (f"{CRYPTO_TESTS}/test_cores.py",),
@@ -58,14 +62,14 @@ TESTS = {
     "crypto/head_encryption": (f"{CRYPTO_TESTS}/test_head_encryption.py",),
     "crypto/identity": (f"{CRYPTO_TESTS}/test_identity.py",),
     "crypto/merkle": (f"{CRYPTO_TESTS}/test_merkle.py",),
-    "crypto/multi_scalar": (f"{CRYPTO_TESTS}/test_sealed_statistics.py",),
+    "crypto/multi_scalar": SEALED_STATISTICS,
     "crypto/oprf": (f"{CRYPTO_TESTS}/test_oprf.py",),
     "crypto/oprf_suite": (f"{CRYPTO_TESTS}/test_oprf.py",),
     "crypto/revocation_list": (f"{CRYPTO_TESTS}/test_revocation_list.py",),
     "crypto/row_sealer": (f"{CRYPTO_TESTS}/test_row_sealer.py",),
     "crypto/scorer": (f"{CRYPTO_TESTS}/test_scorer.py",),
     "crypto/sealed_files": (f"{CRYPTO_TESTS}/test_sealed_files.py",),
-    "crypto/sealed_sums": (f"{CRYPTO_TESTS}/test_sealed_statistics.py",),
+    "crypto/sealed_sums": SEALED_STATISTICS,
     "crypto/sealed_table": (f"{CRYPTO_TESTS}/test_sealed_table.py",),
     "crypto/secp256k1": (f"{CRYPTO_TESTS}/test_secp256k1.py",),
     "crypto/secret": (f"{CRYPTO_TESTS}/test_secret.py",),
@@ -73,9 +77,9 @@ TESTS = {
     "crypto/small_discrete_log": (f"{CRYPTO_TESTS}/test_secp256k1.py",),
     "crypto/sodium": (f"{CRYPTO_TESTS}/test_sodium.py", f"{CRYPTO_TESTS}/test_oprf.py"),
     "crypto/vault": (f"{CRYPTO_TESTS}/test_vault.py",),
-    "crypto/weight_encryption": (f"{CRYPTO_TESTS}/test_sealed_statistics.py",),
-    "crypto/weight_layout": (f"{CRYPTO_TESTS}/test_sealed_statistics.py",),
-    "crypto/weight_proof": (f"{CRYPTO_TESTS}/test_sealed_statistics.py",),
+    "crypto/weight_encryption": SEALED_STATISTICS,
+    "crypto/weight_layout": SEALED_STATISTICS,
+    "crypto/weight_proof": SEALED_STATISTICS,
     "secagg/client": ALL_OF_SECAGG,
     "secagg/masking": ALL_OF_SECAGG,
     "secagg/messages": ALL_OF_SECAGG,

@@ -52,7 +52,7 @@ def _root(leaves: Sequence[bytes]) -> bytes:
 def read_beacon(
     proven: Mapping[int, Entry], plan: Mapping[str, Any], *, commitment: bytes, intent: bytes, log_keys: Any
 ) -> bytes:
-    """The beacon's value from the entries of a proof; `log_keys` gives the log key that is current at a size."""
+    """The beacon's value from a proof's entries; `log_keys` gives the log key that is current at a size."""
     beacons = [(index, entry) for index, entry in proven.items() if entry.kind == "beacon"]
     ours = [index for index, entry in proven.items() if entry.says(commitment)]
     intents = [index for index, entry in proven.items() if entry.says(intent)]
@@ -76,7 +76,9 @@ def round_key(seed: bytes, beacon: bytes, campaign: str, round_number: int) -> b
 
 def variance(training: Mapping[str, Any], cohort: int) -> Fraction:
     """Of one company's noise in each coordinate."""
-    deviation = Fraction(training["noise_multiplier"]) * Fraction(training["clipping_norm"]) * training["grid"]
+    deviation = (
+        Fraction(training["noise_multiplier"]) * Fraction(training["clipping_norm"]) * training["grid"]
+    )
     local = training["placement"] == "local"
     return deviation**2 if local else deviation**2 / (cohort - training["tolerated"])
 

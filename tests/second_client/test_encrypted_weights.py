@@ -39,7 +39,7 @@ X, SEED = (int.from_bytes(hashlib.sha512(b"x").digest()) % ORDER, hashlib.sha256
 ANSWER_SEED = hashlib.sha256(b"answer").digest()
 
 
-def vectors() -> dict[str, Any]:
+def reference_vectors() -> dict[str, Any]:
     parts = encrypted_weights.encrypt(WEIGHTS, BOUNDS, X, SEED, BINDING)
     ciphertexts = encrypted_weights.verify(parts, BOUNDS, BINDING)
     received = encrypted_weights.answer(ciphertexts, X * G, FEATURES, NOISE, ANSWER_SEED)
@@ -77,7 +77,7 @@ def encrypt(weights: list[int], bounds: Bounds) -> list[bytes]:
 class TestVectors:
     def test_the_file_is_what_the_reference_gives(self) -> None:
         """The frozen file and the slow reference agree, so neither was bent to fit the code."""
-        assert vectors() == VECTORS
+        assert reference_vectors() == VECTORS
 
     def test_the_message(self) -> None:
         """The production code makes the file's message, byte for byte, and its commitment."""

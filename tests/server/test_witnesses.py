@@ -141,6 +141,12 @@ def line_for(request: bytes, key: SigningKey, name: str = "witness.example/other
     return cosign(text, name, key, timestamp=5).to_line().encode()
 
 
+def longer_line(request: bytes) -> bytes:
+    """A cosignature of the note whose text is the whole note that was sent."""
+    text = request.partition(b"\n\n")[2].decode()
+    return cosign(text, "witness.example/other", NOBODY, timestamp=5).to_line().encode()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -148,6 +154,7 @@ def line_for(request: bytes, key: SigningKey, name: str = "witness.example/other
         lambda asked: (200, b"nonsense"),
         lambda asked: (200, b"\xff" * 50),
         lambda asked: (200, b"\n\n" + line_for(asked, NOBODY)),
+        lambda asked: (200, b"\n" + longer_line(asked)),
         lambda asked: (200, line_for(asked, LOG_KEY)),
         lambda asked: (200, line_for(asked, NOBODY, "witness.example/another")),
         lambda asked: (200, line_for(asked, NOBODY)[:-1]),
@@ -177,6 +184,46 @@ def test_no_answer_but_a_cosignature_counts(
     with answering(answer) as address, pytest.raises(LocalProtocolError) as caught:
         WitnessPanel((address,), 1).cosigned(store)
     assert caught.value.code == "WITNESS_QUORUM"
+
+
+def test_it_is_not_sent_elsewhere(store: LedgerStore) -> None:
+    """A redirection is not followed, also if a good answer waits at its end."""
+    store.append(entry(0))
+    asked: list[bytes] = []
+
+    def moved(request: bytes) -> tuple[int, bytes]:
+        asked.append(request)
+        return (307, b"") if len(asked) == 1 else (200, line_for(request, NOBODY))
+
+    with answering(moved) as address, pytest.raises(LocalProtocolError):
+        WitnessPanel((address,), 1).cosigned(store)
+    assert len(asked) == 1
+
+
+def test_an_answer_without_end_is_not_read(store: LedgerStore) -> None:
+    """The connection is cut soon after the answer is too long."""
+    store.append(entry(0))
+    sent: list[int] = []
+    is_over = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while sum(sent) < 256 << 20:
+                    sent.append(self.wfile.write(b"x" * (1 << 20)))
+            is_over.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Endless)) as url:
+        address = WitnessAddress(url, CosignerKey("witness.example/other", NOBODY.public_key))
+        with pytest.raises(LocalProtocolError):
+            WitnessPanel((address,), 1).cosigned(store)
+    assert is_over.wait(60)
+    assert sum(sent) < 64 << 20
 
 
 def test_lines_of_other_keys_are_left_out(store: LedgerStore) -> None:
@@ -223,10 +270,10 @@ def test_a_ledger_restored_from_an_old_copy_gets_no_cosignature(store: LedgerSto
 
 
 def test_who_does_not_answer_in_time_does_not_count(
-    store: LedgerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A witness that says nothing is waited for as long as configured, and the others are enough."""
-    monkeypatch.setattr(witnesses, "TIMEOUT_SECONDS", 0.5)
+    """A witness that says nothing is waited for as long as configured, and no longer."""
+    monkeypatch.setattr(witnesses, "TIMEOUT_SECONDS", 0.2)
     store.append(entry(0))
     may_end = threading.Event()
 
@@ -234,10 +281,12 @@ def test_who_does_not_answer_in_time_does_not_count(
         may_end.wait(60)
         return 200, line_for(asked, NOBODY)
 
-    with answering(silent) as slow, running(tmp_path / "w", "witness.example/w") as address:
-        note = WitnessPanel((slow, address), 1).cosigned(store)
+    with answering(silent) as slow:
+        with pytest.raises(LocalProtocolError) as caught:
+            WitnessPanel((slow,), 1).cosigned(store)
+        assert not may_end.is_set()
         may_end.set()
-    verify_quorum(parse_note(note), [address.key], 1)
+    assert caught.value.code == "WITNESS_QUORUM"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ledger_bundle import write_bundle
 from whole_table import seal_table
 
-from noren_audit import entry_proof, trust, verify, witness
+from noren_audit import (
+    auditor_key,
+    certify,
+    entry_proof,
+    replay,
+    replay_file,
+    replay_verdict,
+    trust,
+    verify,
+    witness,
+)
 from noren_audit import season as audit_season
 from noren_client import (
     applicants,
@@ -37,6 +47,7 @@ from noren_client import (
     enrolment,
     evaluated_identifiers,
     keystore,
+    mechanism_service,
     odometer,
     replay_data,
     revocations,
@@ -99,6 +110,7 @@ from noren_server import (
     event_log,
     platform_files,
     traffic_meter,
+    witnesses,
 )
 from noren_server.certificates import CertificateAuthority
 
@@ -1164,8 +1176,9 @@ def _replay_data(directory: Path) -> None:
 
 def _odometer_lines(place: Place) -> list[bytes]:
     log = odometer.Odometer(place.directory / "odometer.jsonl", signing_key(COMPANY))
-    for number in (1, 2):
-        log.reserve(place.plan, number)
+    log.reserve(place.plan, 1)
+    log.settle(place.plan, 1)
+    log.reserve(place.plan, 2)
     return [(place.directory / "odometer.jsonl").read_bytes()]
 
 
@@ -1349,6 +1362,14 @@ enrolment_port = 1
 service_port = 2
 fleet_port = 3
 """
+
+
+def _own_line(data: bytes, place: Place) -> Any:
+    """What a witness answered about a checkpoint of ours."""
+    asked = note.parse_note(_checkpoint(_ledger_entries(place)))
+    return witnesses._own_line(asked, data, COSIGNER_KEY)
+
+
 _WITNESS_CONFIG = f"""witness_quorum = 1
 [[witness]]
 url = "https://witness.example/prefix"
@@ -1439,6 +1460,12 @@ _PLATFORM = (
         valid=lambda _: [_PLATFORM_CONFIG, _PLATFORM_CONFIG + _WITNESS_CONFIG],
         decode=_directory(platform_files.Platform, "config.toml"),
         examples=120,
+    ),
+    Decoder(
+        name="noren_server.witnesses._own_line",
+        shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
+        valid=lambda place: [_cosigned_checkpoint(_ledger_entries(place)).splitlines(keepends=True)[-1]],
+        decode=_own_line,
     ),
     Decoder(
         name="noren_server.certificates.request_key",
@@ -1557,7 +1584,108 @@ def _verify_beacon(note_bytes: bytes, place: Place) -> Any:
     return beacon.verify_beacon(item, commitment=0, plan=place.plan, keys=_keys())
 
 
+def _replay_files(place: Place) -> list[bytes]:
+    """A campaign with and without rows and rounds."""
+    dimensions, sentinels = place.plan.rows.dimensions, place.plan.training.sentinels
+    body = {
+        "format": replay_file.FORMAT,
+        "campaign": CAMPAIGN,
+        "company": COMPANY,
+        "seed": "11" * 32,
+        "row_salt": "22" * 32,
+        "commitment_key": "33" * 32,
+        "cohort": list(COMPANIES),
+        "dimensions": dimensions,
+        "rows": [{"tag": "44" * 16, "row": list(range(dimensions)), "label": 1}],
+        "rounds": [
+            {
+                "round": 1,
+                "survivors": list(COMPANIES),
+                "gradient": [0] * (dimensions + 1),
+                "update": [1] * (dimensions + 1 + sentinels),
+            }
+        ],
+    }
+    return [canonical_json.encode(body), canonical_json.encode({**body, "rows": [], "rounds": []})]
+
+
+def _verdicts(_: Place) -> list[bytes]:
+    subject = replay_verdict.ReplaySubject(
+        campaign=CAMPAIGN,
+        company=COMPANY,
+        plan_sha256=_digest("plan"),
+        checkpoint=checkpoint.Checkpoint(ORIGIN, 3, bytes(32)),
+        sentinels_ok=True,
+    )
+    found = replay.ReplayFinding(replay.ReplayCode.TAG_REPEATED)
+    results = [
+        replay.ReplayResult((), 3, replay.Agreement.EXACT, 0),
+        replay.ReplayResult((found,), 0, replay.Agreement.NONE, 0),
+    ]
+    key = signing_key("auditor")
+    return [replay_verdict.sign_verdict(subject, result, key, tool_version="1") for result in results]
+
+
+def _load_auditor_key(path: Path) -> Any:
+    path.chmod(0o600)
+    return auditor_key.load(path)
+
+
+def _mechanism_requests(place: Place) -> list[bytes]:
+    dimensions = place.plan.rows.dimensions
+    release = {"round": 1, "seed": "11" * 32, "beacon": "22" * 32, "weights": [0] * (dimensions + 1)}
+    body = {
+        "format": mechanism_service.FORMAT,
+        "plan": place.plan_body,
+        "companies": len(place.plan.cohort),
+        "rows": [list(range(dimensions))],
+        "labels": [1],
+        "releases": [release],
+    }
+    return [canonical_json.encode(body), canonical_json.encode({**body, "rows": [], "labels": []})]
+
+
 _AUDITOR = (
+    Decoder(
+        name="noren_audit.replay_file.parse",
+        shape=shapes.JsonBytes(),
+        valid=_replay_files,
+        decode=_calls(replay_file.parse),
+    ),
+    Decoder(
+        name="noren_audit.replay_verdict.parse_verdict",
+        shape=shapes.JsonBytes(),
+        valid=_verdicts,
+        decode=_calls(lambda data: replay_verdict.parse_verdict(data, signing_key("auditor").public_key)),
+        encode=canonical_json.encode,
+    ),
+    Decoder(
+        name="noren_audit.auditor_key.load",
+        shape=shapes.Bytes(lambda data: [data[:32], data[32:64], data[64:]]),
+        valid=lambda _: [b"5a" * 32 + b"\n"],
+        decode=_file(_load_auditor_key),
+    ),
+    Decoder(
+        name="noren_audit.auditor_key.parse_public",
+        shape=shapes.Text(),
+        valid=lambda _: ["5a" * 32],
+        decode=_calls(auditor_key.parse_public),
+        encode=bytes.hex,
+    ),
+    Decoder(
+        name="noren_audit.certify.parse_claims",
+        shape=shapes.Text(),
+        valid=lambda _: ["1,4,8", "16"],
+        decode=_calls(certify.parse_claims),
+    ),
+    Decoder(
+        name="noren_client.mechanism_service.parse_request",
+        shape=shapes.JsonBytes(),
+        valid=_mechanism_requests,
+        decode=_calls(mechanism_service.parse_request),
+        examples=60,
+        has_own_fields=False,
+    ),
     Decoder(
         name="noren_audit.trust.load_trust",
         shape=shapes.Toml(),
@@ -1732,6 +1860,12 @@ def _kept_keys(place: Place) -> list[bytes]:
     return [canonical_json.encode(kept)]
 
 
+def _kept_intent(place: Place) -> list[bytes]:
+    _company_directory(place)
+    [intent] = [e for e in _ledger_entries(place) if entries.parse_entry(e).kind is EntryKind.INTENT]
+    return [canonical_json.encode({"entry": intent.decode(), "index": 7})]
+
+
 _AT_REST = (
     Decoder(
         name="noren_core.crypto.vault.VaultHeader.parse",
@@ -1846,6 +1980,12 @@ _AT_REST = (
         decode=_directory(lambda where: LedgerWatch(where).keys(), "platform/key-entries.json"),
     ),
     Decoder(
+        name="noren_client.ledger_watch.LedgerWatch.newest_intent",
+        shape=shapes.JsonBytes(),
+        valid=_kept_intent,
+        decode=_directory(lambda where: LedgerWatch(where).newest_intent(), "platform/newest-intent.json"),
+    ),
+    Decoder(
         name="noren_client.ledger_watch.LedgerWatch.known_tree_size",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
         valid=_of_company(lambda place: [_checkpoint(_ledger_entries(place))]),
@@ -1860,6 +2000,7 @@ EXEMPT = {
     "noren_audit.bundle.read_bundle": "part of noren_audit.verify.verify_bundle",
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
     "noren_audit.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
+    "noren_audit.shown_verdicts.read_verdicts": "hands on bytes; parse_verdict is here",
     "noren_client.keystore.read_secret": "hands on bytes; SealedFiles.read, and whoever parses them, is here",
     "noren_client.scoring.open_scores": "a conversation; what comes back goes through decoders that are here",
     "noren_client.table_reading.Aligner.open_rows": "as scoring.open_scores",

@@ -66,10 +66,10 @@ class MerkleTree:
 
     def subtree_hashes(self, height: int, start: int, end: int) -> list[bytes]:
         """The hashes of the complete subtrees of 2^height leaves, number `start` up to before `end`."""
-        count = len(self._levels[height]) if height < len(self._levels) else 0
-        if not 0 <= start <= end <= count:
-            raise DataError(f"merkle tree: expected at most {count} subtrees of this height, got {end}")
-        return self._levels[height][start:end]
+        level = self._levels[height] if height < len(self._levels) else []
+        if not 0 <= start <= end <= len(level):
+            raise DataError(f"merkle tree: expected at most {len(level)} subtrees of this height, got {end}")
+        return level[start:end]
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """The audit path of leaf `index` in the tree of the first `size` leaves (RFC 6962 §2.1.1)."""

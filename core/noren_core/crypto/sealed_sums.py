@@ -1,7 +1,7 @@
 """Sums of features under a company's encrypted weights, with the platform's noise, and their opening.
 
 docs/protocol.md, "Sealed statistics". For features h_sj and encrypted weights (A_s, B_s) of c_s the answer is
-    U_j = Σ h_sj·A_s + ρ_j·G,    V_j = Σ h_sj·B_s + ρ_j·X + e_j·G,
+    Y_j = Σ h_sj·A_s + ρ_j·G,    Z_j = Σ h_sj·B_s + ρ_j·X + e_j·G,
 an encryption of Σ c_s·h_sj + e_j with a uniform nonce. Promises: whatever the company sent, it learns that
 number for each column and nothing else; the weights are bounded because nothing leaves before their proof is
 complete; rows are bounded in L2 norm, so replacing one moves the sums by `WeightLayout.row_sensitivity` at
@@ -136,7 +136,7 @@ class SealedSums:
             self._second.add(chunk.second, rows)
 
     def release(self, *, noise: Noise, seed: AnswerSeed) -> bytes:
-        """The answer, U ‖ V for every column, 66·d bytes.
+        """The answer, Y ‖ Z for every column, 66·d bytes.
 
         Args:
             noise: d integers from `noren_core.privacy.discrete_gaussian.sample` with the stream of

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noren_core.crypto.secp256k1 import POINT_BYTES, SCALAR_BYTES
 from noren_core.errors import DataError
 
 VERSION = 1
+# Those of secp256k1, which is not loaded here: plans are read where there is no library for it.
+POINT_BYTES = 33
+SCALAR_BYTES = 32
 CHUNK_POSITIONS = 16_384
 """Positions in a chunk; the last chunk has what is left. A part has at most 1.1 MB."""
 MAX_POSITIONS = 2**22

@@ -57,6 +57,9 @@ class EntryKind(StrEnum):
     INTENT = "intent"
     SETTLE = "settle"
     ROUND_FAILED = "round-failed"
+    STATISTICS_ROWS = "statistics-rows"
+    WEIGHTS_COMMITMENT = "weights-commitment"
+    STATISTICS_ANSWER = "statistics-answer"
     HEAD_COMMITMENT = "head-commitment"
     CAMPAIGN_CLOSED = "campaign-closed"
     KEY_ROTATION = "key-rotation"
@@ -97,6 +100,7 @@ COMPANY_KINDS = frozenset(
         EntryKind.TRAINING_COMMITMENT,
         EntryKind.INTENT,
         EntryKind.SETTLE,
+        EntryKind.WEIGHTS_COMMITMENT,
         EntryKind.HEAD_COMMITMENT,
         EntryKind.KEY_ROTATION,
     }
@@ -440,6 +444,19 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "model_out": _hash,
     },
     EntryKind.ROUND_FAILED: {"campaign": _name, "round": _ROUND, "reason": _reason},
+    EntryKind.STATISTICS_ROWS: {
+        "campaign": _name,
+        "company": _name,
+        "table_root": _hash,
+        "commitment": _hash,
+    },
+    EntryKind.WEIGHTS_COMMITMENT: {"campaign": _name, "company": _name, "commitment": _hash},
+    EntryKind.STATISTICS_ANSWER: {
+        "campaign": _name,
+        "company": _name,
+        "weights": _INDEX,
+        "answer_sha256": _hash,
+    },
     EntryKind.HEAD_COMMITMENT: {
         "campaign": _name,
         "company": _name,

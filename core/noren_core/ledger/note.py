@@ -9,7 +9,6 @@ strict where the format leaves freedom: base64 has one spelling, and bytes that 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -176,7 +175,7 @@ def _to_base64(data: bytes) -> str:
 def _from_base64(text: str, what: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{what}: expected base64, got another text") from error
     if _to_base64(data) != text:
         raise DataError(f"{what}: expected the canonical base64 of its bytes")

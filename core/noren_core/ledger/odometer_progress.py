@@ -2,7 +2,7 @@
 
 Every intent states the head of the company's own chain before the reservation and how many lines it had.
 Two that state the same head, or a number of lines that does not grow, come from a chain that was rolled back
-(docs/protocol.md §4.7). Whoever appends or reads intents asks this, over all campaigns of the company.
+(docs/protocol.md §4.9). Whoever appends or reads intents asks this, over all campaigns of the company.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ zeroes, and every hash has one spelling, so that what is parsed is exactly what 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 
@@ -42,7 +41,7 @@ def parse_number(line: str, word: str, what: str) -> int:
 def _parse_hash(line: str, what: str) -> bytes:
     try:
         found = base64.b64decode(line, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{what}: expected a hash in base64, got another line") from error
     if len(found) != HASH_BYTES or base64.b64encode(found).decode() != line:
         raise DataError(f"{what}: expected a hash of {HASH_BYTES} bytes in canonical base64")

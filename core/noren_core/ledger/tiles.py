@@ -91,10 +91,10 @@ def parse_bundle(data: bytes, width: int) -> list[bytes]:
     for _ in range(width):
         start = place + 2
         place = start + int.from_bytes(data[place:start], "big")
-        if place > len(data) or start > len(data):
+        if place > len(data):
             raise DataError(f"entry bundle: expected {width} entries, got fewer")
         entries.append(data[start:place])
-    if place != len(data):
+    if place < len(data):
         raise DataError(f"entry bundle: expected {width} entries and nothing behind them")
     return entries
 

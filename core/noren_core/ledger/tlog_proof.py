@@ -7,7 +7,6 @@ with the cosignatures of witnesses if there are any. It says nothing about what 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +96,7 @@ def _parse_extra(line: str) -> bytes:
     encoded = line.removeprefix("extra ")
     try:
         extra = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{_WHAT}: expected extra bytes in base64, got another text") from error
     if base64.b64encode(extra).decode() != encoded:
         raise DataError(f"{_WHAT}: expected extra bytes in canonical base64")

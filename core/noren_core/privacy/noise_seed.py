@@ -26,8 +26,8 @@ _ROUND_LABEL = b"noren/v1/noise-round\0"
 class NoiseSeed(Secret):
     """256 random bits of one company, for one campaign.
 
-    Whoever has them can subtract the noise from what was released, so they are as sensitive as the rows. Drawn
-    anew for every session and never read back into one.
+    Whoever has them can subtract the noise from what was released, so they are as sensitive as the rows.
+    Drawn anew for every session and never read back into one.
     """
 
     __slots__ = ("_seed",)

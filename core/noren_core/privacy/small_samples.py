@@ -19,7 +19,7 @@ MIN_HONEST_SHARES = 2
 
 
 def publishes_a_record(delta: Fraction, *, records: int) -> bool:
-    """Whether δ is so large that a mechanism may publish one whole record out of `records` and keep (0, δ).
+    """Whether δ is so large that a mechanism may publish one of `records` whole and keep (0, δ).
 
     Publishing each record with probability δ is (0, δ)-differentially private, and publishes δ·n of them.
     """
@@ -29,8 +29,8 @@ def publishes_a_record(delta: Fraction, *, records: int) -> bool:
 def strongest_placement(*, companies: int, minimum_cohort: int, tolerated: int) -> NoisePlacement:
     """DISTRIBUTED where shares of noise add up to protection, otherwise LOCAL.
 
-    Of two companies, each can subtract its own contribution from the sum and sees the other's with half of the
-    noise. The same holds for the last honest company of a larger cohort, once drop-outs and those who reveal
+    Of two companies, each can subtract its own contribution and sees the other's with half of the noise.
+    The same holds for the last honest company of a larger cohort, once drop-outs and those who reveal
     their noise are as many as the plan tolerates.
     """
     if companies < MIN_COMPANIES or minimum_cohort - tolerated < MIN_HONEST_SHARES:

@@ -2,7 +2,8 @@
 
 A beacon entry holds a signed checkpoint that covers every company's `training-commitment`. Its value depends
 on all of those, so it was known to no company when it committed. A platform that helps a company could try
-many checkpoints until the company's noise is kind; it would have to get each cosigned by the plan's witnesses.
+many checkpoints until the company's noise is kind; it would have to get each cosigned by the plan's
+witnesses.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The companies of a cohort share a key that the platform does not have: every member of secure aggregation
 put a contribution of its own into it (noren_core.secagg). Each adds the same pseudo-random vector of the
-round to its contribution; the platform's sum is therefore off by (number of survivors) · (that vector),
-which every company, and only a company, can subtract. The sentinel coordinates are left out: their sum is noise
+round to its contribution; the platform's sum is therefore off by (number of survivors) · (that vector), which
+every company, and only a company, can subtract. The sentinel coordinates are left out: their sum is noise
 alone, which says nothing about anybody's data, and whoever doubts the noise must be able to see it.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noren_core.errors import LocalProtocolError, RemoteProtocolError
-from noren_core.season.plan import PRIOR_SCALE, RowRelease, Training
+from noren_core.season.plan import PRIOR_SCALE, Release, RowRelease, Training
 
 WEIGHT_SCALE = 1 << 32
 """A weight w is kept as the integer round(w · 2^32)."""
@@ -109,10 +109,11 @@ def row_scale(rows: RowRelease) -> float:
     return float(np.sqrt(np.float64(rows.scale) ** 2 + np.float64(rows.variance)))
 
 
-def attenuation(rows: RowRelease) -> float:
+def attenuation(release: Release) -> float:
     """The factor by which a coefficient learned on noised, rescaled rows understates that of a clean row.
 
+    Sealed sums are of clean rows: 1.
     For whitened coordinates, regression on h + noise shrinks a coefficient by var(h) / var(h + noise)
     (regression dilution); undoing it and the rescaling together is multiplication by this factor.
     """
-    return row_scale(rows) / rows.scale
+    return row_scale(release) / release.scale if isinstance(release, RowRelease) else 1.0

@@ -15,7 +15,7 @@ from noren_core.season.plan import CampaignPlan
 def head_layout(plan: CampaignPlan) -> HeadLayout:
     """How many heads of how many weights of how many bits the one message of a company holds."""
     return HeadLayout(
-        dimensions=plan.rows.dimensions, weight_bits=plan.scoring.weight_bits, heads=plan.scoring.heads
+        dimensions=plan.release.dimensions, weight_bits=plan.scoring.weight_bits, heads=plan.scoring.heads
     )
 
 
@@ -30,7 +30,7 @@ def commitment_body(plan: CampaignPlan, company: str, message: bytes) -> dict[st
         "campaign": plan.campaign,
         "company": company,
         "commitment": head_commitment(message).hex(),
-        "dimensions": plan.rows.dimensions,
+        "dimensions": plan.release.dimensions,
         "heads": plan.scoring.heads,
         "weight_bits": plan.scoring.weight_bits,
     }

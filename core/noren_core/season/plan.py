@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Self
 
 from noren_core import canonical_json, ids
-from noren_core.errors import DataError
+from noren_core.crypto.weight_layout import MAX_WEIGHT as MAX_STATISTICS_WEIGHT
+from noren_core.crypto.weight_layout import ROW_NORM, WeightLayout
+from noren_core.errors import DataError, LocalProtocolError
 from noren_core.privacy.events import format_decimal, parse_decimal
 
 MAX_COMPANIES = 200
@@ -34,6 +37,13 @@ MAX_PRIOR = 16 * PRIOR_SCALE
 MAX_WITNESSES = 16
 _COSIGNER_KEY = re.compile(r"[!-*,-~]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", re.ASCII)
 UNIT = "one person's deduplicated record at one company in one campaign"
+
+
+class TrainingMode(StrEnum):
+    """What a company gets of the platform's rows: each with noise, or sums of them with noise."""
+
+    NOISED_ROWS = "noised-rows"
+    SEALED_STATISTICS = "sealed-statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,43 @@ class RowRelease:
     epsilon: str
     delta: str
 
+    @property
+    def sensitivity(self) -> Fraction:
+        """How far (L2, integer units) the release moves when one row is replaced by any other."""
+        return 2 * Fraction(self.clip) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRelease:
+    """The sealed sums: no row is released, only noisy sums of a company's weighted rows, once.
+
+    A row clipped to L2 norm `clip` is an int8 vector of norm at most 127. An applicant with the outcome has
+    the weight `positive`, one without it -`negative`, everybody else 0; to every coordinate of the sum the
+    platform adds a discrete Gaussian of variance `variance`, in squared integer units. That gives every
+    student (`epsilon`, `delta`) against replacing her row by any other.
+    """
+
+    dimensions: int
+    clip: str
+    negative: int
+    positive: int
+    variance: int
+    epsilon: str
+    delta: str
+
+    @property
+    def sensitivity(self) -> Fraction:
+        """How far (L2, integer units) the sums move when one row is replaced by any other."""
+        return Fraction(2 * self.label_sensitivity)
+
+    @property
+    def label_sensitivity(self) -> int:
+        """How far (L2, integer units) the sums move when one record is added or removed."""
+        return max(self.negative, self.positive) * ROW_NORM
+
+
+Release = RowRelease | StatisticsRelease
+
 
 @dataclass(frozen=True, slots=True)
 class PersonLimit:
@@ -166,11 +213,36 @@ class CampaignPlan:
     minimum_cohort: int
     threshold: int
     training: Training
-    rows: RowRelease
+    release: Release
     person: PersonLimit
     witnesses: Witnesses
     scoring: Scoring
     bundle_sha256: str
+
+    @property
+    def mode(self) -> TrainingMode:
+        """How it is trained."""
+        is_sums = isinstance(self.release, StatisticsRelease)
+        return TrainingMode.SEALED_STATISTICS if is_sums else TrainingMode.NOISED_ROWS
+
+    @property
+    def rows(self) -> RowRelease:
+        """The release of noised rows; LocalProtocolError in the other mode."""
+        if not isinstance(self.release, RowRelease):
+            raise LocalProtocolError("plan: expected one that releases noised rows, got sealed statistics")
+        return self.release
+
+    @property
+    def statistics(self) -> StatisticsRelease:
+        """The release of sealed sums; LocalProtocolError in the other mode."""
+        if not isinstance(self.release, StatisticsRelease):
+            raise LocalProtocolError("plan: expected one with sealed statistics, got noised rows")
+        return self.release
+
+    @property
+    def training_payload_bytes(self) -> int:
+        """Length of a payload of the training table: 16 bits a coordinate, or nothing but one zero byte."""
+        return 2 * self.release.dimensions if self.mode is TrainingMode.NOISED_ROWS else 1
 
     @property
     def companies(self) -> tuple[str, ...]:
@@ -180,7 +252,7 @@ class CampaignPlan:
     @property
     def head_length(self) -> int:
         """Coordinates of a head: the weights, then the bias. What is released beyond them is sentinels."""
-        return self.rows.dimensions + 1
+        return self.release.dimensions + 1
 
     @property
     def vector_length(self) -> int:
@@ -204,6 +276,7 @@ class CampaignPlan:
                 "negative": list(self.task.negative),
                 "excluded": list(self.task.excluded),
             },
+            "mode": self.mode.value,
             "train_seasons": list(self.train_seasons),
             "score_season": self.score_season,
             "cohort": [
@@ -232,14 +305,7 @@ class CampaignPlan:
                 "delta": self.training.delta,
                 "deadline_seconds": self.training.deadline_seconds,
             },
-            "rows": {
-                "dimensions": self.rows.dimensions,
-                "clip": self.rows.clip,
-                "scale": self.rows.scale,
-                "variance": self.rows.variance,
-                "epsilon": self.rows.epsilon,
-                "delta": self.rows.delta,
-            },
+            _RELEASE_FIELD[self.mode]: asdict(self.release),
             "person": {
                 "companies": self.person.companies,
                 "campaigns": self.person.campaigns,
@@ -263,6 +329,10 @@ class CampaignPlan:
     def from_body(cls, body: dict[str, Any]) -> Self:
         """The plan that `body` describes; DataError naming the first field that is out of bounds."""
         top = _Fields(body, "plan")
+        mode = top.text("mode")
+        if mode not in set(TrainingMode):
+            raise DataError("plan.mode: expected noised-rows or sealed-statistics, got another")
+        release = top.inner(_RELEASE_FIELD[TrainingMode(mode)])
         plan = cls(
             campaign=ids.parse_name(top.text("campaign"), "plan.campaign"),
             task=_task(top.inner("task")),
@@ -272,7 +342,7 @@ class CampaignPlan:
             minimum_cohort=top.integer("minimum_cohort", 2, MAX_COMPANIES),
             threshold=top.integer("threshold", 2, MAX_COMPANIES),
             training=_training(top.inner("training")),
-            rows=_rows(top.inner("rows")),
+            release=_rows(release) if mode == TrainingMode.NOISED_ROWS else _statistics(release),
             person=_person(top.inner("person")),
             witnesses=_witnesses(top.inner("witnesses")),
             scoring=_scoring(top.inner("scoring")),
@@ -311,10 +381,36 @@ class CampaignPlan:
                 f"plan: expected fewer companies or rounds, the set-up of {n} companies and "
                 f"{self.training.rounds} rounds does not fit a message"
             )
-        if 1 < self.scoring.heads >= self.rows.dimensions:
+        if isinstance(self.release, StatisticsRelease):
+            self._verify_statistics(self.release)
+        if 1 < self.scoring.heads >= self.release.dimensions:
             raise DataError("plan.scoring.heads: expected fewer heads than dimensions, or one")
         if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):
             raise DataError("plan.bundle_sha256: expected 64 lower-case hex digits")
+
+
+    def _verify_statistics(self, release: StatisticsRelease) -> None:
+        """One round of one step from the prior; noise for labels is on the sums' own grid.
+
+        With the bounds of `WeightLayout` and of the variance, every sum can be opened.
+        """
+        training = self.training
+        if (training.rounds, training.average_from, training.weight_decay) != (1, 1, 0):
+            raise DataError("plan.training: expected one round without weight decay for sealed statistics")
+        if training.clipping_norm * training.grid != release.label_sensitivity:
+            raise DataError(
+                "plan.training: expected clipping_norm · grid to be what one record can move the sums"
+            )
+        for member in self.cohort:
+            WeightLayout(
+                positions=1,
+                nonzero=member.padded_batch,
+                negative=release.negative,
+                positive=release.positive,
+            )
+
+
+_RELEASE_FIELD = {TrainingMode.NOISED_ROWS: "rows", TrainingMode.SEALED_STATISTICS: "statistics"}
 
 
 class _Fields:
@@ -448,6 +544,20 @@ def _rows(fields: _Fields) -> RowRelease:
     )
     fields.finish()
     return rows
+
+
+def _statistics(fields: _Fields) -> StatisticsRelease:
+    statistics = StatisticsRelease(
+        dimensions=fields.integer("dimensions", 1, MAX_DIMENSIONS),
+        clip=fields.decimal_string("clip", Fraction(1, 10), 100),
+        negative=fields.integer("negative", 1, MAX_STATISTICS_WEIGHT),
+        positive=fields.integer("positive", 1, MAX_STATISTICS_WEIGHT),
+        variance=fields.integer("variance", 1, 2**40),
+        epsilon=fields.decimal_string("epsilon", Fraction(1, 10), 16),
+        delta=fields.decimal_string("delta", Fraction(1, 10**8), Fraction(1, 10**4)),
+    )
+    fields.finish()
+    return statistics
 
 
 def _person(fields: _Fields) -> PersonLimit:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.crypto.sealed_table import TAG_BYTES
@@ -17,7 +18,9 @@ from noren_core.errors import DataError
 
 SALT_BYTES = 32
 _ROW_LABEL = b"noren/v1/training-row\0"
+_SUMS_LABEL = b"noren/v1/opened-sums\0"
 _INT16 = 1 << 15
+_INT64 = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,8 +28,8 @@ class TrainingRow:
     """One opened row: its public name in the sealed table, its coordinates, and the outcome as 0 or 1."""
 
     tag: bytes
-    coordinates: tuple[int, ...] = field(repr=False)
-    label: int = field(repr=False)
+    coordinates: tuple[int, ...]
+    label: int
 
     def to_bytes(self) -> bytes:
         """tag(16) ‖ coordinates(2 each, little-endian) ‖ label(1).
@@ -56,9 +59,27 @@ def rows_root(rows: Sequence[TrainingRow], salt: SecretBytes) -> bytes:
     if len(salt) != SALT_BYTES:
         raise DataError(f"row salt: expected {SALT_BYTES} bytes, got {len(salt)}")
     tags = [row.tag for row in rows]
-    if any(one >= other for one, other in zip(tags, tags[1:], strict=False)):
+    if any(one >= other for one, other in pairwise(tags)):
         raise DataError("training rows: expected each tag once, in ascending order, got another order")
     if len({len(row.coordinates) for row in rows}) > 1:
         raise DataError("training rows: expected as many coordinates in each, got different numbers")
     leaves = (hmac.digest(salt.buffer, _ROW_LABEL + row.to_bytes(), "sha256") for row in rows)
     return root_hash(map(leaf_hash, leaves))
+
+
+def sums_root(sums: Sequence[int], salt: SecretBytes) -> bytes:
+    """The same for a company that has no rows but their opened sums: the root of the one leaf about them.
+
+    Args:
+        sums: d integers, as they enter the update.
+        salt: 32 random bytes, drawn for this campaign.
+
+    Raises:
+        DataError: if a sum does not fit 64 bits, or the salt is malformed.
+    """
+    if len(salt) != SALT_BYTES:
+        raise DataError(f"row salt: expected {SALT_BYTES} bytes, got {len(salt)}")
+    if any(not -_INT64 <= value < _INT64 for value in sums):
+        raise DataError("sealed sums: expected integers of 64 bits, got a larger one")
+    data = b"".join(value.to_bytes(8, "little", signed=True) for value in sums)
+    return root_hash([leaf_hash(hmac.digest(salt.buffer, _SUMS_LABEL + data, "sha256"))])

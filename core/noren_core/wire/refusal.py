@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     BATCH_SIZE = "BATCH_SIZE"
     EVALUATION_LIMIT = "EVALUATION_LIMIT"
     HEAD_LIMIT = "HEAD_LIMIT"
+    WEIGHTS_LIMIT = "WEIGHTS_LIMIT"
     KEY_IN_USE = "KEY_IN_USE"
     KEY_TAKEN = "KEY_TAKEN"
     KEY_NOT_CURRENT = "KEY_NOT_CURRENT"
@@ -48,7 +49,7 @@ _SENTENCES = {
     Refusal.INVITATION_UNKNOWN: "the invitation code is not one of ours",
     Refusal.INVITATION_USED: "the invitation was used; ask the platform for another",
     Refusal.INVITATION_EXPIRED: "the invitation has expired; ask the platform for another",
-    Refusal.TOO_MANY_ATTEMPTS: "too many wrong codes came from this address; try again later",
+    Refusal.TOO_MANY_ATTEMPTS: "too many attempts came from this caller; try again later",
     Refusal.ALREADY_ENROLLED: "a company of this name, or with this key, has enrolled before",
     Refusal.CERTIFICATE_REFUSED: "expected the certificate of an enrolled company, got none or another",
     Refusal.NOT_AVAILABLE: "there is nothing under this name for this company",
@@ -57,6 +58,7 @@ _SENTENCES = {
     Refusal.BATCH_SIZE: "expected exactly as many elements as the plan's padded batch",
     Refusal.EVALUATION_LIMIT: "the plan's number of evaluations is used up; nothing was evaluated",
     Refusal.HEAD_LIMIT: "expected one message of heads per season to score, got a second",
+    Refusal.WEIGHTS_LIMIT: "expected one message of weights per campaign, got a second",
     Refusal.KEY_IN_USE: "a campaign that names this company still relies on the key; change it afterwards",
     Refusal.KEY_TAKEN: "expected a key that nobody has or had, got one that the ledger knows",
     Refusal.KEY_NOT_CURRENT: "expected the replacement of the current key, got another's",

@@ -338,3 +338,19 @@ def test_a_proof_cannot_be_asked_for_outside_the_tree() -> None:
         with pytest.raises(DataError):
             call()
     assert tree.size == 8
+
+
+def test_complete_subtrees_can_be_read_by_height() -> None:
+    """Number i of height h is the root over leaves i 2^h to (i + 1) 2^h - 1; only complete ones exist."""
+    hashes = [merkle.leaf_hash(bytes([number])) for number in range(13)]
+    tree = merkle.MerkleTree(hashes)
+    for height in range(6):
+        count = 13 >> height
+        expected = [merkle.root_hash(hashes[i << height : (i + 1) << height]) for i in range(count)]
+        assert tree.subtree_hashes(height, 0, count) == expected
+        assert tree.subtree_hashes(height, count // 2, count) == expected[count // 2 :]
+        assert tree.subtree_hashes(height, 0, 0) == []
+        for start, end in ((0, count + 1), (-1, count), (1, 0)):
+            with pytest.raises(DataError):
+                tree.subtree_hashes(height, start, end)
+    assert merkle.MerkleTree().subtree_hashes(0, 0, 0) == []

@@ -395,14 +395,20 @@ class TestDishonestCompany:
         assert not reader.is_proved
 
     def test_points_that_cancel(self):
-        """Ciphertexts whose sum is the identity are summed up like others, and refused for their proof."""
+        """Ciphertexts whose sums are the identity are summed up like others, and refused for their proof."""
         negated = b"".join(
-            (-Point.from_bytes(HONEST[CHUNK][i : i + 33])).to_bytes() for i in range(0, 2 * 66, 33)
+            (-Point.from_bytes(HONEST[CHUNK][i : i + 33])).to_bytes() for i in range(0, 4 * 33, 33)
         )
-        with pytest.raises(VerificationError):
-            read(changed(CHUNK, 2 * 66, negated), SMALL)
-        with pytest.raises(VerificationError):
-            read(changed(CHUNK, 0, GENERATOR.to_bytes() * 8), SMALL)
+        for parts in (
+            changed(CHUNK, 4 * 33, negated),
+            changed(CHUNK, 0, GENERATOR.to_bytes() * 8),
+            changed(CHUNK, 0, (GENERATOR.to_bytes() * 2 + (-GENERATOR).to_bytes() * 2) * 2),
+        ):
+            sums = SealedSums(SMALL, int8([[5, 0], [5, 0], [5, 0], [5, 0]]), binding=BINDING)
+            with pytest.raises(VerificationError):
+                list(map(sums.add, parts))
+            with pytest.raises(LocalProtocolError):
+                sums.release(noise=np.zeros(2, np.int64), seed=AnswerSeed.generate())
 
 
 class TestCheatingProver:
@@ -430,6 +436,28 @@ class TestCheatingProver:
         parts = self.parts([0, 16, value, 0], [0, 16, -3, 0], of, monkeypatch)
         with pytest.raises(VerificationError):
             read(parts, of)
+
+    @pytest.mark.parametrize("weight", [1000, -3, 16])
+    def test_another_nonce_in_the_first_half(self, weight, monkeypatch):
+        """B is as it should be, and A is of another nonce, with which B encrypts another weight."""
+        x = int.from_bytes(SECRET.scalar.reveal(), "big")
+        shift = combination([(-weight * pow(x, -1, GROUP_ORDER), GENERATOR)])
+        halves = itertools.cycle("AB")
+
+        def shifted(scalars: np.ndarray) -> np.ndarray:
+            encodings = base_products(scalars)
+            if next(halves) == "A":
+                moved = add([Point.from_bytes(bytes(encodings[0])), shift])
+                encodings[0] = np.frombuffer(moved.to_bytes(), np.uint8)
+            return encodings
+
+        monkeypatch.setattr("noren_core.crypto.weight_encryption.base_products", shifted)
+        parts = list(encrypt_weights(WEIGHTS, SECRET, SMALL, binding=BINDING))
+        first, second = (Point.from_bytes(parts[CHUNK][i : i + 33]) for i in (0, 33))
+        claimed = combination([(1, second), (-x, first), (-weight, GENERATOR)])
+        assert claimed is None, "the ciphertext is one of the weight"
+        with pytest.raises(VerificationError):
+            read(parts, SMALL)
 
     def test_the_helper_is_honest_with_honest_values(self, monkeypatch):
         """The forging helper makes acceptable messages from allowed weights, so refusals mean something."""
@@ -653,6 +681,36 @@ class TestOpening:
         ):
             with pytest.raises(VerificationError):
                 verify_norm(sums, WEIGHTS, variance=VARIANCE)
+
+
+class TestTranscript:
+    def test_everything_that_was_said_counts(self):
+        """Another binding, layout, key or part, or the same parts in another order, give other challenges."""
+
+        def after(
+            *parts: bytes, of: WeightLayout = SMALL, key: Point = GENERATOR, binding: bytes = b"b"
+        ) -> bytes:
+            transcript = weight_proof.Transcript(of, key, binding=binding)
+            for part in parts:
+                transcript.absorb(part)
+            return transcript.state
+
+        said = [
+            after(b"1", b"2"),
+            after(b"2", b"1"),
+            after(b"1"),
+            after(b"12"),
+            after(),
+            after(b"1", b"2", of=layout(5)),
+            after(b"1", b"2", key=-GENERATOR),
+            after(b"1", b"2", binding=b"c"),
+            after(b"1", b"2", binding=b""),
+        ]
+        assert len(set(said)) == len(said)
+        ys, gammas, raw = weight_proof.coefficients(said[0], 5)
+        assert len({*ys, *gammas}) == 10
+        assert [int.from_bytes(bytes(row), "big") for row in raw] == gammas
+        assert not set(ys) & set(weight_proof.coefficients(said[1], 5)[0])
 
 
 class TestMultiScalar:

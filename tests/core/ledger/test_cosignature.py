@@ -54,6 +54,7 @@ def test_a_line_is_framed_as_the_specification_shows() -> None:
 
 def test_a_cosignature_says_when() -> None:
     """It verifies under its key for every time of 63 bits; of several the newest is told."""
+    assert MAX_TIMESTAMP == 2**63 - 1
     for timestamp in (0, 1, EXAMPLE_TIME, MAX_TIMESTAMP):
         note = cosigned(cosign(TEXT, FIRST.name, ONE, timestamp=timestamp))
         assert verify_cosignature(note, FIRST) == timestamp

@@ -28,7 +28,9 @@ from noren_core.ledger.note import VerifierKey
 AUTHOR = SigningKey.from_bytes(bytes([1] * 32))
 PLATFORM_KEY = SigningKey.from_bytes(bytes([2] * 32))
 HASH = "ab" * 32
-CHECKPOINT = sign_checkpoint("noren.example/log", 7, bytes(32), SigningKey.from_bytes(bytes([3] * 32))).decode()
+CHECKPOINT = sign_checkpoint(
+    "noren.example/log", 7, bytes(32), SigningKey.from_bytes(bytes([3] * 32))
+).decode()
 EVENT = {
     "mechanism": "discrete_gaussian",
     "noise_multiplier": "16.25",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 
 from noren_core.crypto.identity import SigningKey
@@ -132,3 +135,41 @@ def test_what_cannot_be_a_note_is_not_signed(text: str, name: str) -> None:
     """Signing refuses text and names that the format cannot hold."""
     with pytest.raises(DataError):
         sign_note(text, name, SigningKey.generate())
+
+
+def test_limits_are_exact() -> None:
+    """64 KiB, 32 signatures, names of 200 bytes, signatures of one byte: one more, or less, is refused."""
+    line = "— a AAAAAAA=\n".encode()
+    for count, size in ((1, 65_536), (32, 1_000)):
+        text = b"t" * (size - 2 - count * len(line)) + b"\n\n" + count * line
+        assert len(parse_note(text).signatures) == count
+        assert len(text) == size
+        with pytest.raises(DataError):
+            parse_note(b"t" * (65_537 - size if count == 1 else 0) + text + (line if count == 32 else b""))
+    with pytest.raises(DataError):
+        parse_note("text\n\n— a AAAAAA==\n".encode())
+    assert VerifierKey("a" * 200, bytes(32)).name == "a" * 200
+    for name, key in (("a" * 201, bytes(32)), ("a", bytes(33)), ("a", bytes(31))):
+        with pytest.raises(DataError):
+            VerifierKey(name, key)
+
+
+def test_a_verifier_key_has_one_algorithm_and_one_spelling() -> None:
+    """A log's key is of algorithm 1; others, longer texts and other base64 are refused for what they are."""
+    good = VerifierKey("a", bytes(32))
+    for algorithm in (0, 2, 255):
+        raw = bytes([algorithm]) + bytes(32)
+        key_id = hashlib.sha256(b"a\n" + raw).hexdigest()[:8]
+        with pytest.raises(DataError, match="algorithm 01"):
+            VerifierKey.from_text(f"a+{key_id}+{base64.b64encode(raw).decode()}")
+    name, key_id, encoded = good.to_text().split("+", 2)
+    for text in (
+        f"{name}+{key_id}",
+        f"{name}+{key_id}+{encoded[:5]} {encoded[5:]}",
+        f"{name}+{key_id}+{encoded}+",
+        f"{name}+{key_id}+{encoded}\n",
+        f"{name}+{key_id}+{encoded[:-1]}B",
+        "a" * 401,
+    ):
+        with pytest.raises(DataError):
+            VerifierKey.from_text(text)

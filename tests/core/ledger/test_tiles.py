@@ -49,6 +49,7 @@ def test_the_files_of_seventy_thousand_entries() -> None:
     assert tiles[273:] == [(0, 273, 112), (1, 0, 256), (1, 1, 17), (2, 0, 1)]
     assert [(tile.level, tile.index, tile.width) for tile in hash_tiles(256)] == [(0, 0, 256), (1, 0, 1)]
     assert [item.width for item in entry_bundles(70_000)] == [256] * 273 + [112]
+    assert [item.first for item in entry_bundles(70_000)] == list(range(0, 70_000, 256))
     assert list(hash_tiles(0)) == list(entry_bundles(0)) == []
 
 

@@ -10,11 +10,16 @@ import pytest
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import DataError, NorenError, VerificationError
-from noren_core.ledger.add_checkpoint import AddCheckpoint, parse_add_checkpoint, parse_known_size
+from noren_core.ledger.add_checkpoint import (
+    MAX_REQUEST_BYTES,
+    AddCheckpoint,
+    parse_add_checkpoint,
+    parse_known_size,
+)
 from noren_core.ledger.checkpoint import Checkpoint, claimed_checkpoint, claimed_size, sign_checkpoint
 from noren_core.ledger.cosignature import CosignerKey, cosign
 from noren_core.ledger.note import VerifierKey, parse_note
-from noren_core.ledger.tlog_proof import TlogProof, parse_tlog_proof, verify_tlog_proof
+from noren_core.ledger.tlog_proof import MAX_PROOF_BYTES, TlogProof, parse_tlog_proof, verify_tlog_proof
 
 ORIGIN = "noren.example/ledger"
 LOG, WITNESS = (SigningKey.from_bytes(bytes([number] * 32)) for number in (1, 2))
@@ -110,6 +115,8 @@ HASH = "A" * 43 + "="
         "c2sp.org/tlog-proof@v1\nindex 0\nAA==",
         f"c2sp.org/tlog-proof@v1\nindex 0\n{HASH} ",
         f"c2sp.org/tlog-proof@v1\nindex 0\n{'A' * 42}B=",
+        f"c2sp.org/tlog-proof@v1\nindex 0\n{'A' * 44}",
+        "c2sp.org/tlog-proof@v1\nextra z=A=\nindex 0",
         "c2sp.org/tlog-proof@v1\nindex 0\n" + "\n".join([HASH] * 64),
         "c2sp.org/tlog-proof@v1\r\nindex 0",
     ],
@@ -122,6 +129,25 @@ def test_malformed_proofs_are_refused(head: str) -> None:
         parse_tlog_proof(b"\xff" + proof_of(0).to_bytes())
     with pytest.raises(DataError):
         parse_tlog_proof(proof_of(0).to_bytes() + bytes(1 << 17))
+
+
+def test_limits_are_exact() -> None:
+    """A proof has at most 73,728 bytes, its index 63 bits, and its checkpoint is a note."""
+    proof = proof_of(1)
+    checkpoint = b"t" * (65_535 - len(proof.checkpoint)) + b"\n" + proof.checkpoint
+    full = TlogProof(2**63 - 1, proof.inclusion, checkpoint, b"")
+    full = TlogProof(
+        2**63 - 1, proof.inclusion, checkpoint, bytes((MAX_PROOF_BYTES - len(full.to_bytes())) // 4 * 3)
+    )
+    assert MAX_PROOF_BYTES == 73_728
+    assert parse_tlog_proof(full.to_bytes()) == full
+    assert MAX_PROOF_BYTES - len(full.to_bytes()) < 4
+    filled = full.to_bytes().replace(b"index 9223372036854775807", b"index 9223372036854775808")
+    for data in (filled, b"c2sp.org/tlog-proof@v1\nindex 0\n\nno note"):
+        with pytest.raises(DataError):
+            parse_tlog_proof(data)
+    with pytest.raises(DataError, match="at most 73728 bytes"):
+        parse_tlog_proof(full.to_bytes() + b"xxxx")
 
 
 # What a witness is asked
@@ -162,6 +188,10 @@ def test_malformed_requests_are_refused(data: bytes) -> None:
 def test_a_known_size_is_a_number_and_a_newline() -> None:
     """And nothing else."""
     assert [parse_known_size(data) for data in (b"0\n", b"20852163\n")] == [0, 20852163]
+    assert parse_known_size(b"9223372036854775807\n") == 2**63 - 1
+    assert MAX_REQUEST_BYTES == 69_632
+    with pytest.raises(DataError, match="a tree size and a newline"):
+        parse_known_size(b"0" * 19 + b"1\n")
     for data in (
         b"",
         b"\n",

@@ -49,13 +49,14 @@ def test_a_rounds_noise_is_the_documents(vector):
 def test_the_round_key_is_hmac_over_fields_with_their_lengths():
     """HMAC-SHA256(seed, label ‖ 0 ‖ beacon, campaign and round, each after its length in 4 bytes)."""
     name = VECTORS["campaign"].encode()
-    said = b"noren/v1/noise-round\0" + b"\0\0\0\x20" + BEACON + len(name).to_bytes(4) + name + b"\0\0\0\x0217"
+    said = b"noren/v1/noise-round\0" + b"\0\0\0\x20" + BEACON
+    said += len(name).to_bytes(4) + name + b"\0\0\0\x0217"
     key = hmac.new(SEED, said, hashlib.sha256).digest()
     assert words(stream_of(round_number=17)) == words(NoiseStream(key))
 
 
 def test_nothing_else_gives_the_same_noise():
-    """Another seed, beacon, campaign or round is another stream, also where names and numbers run together."""
+    """Another seed, beacon, campaign or round is another stream, also where name and number run together."""
     streams = [
         stream_of(),
         stream_of(seed=bytes(32)),

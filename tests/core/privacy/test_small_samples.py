@@ -56,6 +56,9 @@ def test_the_rows_that_are_lost_in_the_noise():
     """σ = 12 over 6 rounds, 8 companies of which 6 shares make the whole: 12·√(8/6)/√6 = 5.66 rows."""
     below = [n for n in range(12) if is_below_noise(n, event=EVENT, rounds=6, companies=8)]
     assert below == [0, 1, 2, 3, 4, 5]
+    local = replace(EVENT, placement=LOCAL, tolerated=0)  # one company, one round: 12 rows are one deviation
+    assert is_below_noise(11, event=local, rounds=1, companies=1)
+    assert not is_below_noise(12, event=local, rounds=1, companies=1)
 
 
 def test_clipping_norm_and_grid_do_not_matter_but_rounds_and_placement_do():

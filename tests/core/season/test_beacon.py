@@ -32,12 +32,16 @@ def plan(plan_body):
 def note(size=INDEX, *, log=LOG, origin=ORIGIN, witnesses=("w1.example", "w3.example"), times=(1, 2)):
     text = Checkpoint(origin, size, bytes(32)).to_text()
     signed = parse_note(sign_checkpoint(origin, size, bytes(32), log))
-    lines = [cosign(text, name, WITNESSES[name], timestamp=t) for name, t in zip(witnesses, times, strict=True)]
+    lines = [
+        cosign(text, name, WITNESSES[name], timestamp=t) for name, t in zip(witnesses, times, strict=True)
+    ]
     return Note(signed.text, (*signed.signatures, *lines)).to_bytes().decode()
 
 
 def beacon(checkpoint, *, campaign="spring-2026", index=INDEX, kind=EntryKind.BEACON):
-    return VerifiedEntry(index, SignedEntry(kind, PLATFORM, {"campaign": campaign, "checkpoint": checkpoint}, b""))
+    return VerifiedEntry(
+        index, SignedEntry(kind, PLATFORM, {"campaign": campaign, "checkpoint": checkpoint}, b"")
+    )
 
 
 def test_the_value_is_the_hash_of_the_whole_note(plan):
@@ -49,9 +53,7 @@ def test_the_value_is_the_hash_of_the_whole_note(plan):
     assert beacon_value(one_less) != expected
 
 
-@pytest.mark.parametrize(
-    ("commitment", "size", "index"), [(0, 1, 1), (19, 20, 20), (3, 20, 21), (3, 4, 9)]
-)
+@pytest.mark.parametrize(("commitment", "size", "index"), [(0, 1, 1), (19, 20, 20), (3, 20, 21), (3, 4, 9)])
 def test_the_checkpoint_covers_the_commitment_and_nothing_after_the_beacon(plan, commitment, size, index):
     """Sizes from just after the commitment to the beacon's own index are taken."""
     verify_beacon(beacon(note(size), index=index), commitment=commitment, plan=plan, keys=KEYS)

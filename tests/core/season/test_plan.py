@@ -3,6 +3,7 @@ import pytest
 from noren_core import canonical_json
 from noren_core.crypto import head_encryption
 from noren_core.errors import DataError
+from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season import messages as m
 from noren_core.season import plan as plan_module
 from noren_core.season.head_message import head_layout
@@ -113,8 +114,12 @@ def test_the_largest_plan_fits_its_set_up_in_a_message(plan_body, companies, rou
     )
     all_of_them = dict.fromkeys(plan.companies, advertisement)
     sealed = dict.fromkeys(plan.companies, bytes(32 + rounds * 2 * 66 + 16))
+    path = (bytes(32),) * 64
+    shown = tuple(EntryProof(2**60, bytes(size), path) for size in (1024, 9 << 10, 2048))  # the beacon's note
+    proof = LedgerProof(bytes(8 << 10), path, shown)
     for size in (
         len(m.encode_request(m.ShareRequest(plan.campaign, all_of_them))),
         len(m._encode_answer(m.Answer(m.ShareReply(sealed, bytes(4096)), 0))),
+        len(m.encode_request(m.MaskedInputRequest(plan.campaign, 1, proof, sealed, ()))),
     ):
         assert size < plan_module.MAX_MESSAGE_BYTES

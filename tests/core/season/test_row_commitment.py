@@ -13,9 +13,7 @@ from noren_core.season.row_commitment import TrainingRow, rows_root
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "noise_v1.json").read_text())
 SALT = SecretBytes(bytes.fromhex(VECTORS["row_salt"]))
-ROWS = [
-    TrainingRow(bytes.fromhex(row["tag"]), tuple(row["row"]), row["label"]) for row in VECTORS["rows"]
-]
+ROWS = [TrainingRow(bytes.fromhex(row["tag"]), tuple(row["row"]), row["label"]) for row in VECTORS["rows"]]
 
 
 @pytest.mark.parametrize("count", range(6))
@@ -48,11 +46,12 @@ def test_every_part_of_a_row_counts(change):
         [ROWS[0], replace(ROWS[0], label=1)],
         [ROWS[0], replace(ROWS[1], coordinates=(1, 2, 3))],
         [replace(ROWS[0], tag=bytes(15))],
+        [replace(ROWS[0], tag=bytes(17))],
         [replace(ROWS[0], label=2)],
         [replace(ROWS[0], coordinates=(1 << 15, 0, 0, 0))],
         [replace(ROWS[0], coordinates=(-(1 << 15) - 1, 0, 0, 0))],
     ],
-    ids=["order", "twice", "tag twice", "lengths", "tag", "label", "above", "below"],
+    ids=["order", "twice", "tag twice", "lengths", "short tag", "long tag", "label", "above", "below"],
 )
 def test_rows_that_could_hide_something_are_refused(rows):
     """A row twice, under one tag or out of order, or one that has no encoding."""
@@ -60,10 +59,11 @@ def test_rows_that_could_hide_something_are_refused(rows):
         rows_root(rows, SALT)
 
 
-def test_a_salt_has_32_bytes():
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_salt_has_32_bytes(length):
     """A shorter one could be guessed."""
     with pytest.raises(DataError, match="32 bytes"):
-        rows_root(ROWS, SecretBytes(bytes(16)))
+        rows_root(ROWS, SecretBytes(bytes(length)))
 
 
 def test_a_row_does_not_show():

@@ -457,7 +457,7 @@ def test_an_intent_of_another_is_not_ours(season: SmallSeason, field: str) -> No
 
 @pytest.mark.parametrize("field", ["survivors", "sentinels", "no-sentinels", "round", "company"])
 def test_a_settle_that_says_something_else_is_refused(season: SmallSeason, field: str) -> None:
-    """A settle with other survivors or sentinel sums, for another round or in another's name is not appended."""
+    """A settle with other survivors or sentinels, for another round or in another's name is not appended."""
 
     def forge(answer: m.Answer) -> m.Answer:
         body = dict(parse_entry(answer.reply.settles[0]).body)

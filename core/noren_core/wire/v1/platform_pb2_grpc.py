@@ -184,6 +184,16 @@ class PlatformStub:
                 request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.SerializeToString,
                 response_deserializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
                 _registered_method=True)
+        self.CommitRows = channel.unary_unary(
+                '/noren_core.wire.v1.Platform/CommitRows',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.CommitRowsRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+                _registered_method=True)
+        self.SubmitWeights = channel.stream_unary(
+                '/noren_core.wire.v1.Platform/SubmitWeights',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.WeightsPart.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SealedSums.FromString,
+                _registered_method=True)
         self.RotateKey = channel.unary_unary(
                 '/noren_core.wire.v1.Platform/RotateKey',
                 request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.RotateKeyRequest.SerializeToString,
@@ -231,6 +241,18 @@ class PlatformServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CommitRows(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitWeights(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateKey(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -269,6 +291,16 @@ def add_PlatformServicer_to_server(servicer, server):
                     servicer.SubmitHead,
                     request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.FromString,
                     response_serializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.SerializeToString,
+            ),
+            'CommitRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitRows,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.CommitRowsRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.SerializeToString,
+            ),
+            'SubmitWeights': grpc.stream_unary_rpc_method_handler(
+                    servicer.SubmitWeights,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.WeightsPart.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.SealedSums.SerializeToString,
             ),
             'RotateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateKey,
@@ -439,6 +471,60 @@ class Platform:
             '/noren_core.wire.v1.Platform/SubmitHead',
             noren__core_dot_wire_dot_v1_dot_platform__pb2.SubmitHeadRequest.SerializeToString,
             noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Platform/CommitRows',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.CommitRowsRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitWeights(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/noren_core.wire.v1.Platform/SubmitWeights',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.WeightsPart.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.SealedSums.FromString,
             options,
             channel_credentials,
             insecure,
