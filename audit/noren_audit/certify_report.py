@@ -30,7 +30,7 @@ def lines(result: Certification) -> Iterator[str]:
     yield f"an honest client is rejected with probability at most {FALSE_ALARM:g} in all"
     looks = ", ".join(map(str, result.looks))
     yield f"claims: delta {CLAIM_DELTA} over {CLAIM_ROUNDS} rounds; looks after {looks} runs per side"
-    yield "\nmutants: runs per side at which the curve test caught them (power at the last look taken)"
+    yield "\nmutants: runs per side at which the curve test caught them (power there, at best)"
     for mutant in result.mutants:
         told = ", ".join(_curve(result, mutant, curve) for curve in mutant.curves) or _NOTHING_TO_SEE
         caught = "caught" if mutant.is_caught else "NOT CAUGHT"

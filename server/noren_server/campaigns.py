@@ -514,7 +514,7 @@ def _statistics(choices: PlanChoices, *, negative: int, positive: int) -> Statis
 
 
 def _outcome_weights(choices: PlanChoices, *, largest_batch: int) -> tuple[int, int]:
-    """a : b as r : (1 − r) for the expected rate r, in integers whose sums can be opened.
+    """A : b as r : (1 − r) for the expected rate r, in integers whose sums can be opened.
 
     Both outcomes then weigh the same together, so that what all applicants have in common cancels out.
     """

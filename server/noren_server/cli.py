@@ -30,6 +30,10 @@ ledger_app = typer.Typer(
 )
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(ledger_app, name="ledger")
+statistics_app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Show that sealed sums were honest, or forget."
+)
+app.add_typer(statistics_app, name="statistics")
 
 Result = dict[str, Any]
 Context = typer.Context
@@ -258,6 +262,26 @@ def ledger_prove(
     return {"entry": str(output), "proof": str(proof_path)}
 
 
+@statistics_app.command("recompute")
+def statistics_recompute(context: Context, campaign: str, company: str) -> Result:
+    """Compute a company's sealed sums again, before an auditor's eyes, and compare them with the ledger."""
+    platform = _platform(context)
+    found = _statistics(platform).recompute(platform.plan(campaign), company)
+    rows, weights, answer = found.indices
+    return {
+        "campaign": campaign, "company": company, "answer_sha256": found.answer_sha256,
+        "entries": {"statistics-rows": rows, "weights-commitment": weights, "statistics-answer": answer},
+    }
+
+
+@statistics_app.command("forget")
+def statistics_forget(context: Context, campaign: str) -> Result:
+    """Remove rows, seeds and messages of a closed campaign: nobody can ask to see its sums computed again."""
+    platform = _platform(context)
+    _statistics(platform).forget(platform.plan(campaign))
+    return {"campaign": campaign, "state": "forgotten"}
+
+
 @ledger_app.command("trust")
 def ledger_trust(context: Context, output: Path) -> Result:
     """Write the trust file, to be handed to auditors out of band."""
@@ -316,6 +340,12 @@ def traffic(context: Context) -> Result:
 def version() -> Result:
     """Print the version."""
     return {"version": __version__}
+
+
+def _statistics(platform: Any) -> Any:
+    from noren_server import services
+
+    return services.sealed_statistics(platform)
 
 
 def _platform(context: Context) -> Any:

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from noren_core.crypto.weight_layout import ROW_NORM
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import parse_name
 from noren_core.privacy import discrete_gaussian
@@ -124,6 +125,22 @@ def noised_training_rows(
     noised = grid + noise.reshape(grid.shape)
     saturated: npt.NDArray[np.int16] = np.clip(noised, -_INT16_LIMIT, _INT16_LIMIT).astype(np.int16)  # 4
     return saturated
+
+
+def statistics_rows(values: FloatArray, *, clip: float) -> npt.NDArray[np.int8]:
+    """The rows that sealed sums are made of: clipped in L2, in units of clip / 127, truncated toward zero.
+
+    Truncation lengthens nothing, so no row is longer than 127.
+
+    Raises:
+        DataError: if a value is not finite.
+    """
+    if not np.isfinite(values).all():
+        raise DataError("training rows: expected finite coordinates, got another")
+    # Shortened by more than floating point can lengthen: the bound is checked on the integers.
+    clipped = encoders.clip_rows(values, clip=clip * (1 - 2.0**-40))
+    rows: npt.NDArray[np.int8] = np.trunc(clipped * (ROW_NORM / clip)).astype(np.int8)
+    return rows
 
 
 def _accounts(cohorts: Sequence[Cohort]) -> list[StudentSeason]:

@@ -9,6 +9,7 @@ stays in this file.
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ from noren_server.enrolment import CompanyRequest, EnrolmentDesk
 from noren_server.ledger_service import LedgerService
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import SealedScoring
+from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CampaignState, Company, Store, StoredTable
 from noren_server.tables import TablePublisher
 from noren_server.traffic_meter import TrafficMeter
@@ -55,6 +57,7 @@ MAX_ANSWER_BYTES = 4 << 20
 WORKERS = 8
 MAX_CALLS = 64
 MAX_CODE_LENGTH = 200
+WEIGHTS_SECONDS = 1800.0
 
 T = TypeVar("T")
 
@@ -64,6 +67,7 @@ _STATUS = {
     Refusal.EVALUATION_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Refusal.TOO_MANY_ATTEMPTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Refusal.HEAD_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
+    Refusal.WEIGHTS_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
     Refusal.KEY_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     Refusal.KEY_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.ALREADY_ENROLLED: grpc.StatusCode.ALREADY_EXISTS,
@@ -81,6 +85,7 @@ class PlatformParts:
     ledger: LedgerService
     publisher: TablePublisher
     scoring: SealedScoring
+    statistics: SealedStatistics
     revocations: Revocations
     keys: KeyDesk
 
@@ -203,6 +208,7 @@ class PlatformServicer(services.PlatformServicer):
         self._ledger = parts.ledger
         self._publisher = parts.publisher
         self._scoring = parts.scoring
+        self._statistics = parts.statistics
         self._revocations = parts.revocations
         self._keys = parts.keys
         self._clock = clock
@@ -244,6 +250,24 @@ class PlatformServicer(services.PlatformServicer):
     ) -> training_pb2.LedgerProof:
         """Take the caller's encrypted head."""
         return _answered(context, lambda: self._submit_head(request, self._caller(context)))
+
+    def CommitRows(  # noqa: N802
+        self, request: wire.CommitRowsRequest, context: grpc.ServicerContext
+    ) -> training_pb2.LedgerProof:
+        """Commit to the rows that the caller's sums will be made of."""
+        return _answered(context, lambda: self._commit_rows(request, self._caller(context)))
+
+    def SubmitWeights(  # noqa: N802
+        self, request_iterator: Iterator[wire.WeightsPart], context: grpc.ServicerContext
+    ) -> wire.SealedSums:
+        """Take the caller's encrypted weights and answer with the sums under them."""
+        overdue = threading.Timer(WEIGHTS_SECONDS, context.cancel)
+        overdue.daemon = True
+        overdue.start()
+        try:
+            return _answered(context, lambda: self._submit_weights(request_iterator, self._caller(context)))
+        finally:
+            overdue.cancel()
 
     def RotateKey(  # noqa: N802
         self, request: wire.RotateKeyRequest, context: grpc.ServicerContext
@@ -295,6 +319,9 @@ class PlatformServicer(services.PlatformServicer):
             EntryKind.OPRF_KEY,
             EntryKind.CONSENT_EPOCH,
             EntryKind.TABLE,
+            EntryKind.STATISTICS_ROWS,
+            EntryKind.WEIGHTS_COMMITMENT,
+            EntryKind.STATISTICS_ANSWER,
             EntryKind.HEAD_COMMITMENT,
         )
         own = [i for kind in own_kinds for i in self._entries(kind, plan.campaign, caller.name)]
@@ -374,6 +401,26 @@ class PlatformServicer(services.PlatformServicer):
         index = self._scoring.accept_head(plan, caller.name, request.head, commitment)
         return self._prove(request.known_tree_size, [index])
 
+    def _commit_rows(self, request: wire.CommitRowsRequest, caller: Company) -> training_pb2.LedgerProof:
+        plan = self._accepted_plan(request.campaign, caller)
+        self._check_tree_size(request.known_tree_size)
+        index = self._statistics.commit_rows(plan, caller.name)
+        return self._prove(request.known_tree_size, [index])
+
+    def _submit_weights(self, stream: Iterator[wire.WeightsPart], caller: Company) -> wire.SealedSums:
+        """The first message says what for, the last one brings the commitment, the others one part each."""
+        first = next(stream, wire.WeightsPart())
+        plan = self._accepted_plan(first.campaign, caller)
+        self._check_tree_size(first.known_tree_size)
+        with self._statistics.receiving(plan, caller.name) as message:
+            for item in stream:
+                if item.commitment_entry:
+                    answer = message.answer(self._own_entry(item.commitment_entry, caller))
+                    proof = self._prove(first.known_tree_size, answer.indices)
+                    return wire.SealedSums(answer=answer.sums, proof=proof)
+                message.add(item.part)
+        raise _refused(Refusal.PROTOCOL_VIOLATION)
+
     def _rotate_key(self, request: wire.RotateKeyRequest, caller: Company) -> wire.RotateKeyReply:
         self._check_tree_size(request.known_tree_size)
         change = KeyChange(parse_entry(request.entry), request.tls_request, request.node_key)
@@ -416,6 +463,12 @@ class MeteringInterceptor(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                self._counted_requests(handler.stream_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
                 self._counted_unary(handler.unary_unary),
@@ -432,6 +485,19 @@ class MeteringInterceptor(grpc.ServerInterceptor):
         def counted(request: Any, context: grpc.ServicerContext) -> Any:
             response = answer(request, context)
             self._count(context, sent=request.ByteSize(), received=response.ByteSize())
+            return response
+
+        return counted
+
+    def _counted_requests(self, answer: Callable[[Iterator[Any], Any], Any]) -> Callable[[Any, Any], Any]:
+        def counted(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            def each() -> Iterator[Any]:
+                for request in requests:
+                    self._count(context, sent=request.ByteSize(), received=0)
+                    yield request
+
+            response = answer(each(), context)
+            self._count(context, sent=0, received=response.ByteSize())
             return response
 
         return counted

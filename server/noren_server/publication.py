@@ -16,14 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from noren_core.errors import DataError
 from noren_core.ids import PURPOSE_OF_TABLE, Purpose, TableKind, normalise_identifier
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private
 from noren_server.behaviour_data import BehaviourData
 from noren_server.consents import ConsentedStudent, ConsentTable
-from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings, noised_training_rows
+from noren_server.embeddings import (
+    Cohort,
+    EmbeddedCohort,
+    build_embeddings,
+    noised_training_rows,
+    statistics_rows,
+)
 from noren_server.encoder import quantise_int8
 from noren_server.released_records import ReleasedRecords
 from noren_server.sealed_scoring import ScoreRows
@@ -56,10 +63,11 @@ def prepare(
 
     1. Charge everybody who would train, before anything of hers is computed, or leave her out.
     2. Embed, of past seasons those who train somewhere, of the current one those to be scored.
-    3. One noised row for each who trains, at her company.
+    3. For each who trains, at her company: one noised row; or, in the mode of sealed statistics, a row that
+       is kept here and enters sums, and a payload that says nothing.
 
     Returns:
-        The training rows of each company: (identifier, payload of int16 coordinates).
+        The training rows of each company: (identifier, payload).
     """
     past = [
         _cohort(data, company, season, Purpose.TRAIN)
@@ -74,7 +82,7 @@ def prepare(
         data.events,
         [cohort for cohort in past if cohort.students],
         [cohort for cohort in current if cohort.students],
-        dimensions=plan.rows.dimensions,
+        dimensions=plan.release.dimensions,
         config=data.features,
     )
     for item in embedded:
@@ -84,9 +92,16 @@ def prepare(
     # for the label on the company's side.
     order = {season: place for place, season in enumerate(plan.train_seasons)}
     rows: dict[str, dict[str, tuple[bytes, bytes]]] = {company: {} for company in plan.companies}
+    kept = _StatisticsRows(embeddings_dir, plan)
     for item in sorted(embedded, key=lambda item: order.get(item.cohort.season.name, -1)):
         if item.cohort.season.is_past:
-            rows[item.cohort.company].update(_rows(data, plan, item, assigned, random_bytes))
+            mine = _trained_here(item, assigned)
+            if plan.mode is TrainingMode.NOISED_ROWS:
+                payloads = _noised_payloads(plan, mine, random_bytes)
+            else:
+                payloads = kept.add(mine)
+            rows[mine.cohort.company].update(_identified(data, mine.cohort, payloads))
+    kept.write()
     return {company: sorted(by_student.values()) for company, by_student in rows.items()}
 
 
@@ -97,11 +112,26 @@ def score_rows(
     live = _by_student(consents.live(company, plan.score_season, Purpose.SCORE))
     path = _score_embedding_path(embeddings_dir, plan.campaign, company)
     if not path.exists():
-        return ScoreRows([], np.empty((0, plan.rows.dimensions), dtype=np.int8))
+        return ScoreRows([], np.empty((0, plan.release.dimensions), dtype=np.int8))
     with np.load(path, allow_pickle=False) as file:
         students, values = file["students"], file["values"]
     kept = [row for row, student in enumerate(students) if str(student) in live]
     return ScoreRows([_identifier(live[str(students[row])]) for row in kept], values[kept])
+
+
+def training_rows(
+    consents: ConsentTable, plan: CampaignPlan, company: str, *, embeddings_dir: Path
+) -> ScoreRows:
+    """The students in a company's training table whose consent is live now, with the rows that enter sums."""
+    path = _training_rows_path(embeddings_dir, plan.campaign, company)
+    if not path.exists():
+        return ScoreRows([], np.empty((0, plan.statistics.dimensions), dtype=np.int8))
+    with np.load(path, allow_pickle=False) as file:
+        students, seasons, values = file["students"], file["seasons"], file["values"]
+    live = {s: _by_student(consents.live(company, s, Purpose.TRAIN)) for s in plan.train_seasons}
+    found = [live[str(season)].get(str(student)) for student, season in zip(students, seasons, strict=True)]
+    kept = [row for row, student in enumerate(found) if student is not None]
+    return ScoreRows([_identifier(student) for student in found if student is not None], values[kept])
 
 
 def withdrawn_identifiers(
@@ -147,32 +177,75 @@ def _assignments(cohorts: Sequence[Cohort], plan: CampaignPlan, key: bytes) -> d
     }
 
 
-def _rows(
-    data: BehaviourData,
-    plan: CampaignPlan,
-    item: EmbeddedCohort,
-    assigned: Mapping[str, str],
-    random_bytes: Callable[[int], bytes],
-) -> dict[str, tuple[bytes, bytes]]:
-    """The released row of each student who trains at this company: (identifier, payload)."""
-    company, season = item.cohort.company, item.cohort.season
-    mine = [row for row, student in enumerate(item.cohort.students) if assigned[student] == company]
-    if not mine:
-        return {}
+def _trained_here(item: EmbeddedCohort, assigned: Mapping[str, str]) -> EmbeddedCohort:
+    """Of a cohort, those who train at its company."""
+    cohort = item.cohort
+    mine = [row for row, student in enumerate(cohort.students) if assigned[student] == cohort.company]
+    return EmbeddedCohort(
+        cohort=replace(cohort, students=tuple(cohort.students[row] for row in mine)),
+        values=item.values[mine],
+        index=item.index[mine],
+    )
+
+
+def _noised_payloads(
+    plan: CampaignPlan, item: EmbeddedCohort, random_bytes: Callable[[int], bytes]
+) -> list[bytes]:
+    """The released row of each student, as it is sealed."""
+    if not item.cohort.students:
+        return []
     noised = noised_training_rows(
-        item.values[mine],
+        item.values,
         clip=float(plan.rows.clip),
         variance=plan.rows.variance,
         random_bytes=random_bytes,
         scale=plan.rows.scale,
     )
-    live = _by_student(data.consents.live(company, season.name, Purpose.TRAIN))
+    return [payload.astype("<i2").tobytes() for payload in noised]
+
+
+class _StatisticsRows:
+    """The rows that enter sums, kept for each company of the plan; of several seasons the last one counts."""
+
+    def __init__(self, directory: Path, plan: CampaignPlan) -> None:
+        self._directory = directory
+        self._plan = plan
+        self._rows: dict[str, dict[str, tuple[str, npt.NDArray[np.int8]]]] = {}
+
+    def add(self, item: EmbeddedCohort) -> list[bytes]:
+        """Take the students' rows; what is sealed for the company in place of each is one zero byte."""
+        cohort = item.cohort
+        values = statistics_rows(item.values, clip=float(self._plan.statistics.clip))
+        of_company = self._rows.setdefault(cohort.company, {})
+        for student, row in zip(cohort.students, values, strict=True):
+            of_company[student] = (cohort.season.name, row)
+        return [bytes(1)] * len(cohort.students)
+
+    def write(self) -> None:
+        """Put on disk what was taken."""
+        for company, rows in self._rows.items():
+            buffer = io.BytesIO()
+            np.savez(
+                buffer,
+                students=np.array(list(rows), dtype=np.str_),
+                seasons=np.array([season for season, _ in rows.values()], dtype=np.str_),
+                values=np.array([row for _, row in rows.values()], dtype=np.int8).reshape(
+                    -1, self._plan.statistics.dimensions
+                ),
+            )
+            write_private(
+                _training_rows_path(self._directory, self._plan.campaign, company), buffer.getvalue()
+            )
+
+
+def _identified(
+    data: BehaviourData, cohort: Cohort, payloads: Sequence[bytes]
+) -> dict[str, tuple[bytes, bytes]]:
+    """By student: (identifier, payload)."""
+    live = _by_student(data.consents.live(cohort.company, cohort.season.name, Purpose.TRAIN))
     return {
-        item.cohort.students[row]: (
-            _identifier(live[item.cohort.students[row]]),
-            payload.astype("<i2").tobytes(),
-        )
-        for row, payload in zip(mine, noised, strict=True)
+        student: (_identifier(live[student]), payload)
+        for student, payload in zip(cohort.students, payloads, strict=True)
     }
 
 
@@ -181,9 +254,13 @@ def _keep_score_embedding(directory: Path, plan: CampaignPlan, item: EmbeddedCoh
     np.savez(
         buffer,
         students=np.array(item.cohort.students, dtype=np.str_),
-        values=quantise_int8(item.values, clip=float(plan.rows.clip)),
+        values=quantise_int8(item.values, clip=float(plan.release.clip)),
     )
     write_private(_score_embedding_path(directory, plan.campaign, item.cohort.company), buffer.getvalue())
+
+
+def _training_rows_path(directory: Path, campaign: str, company: str) -> Path:
+    return directory / campaign / f"{company}-train.npz"
 
 
 def _score_embedding_path(directory: Path, campaign: str, company: str) -> Path:

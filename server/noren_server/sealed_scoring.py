@@ -38,14 +38,14 @@ _BLOCK_STUDENTS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ScoreRows:
-    """The students to be scored for one company: normalised identifiers and int8 features, row by row."""
+    """Students of one company: normalised identifiers and int8 features, row by row."""
 
     identifiers: Sequence[bytes] = field(repr=False)
     features: npt.NDArray[np.int8] = field(repr=False)
 
 
 ScoreRowsSource = Callable[[CampaignPlan, str], ScoreRows]
-"""Gives the rows of the plan's score season for one company: live consents at the time of the call."""
+"""Gives the rows of one kind for one company: of those whose consent is live at the time of the call."""
 
 
 class SealedScoring:
@@ -163,7 +163,7 @@ def _scored(key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows) -> Iterator[tu
 def _check_rows(plan: CampaignPlan, rows: ScoreRows) -> None:
     expected = (len(rows.identifiers), plan.release.dimensions)
     if rows.features.dtype != np.int8 or rows.features.shape != expected:
-        raise DataError(f"score features: expected int8 of {plan.release.dimensions} columns, got another array")
+        raise DataError(f"score features: expected int8 of {expected[1]} columns, got another array")
     if len(set(rows.identifiers)) != len(rows.identifiers):
         raise DataError("score features: expected each identifier once, got one twice")
 

@@ -29,6 +29,7 @@ from noren_server.platform_secrets import secrets_of
 from noren_server.processes import Child, Supervisor, is_listening
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
+from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CompanyState
 from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
 from noren_server.tables import TablePublisher
@@ -55,6 +56,7 @@ def grpc_services(platform: Platform) -> Iterator[RunningService]:
         ledger=platform.ledger,
         publisher=publisher,
         scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
+        statistics=sealed_statistics(platform),
         revocations=Revocations(platform.store, publisher, platform.signing_key, withdrawn),
         keys=KeyDesk(
             platform.store,
@@ -79,6 +81,20 @@ def grpc_services(platform: Platform) -> Iterator[RunningService]:
     finally:
         running.stop()
         meter.close()
+
+
+def sealed_statistics(platform: Platform) -> SealedStatistics:
+    """The sealed sums of this platform, made of the rows whose consent is live."""
+    directory = platform.directory
+    publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
+    consents = behaviour_data.latest_consents(directory / "logs")
+
+    def rows(plan: CampaignPlan, company: str) -> ScoreRows:
+        return publication.training_rows(
+            consents.table(), plan, company, embeddings_dir=directory / "embeddings"
+        )
+
+    return SealedStatistics(platform.store, platform.ledger, publisher, rows, directory / "statistics")
 
 
 def serve(directory: Path) -> None:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from noren_core import canonical_json
 from noren_core.crypto.oprf import OprfPrivateKey
 from noren_core.crypto.sealed_files import SealedFiles
+from noren_core.crypto.sealed_sums import AnswerSeed
 from noren_core.crypto.sealed_table import TAG_BYTES, TableManifest
 from noren_core.errors import BudgetExceededError, LocalProtocolError
 from noren_core.ids import TableKind
@@ -123,6 +124,20 @@ _REVOCATIONS = sa.Table(
     sa.Column("sequence", sa.Integer, sa.CheckConstraint("sequence >= 1"), nullable=False),
     sa.Column("tags", sa.LargeBinary, nullable=False),
 )
+_ANSWER_SEEDS = sa.Table(
+    "answer_seeds",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("seed", sa.LargeBinary, nullable=False),
+)
+_SEALED_SUMS = sa.Table(
+    "sealed_sums",
+    _METADATA,
+    sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
+    sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+)
 _HEADS = sa.Table(
     "heads",
     _METADATA,
@@ -132,7 +147,10 @@ _HEADS = sa.Table(
 )
 
 # What is sealed in a protected directory; with its table and primary key, a column's value has a name.
-_SECRET_COLUMNS = (_OPRF_KEYS.c.key, _PERSON_KEYS.c.key, _TABLES.c.epoch_salt, _TABLES.c.dummy_seed)
+_SECRET_COLUMNS = (
+    *(_OPRF_KEYS.c.key, _PERSON_KEYS.c.key, _TABLES.c.epoch_salt, _TABLES.c.dummy_seed),
+    _ANSWER_SEEDS.c.seed,
+)
 
 _RELEASED_RECORDS_KEY = "released-records"
 # There may be millions of these rows; the driver takes and gives them as tuples.
@@ -591,6 +609,31 @@ class Transaction:
     def heads(self) -> list[StoredHead]:
         """Every head."""
         return [StoredHead(**row) for row in self._rows(sa.select(_HEADS))]
+
+    # Sealed statistics
+
+    def add_answer_seed(self, campaign: str, company: str, seed: AnswerSeed) -> None:
+        """Keep what the one answer to a company is drawn from."""
+        values = {"campaign": campaign, "company": company, "seed": seed.to_bytes()}
+        self._insert(_ANSWER_SEEDS, **self._concealed(_ANSWER_SEEDS, values))
+
+    def answer_seed(self, campaign: str, company: str) -> AnswerSeed | None:
+        """What the company's answer is drawn from, until it is forgotten."""
+        row = self._one(sa.select(_ANSWER_SEEDS).where(_of(_ANSWER_SEEDS, campaign, company)))
+        return None if row is None else AnswerSeed.from_bytes(self._revealed(_ANSWER_SEEDS, row)["seed"])
+
+    def forget_answer_seeds(self, campaign: str) -> None:
+        """Forget the campaign's seeds: its answers cannot be computed again."""
+        self._connection.execute(sa.delete(_ANSWER_SEEDS).where(_ANSWER_SEEDS.c.campaign == campaign))
+
+    def add_sealed_sums(self, campaign: str, company: str, answer: bytes) -> None:
+        """Keep the one answer to a company, encrypted under the company's key."""
+        self._insert(_SEALED_SUMS, campaign=campaign, company=company, answer=answer)
+
+    def sealed_sums(self, campaign: str, company: str) -> bytes | None:
+        """The answer to the company, if it was made."""
+        row = self._one(sa.select(_SEALED_SUMS).where(_of(_SEALED_SUMS, campaign, company)))
+        return None if row is None else row["answer"]
 
     # Secrets
 

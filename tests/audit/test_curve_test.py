@@ -65,6 +65,13 @@ def test_the_p_value_of_a_fixed_event_is_a_p_value() -> None:
     assert np.mean(np.array(found) <= 0.2) > 0.1  # at ε = 0 the bound is nearly met
 
 
+def test_up_to_one_above_the_mean_nothing_is_concluded() -> None:
+    """Hoeffding's theorem says nothing there: ten right of twenty, where the claim allows ten on average."""
+    event = curve_test.Event(0, 0.5, above=True, is_present=True, epsilon=0.0)
+    halves = np.array([[0.0], [1.0]] * 5)
+    assert curve_test.test_event(event, halves, halves, mean=0.0) == 1.0
+
+
 @pytest.mark.parametrize(("epsilon", "count"), [(1, 3000), (4, 1200), (8, 400)])
 def test_half_the_deviation_is_caught_as_often_as_said(epsilon: int, count: int) -> None:
     """The stated power is that of the best event; choosing one costs up to a tenth."""

@@ -29,8 +29,8 @@ def test_a_gradient_by_hand() -> None:
     row, label, head = np.array([[3.0, 4.0]]), np.array([1]), np.zeros(3)
     free = reference_sum(row, label, head, clipping_norm=Fraction(10), grid=1000)
     assert free.tolist() == [-1500, -2000, -500]
-    clipped = reference_sum(row, label, head, clipping_norm=Fraction(1), grid=1000)
-    assert clipped.tolist() == [math.trunc(-1000 * part / math.sqrt(6.5)) for part in (1.5, 2, 0.5)]
+    clipped = reference_sum(row, label, head, clipping_norm=Fraction(1), grid=1001)
+    assert clipped.tolist() == [-588, -785, -196]  # of −588.9, −785.2 and −196.3
 
 
 @settings(max_examples=100, deadline=None)

@@ -541,6 +541,19 @@ def test_a_verdict_is_the_auditors_or_none(honest: Company, auditor: SigningKey)
         replay_verdict.parse_verdict(canonical_json.encode(forged), other.public_key)
 
 
+def test_an_auditor_does_not_sign_for_another(honest: Company, auditor: SigningKey) -> None:
+    """A verdict that names one auditor and is signed by another is neither's."""
+    other = SigningKey.from_bytes(bytes(32))
+    body = canonical_json.parse_object(signed(honest, auditor, replayed(honest)))
+    del body["signature"]
+    body["auditor"] = other.public_key.hex()
+    signature = auditor.sign(b"noren/v1/replay-verdict", canonical_json.encode(body))
+    data = canonical_json.encode({**body, "signature": signature.hex()})
+    for key in (auditor, other):
+        with pytest.raises(VerificationError):
+            replay_verdict.parse_verdict(data, key.public_key)
+
+
 def test_every_field_of_a_verdict_is_under_the_signature(honest: Company, auditor: SigningKey) -> None:
     """Whatever is changed, and still well formed or not, it does not verify."""
     fields = canonical_json.parse_object(signed(honest, auditor, replayed(honest)))

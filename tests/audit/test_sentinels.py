@@ -74,6 +74,14 @@ def test_an_honest_season_passes() -> None:
     assert judge(season(10, key=2, event=local), local).faults == ()
 
 
+@pytest.mark.parametrize("survivors", [1, 4, 8])
+def test_the_expected_deviation_is_that_of_the_survivors_noise(survivors: int) -> None:
+    """(σ·C·S)²/(N − t) for each survivor, N being the cohort: sums of exactly that size have the ratio 1."""
+    expected = sqrt(survivors * (10.35 * 2 * 2**16) ** 2 / (COHORT - 2))
+    judgement = judge([SentinelRound(survivors, COHORT, [round(expected), -round(expected)])], EVENT)
+    assert judgement.deviation_ratio == pytest.approx(1, abs=1e-5)
+
+
 def test_an_honest_season_is_accused_once_in_a_thousand() -> None:
     """2,000 honest seasons: more than 8 accusations have a probability below 1e-3."""
     assert rejected(6, 2000, ratio=1.0) <= 8

@@ -26,7 +26,7 @@ STUBS = ROOT / "core" / "noren_core" / "wire" / "v1"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 AUDITORS = {"cryptography", "dp-accounting", "numpy", "rich", "typer"}
-EXTRAS = {"client", "server", "demo"}
+EXTRAS = {"client", "server", "demo", "certified"}
 PACKAGES = {
     "noren_core",
     "noren_local",

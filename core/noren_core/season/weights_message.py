@@ -1,6 +1,6 @@
 """What a plan fixes about a company's encrypted weights and their answer: layout, binding, ledger entries.
 
-docs/protocol.md §8. Both sides make these from the plan that they hold and the table's manifest, and compare;
+docs/protocol.md §9. Both sides make these from the plan that they hold and the table's manifest, and compare;
 nothing of it is taken from a message.
 """
 
