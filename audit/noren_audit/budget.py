@@ -2,8 +2,8 @@
 
 Two numbers, never added: epsilon of the rounds (what the head says about a record), from the intents of
 each company and campaign, because a round is spent when it is reserved; and epsilon of the row release
-(what a company's sealed training rows say about the student), from the plan. A company's own or the
-platform's idea of epsilon plays no part.
+(what a company's sealed training rows, or its answer of sums, say about one student's row), from the plan. A
+company's own or the platform's idea of epsilon plays no part.
 
 Three accountants answer, none of which uses another's code: privacy loss distributions, whose answer counts;
 the exact closed form, in floats and, where python-flint is installed, in balls; and Rényi divergences, as a
@@ -20,13 +20,13 @@ from math import ceil, floor, inf, isfinite, isqrt
 
 from noren_audit.campaign import CampaignAudit
 from noren_audit.certified import Bracket, certified_epsilon
-from noren_audit.closed_form import epsilon_closed_form
+from noren_audit.closed_form import MAX_COORDINATES, epsilon_closed_form
 from noren_audit.findings import Code, Evidence, Findings
 from noren_audit.trust import Trust
 from noren_core.errors import ConfigurationError
 from noren_core.privacy.accounting import MAX_EPSILON
 from noren_core.privacy.events import GaussianEvent, NoisePlacement
-from noren_core.season.plan import CampaignPlan, RowRelease
+from noren_core.season.plan import CampaignPlan, Release, TrainingMode
 
 # The Rényi accountant is looser. The slack is the margin and the grid term that only the tighter one carries.
 _CEILING_SLACK = 1e-2
@@ -82,9 +82,10 @@ class RoundSpending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSpending:
-    """What releasing one sealed training row spends of its student's privacy towards the company."""
+    """What a student's row loses towards the company: by its own release, or by the one answer of sums."""
 
     campaign: str
+    mode: TrainingMode
     epsilon: float
     epsilon_closed_form: float
     certified: Bracket | None
@@ -102,17 +103,17 @@ def rounded_down(epsilon: float) -> str:
     return f"{floor(epsilon * 10_000) / 10_000:.4f}"
 
 
-def row_event(rows: RowRelease) -> GaussianEvent:
+def row_event(release: Release) -> GaussianEvent:
     """The row release as one Gaussian release; its noise in units of the distance between neighbours.
 
-    Neighbours differ in one student's row: two vectors of norm at most `clip`, hence an L2 sensitivity of
-    2 · clip · scale integer units, under discrete Gaussian noise of the plan's variance per coordinate.
+    Neighbours differ in one student's row, which is replaced by any other: `release.sensitivity` integer
+    units under discrete Gaussian noise of the plan's variance per coordinate.
     """
-    distance = _row_distance(rows)
-    deviation = Fraction(isqrt(rows.variance * _PRECISION**2), _PRECISION)  # rounded down: the safe side
+    # Rounded down: the safe side.
+    deviation = Fraction(isqrt(release.variance * _PRECISION**2), _PRECISION)
     return GaussianEvent(
-        noise_multiplier=deviation / distance,
-        clipping_norm=distance,
+        noise_multiplier=deviation / release.sensitivity,
+        clipping_norm=release.sensitivity,
         grid=1,
         count=1,
         placement=NoisePlacement.LOCAL,
@@ -132,7 +133,7 @@ class Accountants:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._known: dict[tuple[frozenset[tuple[GaussianEvent, int]], str], Epsilons] = {}
-        self._known_rows: dict[RowRelease, Epsilons] = {}
+        self._known_rows: dict[tuple[frozenset[tuple[Release, int]], str], Epsilons] = {}
 
     def epsilons(self, events: Iterable[GaussianEvent], delta: str, **where: Evidence) -> Epsilons:
         """Epsilon at `delta`, infinite where no accountant can tell; what is wrong becomes a finding.
@@ -148,11 +149,13 @@ class Accountants:
             self._known[key] = self._checked(lambda: _compose(list(counts.elements()), delta), where)
         return self._known[key]
 
-    def row_epsilons(self, rows: RowRelease, **where: Evidence) -> Epsilons:
-        """Epsilon of one row release at its own delta and length."""
-        if rows not in self._known_rows:
-            self._known_rows[rows] = self._checked(lambda: _compose_row(rows), where)
-        return self._known_rows[rows]
+    def row_epsilons(self, releases: Iterable[Release], delta: str, **where: Evidence) -> Epsilons:
+        """The same of row releases, each with fresh noise, towards somebody who has all of them."""
+        counts = Counter(releases)
+        key = frozenset(counts.items()), delta
+        if key not in self._known_rows:
+            self._known_rows[key] = self._checked(lambda: _compose_rows(counts, delta), where)
+        return self._known_rows[key]
 
     def _checked(self, compose: Callable[[], Epsilons], where: Mapping[str, Evidence]) -> Epsilons:
         try:
@@ -201,20 +204,22 @@ class Budget:
 
     def rows(self, plan: CampaignPlan) -> RowSpending:
         """Epsilon of the row release, compared with the plan's."""
-        found = self._accountants.row_epsilons(plan.rows, campaign=plan.campaign)
-        if found.pld > float(plan.rows.epsilon):
+        release = plan.release
+        found = self._accountants.row_epsilons([release], release.delta, campaign=plan.campaign)
+        if found.pld > float(release.epsilon):
             self._findings.add(
                 Code.ROW_EPSILON_EXCEEDED,
-                f"expected the row release to spend at most {plan.rows.epsilon}, got {rounded_up(found.pld)}",
+                f"expected the row release to spend at most {release.epsilon}, got {rounded_up(found.pld)}",
                 campaign=plan.campaign,
             )
         return RowSpending(
             campaign=plan.campaign,
+            mode=plan.mode,
             epsilon=found.pld,
             epsilon_closed_form=found.closed_form,
             certified=found.certified,
-            delta=plan.rows.delta,
-            limit=plan.rows.epsilon,
+            delta=release.delta,
+            limit=release.epsilon,
         )
 
     def check_limits(self, index: int, plan: CampaignPlan) -> None:
@@ -223,8 +228,8 @@ class Budget:
         for what, planned, limit in (
             ("epsilon", plan.training.epsilon, trust.max_epsilon),
             ("delta", plan.training.delta, trust.max_delta),
-            ("row epsilon", plan.rows.epsilon, trust.max_row_epsilon),
-            ("row delta", plan.rows.delta, trust.max_delta),
+            ("row epsilon", plan.release.epsilon, trust.max_row_epsilon),
+            ("row delta", plan.release.delta, trust.max_delta),
             ("person's epsilon", plan.person.epsilon, trust.max_person_epsilon),
             ("person's delta", plan.person.delta, trust.max_delta),
         ):
@@ -266,39 +271,44 @@ class Budget:
 
 
 def _compose(events: Sequence[GaussianEvent], delta: str) -> Epsilons:
-    from noren_core.privacy.accounting import epsilon_pld, epsilon_rdp
+    from noren_core.privacy.accounting import epsilon_pld
 
-    exact = epsilon_closed_form(events, delta)
+    return _judged(events, delta, MAX_COORDINATES, lambda: epsilon_pld(events, delta))
+
+
+def _compose_rows(counts: Counter[Release], delta: str) -> Epsilons:
+    """Of one kind, as the plan's own length and the accountant of rows say; of several, as any releases."""
+    from noren_core.privacy.accounting import epsilon_rows
+
+    events = [row_event(release) for release in counts.elements()]
+    if len(counts) > 1:
+        return _compose(events, delta)
+    [(release, count)] = counts.items()
+    return _judged(
+        events,
+        delta,
+        release.dimensions,
+        lambda: epsilon_rows(
+            variance=release.variance,
+            sensitivity=release.sensitivity,
+            delta=delta,
+            coordinates=release.dimensions,
+            count=count,
+        ),
+    )
+
+
+def _judged(
+    events: Sequence[GaussianEvent], delta: str, coordinates: int, by_loss: Callable[[], float]
+) -> Epsilons:
+    """`by_loss` by privacy loss distributions, and the other accountants."""
+    from noren_core.privacy.accounting import epsilon_rdp
+
+    exact = epsilon_closed_form(events, delta, coordinates=coordinates)
     return Epsilons(
         # Distributions of very large losses take memory without bound, to end in infinity.
-        pld=epsilon_pld(events, delta) if exact <= MAX_EPSILON else inf,
+        pld=by_loss() if exact <= MAX_EPSILON else inf,
         closed_form=exact,
-        certified=certified_epsilon(events, delta),
+        certified=certified_epsilon(events, delta, coordinates=coordinates),
         rdp=epsilon_rdp(events, delta),
     )
-
-
-def _compose_row(rows: RowRelease) -> Epsilons:
-    from noren_core.privacy.accounting import epsilon_rdp, epsilon_rows
-
-    events, length = [row_event(rows)], rows.dimensions
-    exact = epsilon_closed_form(events, rows.delta, coordinates=length)
-    bound = inf
-    if exact <= MAX_EPSILON:
-        bound = epsilon_rows(
-            variance=rows.variance,
-            sensitivity=_row_distance(rows),
-            delta=rows.delta,
-            coordinates=length,
-        )
-    return Epsilons(
-        pld=bound,
-        closed_form=exact,
-        certified=certified_epsilon(events, rows.delta, coordinates=length),
-        rdp=epsilon_rdp(events, rows.delta),
-    )
-
-
-def _row_distance(rows: RowRelease) -> Fraction:
-    """Between two rows of norm at most `clip`, in integer units."""
-    return 2 * Fraction(rows.clip) * rows.scale

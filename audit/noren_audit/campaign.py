@@ -1,4 +1,4 @@
-"""One campaign as the ledger tells it: acceptances, keys, consent epochs, tables, beacon, rounds, heads.
+"""One campaign as the ledger tells it: acceptances, keys, epochs, tables, sums, beacon, rounds, heads.
 
 `CampaignAudit` is handed the campaign's authentic entries in ledger order and compares each with the
 plan and with what came before it. "Before" always means a smaller index. What can only be judged at
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from noren_audit.commitments import CommitmentAudit, LedgerView
 from noren_audit.findings import Code, Evidence, Findings
+from noren_audit.sealed_statistics import StatisticsAudit
 from noren_audit.sentinels import SentinelRound
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
@@ -69,6 +70,7 @@ class CampaignAudit:
         self._used_epochs: dict[int, int] = {}
         self._train_tables: set[str] = set()
         self._commitments = CommitmentAudit(plan, view, wide.seeds, findings)
+        self._statistics = StatisticsAudit(plan, findings)
         self._intents: dict[str, dict[int, int]] = {}
         self._places: dict[str, list[int]] = {}
         self._settled: dict[str, set[int]] = {}
@@ -83,6 +85,9 @@ class CampaignAudit:
             EntryKind.OPRF_KEY: self._oprf_key,
             EntryKind.CONSENT_EPOCH: self._consent_epoch,
             EntryKind.TABLE: self._table,
+            EntryKind.STATISTICS_ROWS: self._sealed_statistics,
+            EntryKind.WEIGHTS_COMMITMENT: self._sealed_statistics,
+            EntryKind.STATISTICS_ANSWER: self._sealed_statistics,
             EntryKind.TRAINING_COMMITMENT: self._training_commitment,
             EntryKind.BEACON: self._commitments.beacon,
             EntryKind.INTENT: self._intent,
@@ -184,7 +189,7 @@ class CampaignAudit:
            table was.
         2. Its company's oprf-key stands before it.
         3. Its table id was never used: a second table under one id would reuse row keys.
-        4. A training table comes before its company commits to the rows, a score table after its head.
+        4. A training table comes before anybody commits to its rows, a score table after its company's head.
         """
         company, manifest = entry.body["company"], entry.body["manifest"]
         # 1
@@ -205,10 +210,11 @@ class CampaignAudit:
         # 4
         if manifest["kind"] == TableKind.TRAIN:
             self._train_tables.add(company)
-            if self._commitments.has_committed(company):
+            self._statistics.table(company, manifest["root"])
+            if self._commitments.has_committed(company) or self._statistics.has_rows(company):
                 self._add(
                     Code.TRAIN_TABLE_LATE,
-                    "expected the training table before the company's training-commitment",
+                    "expected the training table before anybody committed to its rows",
                     index,
                     entry,
                 )
@@ -242,6 +248,10 @@ class CampaignAudit:
                 first=first,
             )
 
+    def _sealed_statistics(self, index: int, entry: SignedEntry) -> None:
+        has_committed = self._commitments.has_committed(entry.body["company"])
+        self._statistics.read(index, entry, has_committed=has_committed)
+
     def _training_commitment(self, index: int, entry: SignedEntry) -> None:
         """A company that accepted the plan commits to its seed and to the rows of its training table."""
         self._check_digest(index, entry, Code.COMMITMENT_OTHER_PLAN)
@@ -254,7 +264,8 @@ class CampaignAudit:
 
         1. Whatever else is wrong, the event is spent: a round is paid for at intent.
         2. The company accepted this plan, enough others did, and its training table stands.
-        3. The beacon stands, and the company had committed to seed and rows.
+        3. The beacon stands, and the company had committed to seed and rows; if those are sums, they were
+           answered before.
         4. Rounds ascend from 1 by one, to the plan's last.
         5. The plan's hash and event, to the letter.
         6. The company's own odometer moved on since its last intent: another line, and a later one.
@@ -269,6 +280,7 @@ class CampaignAudit:
         self._check_ready(index, entry)
         # 3
         self._commitments.check_intent(index, company)
+        self._statistics.check_intent(index, entry)
         # 4
         reserved = self._intents.setdefault(company, {})
         if number != len(reserved) + 1:
@@ -522,7 +534,7 @@ class CampaignAudit:
             )
         if self.plan.training.rounds not in self._rounds:
             self._add(Code.HEAD_EARLY, "expected the settles of the last round before any head", index, entry)
-        expected = (self.plan.scoring.heads, self.plan.rows.dimensions, self.plan.scoring.weight_bits)
+        expected = (self.plan.scoring.heads, self.plan.release.dimensions, self.plan.scoring.weight_bits)
         if (entry.body["heads"], entry.body["dimensions"], entry.body["weight_bits"]) != expected:
             self._add(
                 Code.HEAD_NOT_THE_PLANS,

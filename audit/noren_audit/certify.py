@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noren_audit import curve_test
+from noren_audit import privacy_curve
 from noren_audit.certify_cases import (
     CLAIM_ROUNDS,
     MAX_RUNS_PER_REQUEST,
@@ -27,8 +27,8 @@ from noren_audit.certify_cases import (
     exact_cases,
 )
 from noren_audit.certify_client import ClientCommands, MechanismClient, running
-from noren_audit.curve_test import Look, Scores
 from noren_audit.mutants import MUTANTS, Mutant
+from noren_audit.privacy_curve import Look, Scores
 from noren_core.errors import DataError
 
 FALSE_ALARM = 1e-3
@@ -115,7 +115,7 @@ class Certification:
 
     def power(self, claim: CanaryClaim, shift: float, runs: int) -> float:
         """About how likely the look at `runs` is to catch a client with this `shift`; see `Mutant`."""
-        return curve_test.power(claim.mean, shift, runs, false_alarm=self.false_alarm_per_look)
+        return privacy_curve.power(claim.mean, shift, runs, false_alarm=self.false_alarm_per_look)
 
 
 def certify(
@@ -178,7 +178,7 @@ def _curve(
         more = runs - len(present)
         present = np.concatenate([present, _scores(client, claim, more, is_present=True)])
         absent = np.concatenate([absent, _scores(client, claim, more, is_present=False)])
-        taken.append(curve_test.look(present, absent, mean=claim.mean, false_alarm=false_alarm))
+        taken.append(privacy_curve.look(present, absent, mean=claim.mean, false_alarm=false_alarm))
         if taken[-1].is_rejected:
             break
     return CurveResult(claim, tuple(taken))

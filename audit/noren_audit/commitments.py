@@ -18,7 +18,8 @@ from noren_core.ledger.checkpoint import Checkpoint
 from noren_core.ledger.cosignature import CosignerKey, verify_quorum
 from noren_core.ledger.entries import SignedEntry
 from noren_core.ledger.key_history import KeyHistory
-from noren_core.ledger.note import Note, parse_note
+from noren_core.ledger.note import parse_note
+from noren_core.season.beacon import beacon_value
 from noren_core.season.plan import CampaignPlan
 
 
@@ -99,7 +100,8 @@ class CommitmentAudit:
         2. The log key that is current at its size signed the checkpoint.
         3. It covers every commitment, and nothing that stands after the beacon itself.
         4. Its root is that of these entries: another one shows another ledger, to whoever cosigned it.
-        5. Enough of the plan's witnesses cosigned it, and of the auditor's own, if the trust file names any.
+        5. Enough of the plan's witnesses cosigned it, each once, or the platform could choose whose line
+           counts; and enough of the auditor's own, if the trust file names any.
         """
         # 1
         if self._beacon is not None:
@@ -112,16 +114,16 @@ class CommitmentAudit:
             return
         self._beacon = index
         # 2
-        note = entry.body["checkpoint"].encode()
+        text = entry.body["checkpoint"]
         try:
-            checkpoint = self._view.keys.open_checkpoint(note)
+            checkpoint = self._view.keys.open_checkpoint(text.encode())
         except VerificationError as error:
             self._add(Code.BEACON_NOT_THE_LOGS, error.message, index)
             return
         # 3, 4
         self._check_place(index, checkpoint)
         # 5
-        self._check_witnesses(index, parse_note(note))
+        self._check_witnesses(index, text)
 
     def check_intent(self, index: int, company: str) -> None:
         """Nobody reserves a round before the beacon, or without a commitment before it."""
@@ -162,10 +164,11 @@ class CommitmentAudit:
                 computed=root.hex(),
             )
 
-    def _check_witnesses(self, index: int, note: Note) -> None:
-        trust, planned = self._view.trust, self._plan.witnesses
+    def _check_witnesses(self, index: int, text: str) -> None:
+        trust, planned, note = self._view.trust, self._plan.witnesses, parse_note(text.encode())
         try:
             verify_quorum(note, _cosigners(planned.keys), planned.quorum)
+            beacon_value(text, planned)
         except (DataError, VerificationError) as error:
             self._add(Code.BEACON_WITNESSES, f"the plan's witnesses: {error.message}", index)
         try:

@@ -24,7 +24,7 @@ from noren_audit.verify import Verdict
 from noren_core import __version__
 from noren_core.privacy import accounting
 from noren_core.privacy.events import ADJACENCY, MECHANISM
-from noren_core.season.plan import UNIT
+from noren_core.season.plan import UNIT, Release, RowRelease, TrainingMode
 
 _OPENED_CAMPAIGNS = 4
 _PROGRAMS = ("dp-accounting", "python-flint", "numpy", "cryptography")
@@ -100,7 +100,7 @@ def _spendings(verdict: Verdict, campaign: str) -> list[RoundSpending]:
 def _assumptions(campaign: CampaignAudit, verdict: Verdict, say: Say) -> Iterable[tuple[str, Cell]]:
     """The numbers, each with what it is conditional on."""
     plan = campaign.plan
-    training, rows = plan.training, plan.rows
+    training = plan.training
     worst = max(_spendings(verdict, plan.campaign), key=used_share, default=None)
     if worst is not None:
         yield (
@@ -162,18 +162,8 @@ def _assumptions(campaign: CampaignAudit, verdict: Verdict, say: Say) -> Iterabl
     )
     for item in verdict.rows:
         if item.campaign == plan.campaign:
-            yield say("ε of a training row", "訓練行のε"), _epsilon(item.epsilon, item.limit, item.delta, say)
-            yield (
-                say("… its assumptions", "… その前提"),
-                say(
-                    "replacing one student's row, towards the one company that opens it; discrete "
-                    f"Gaussian, variance {rows.variance}, row norm at most {rows.clip}, scale "
-                    f"{rows.scale}, {rows.dimensions} coordinates; never added to the rounds' ε",
-                    "一人の学生の行を置き換える隣接関係、開封する一企業に対して。離散ガウス雑音、"
-                    f"分散 {rows.variance}、行のノルム {rows.clip} 以下、倍率 {rows.scale}、"
-                    f"{rows.dimensions} 座標。ラウンドのεとは合算しない",
-                ),
-            )
+            yield _released(item.mode, say), _epsilon(item.epsilon, item.limit, item.delta, say)
+            yield say("… its assumptions", "… その前提"), _release(plan.release, say)
     yield (
         say("person's lifetime stop", "個人の生涯上限"),
         say(
@@ -182,6 +172,35 @@ def _assumptions(campaign: CampaignAudit, verdict: Verdict, say: Say) -> Iterabl
             f"δ {plan.person.delta} で ε {plan.person.epsilon}、最大 {plan.person.campaigns} "
             "キャンペーン、各一社",
         ),
+    )
+
+
+def _released(mode: TrainingMode, say: Say) -> str:
+    """What a student's row loses by."""
+    if mode is TrainingMode.NOISED_ROWS:
+        return say("ε of one training row", "一つの訓練行のε")
+    return say("ε of a row by one answer of sums", "一回の封緘集計の回答による行のε")
+
+
+def _release(release: Release, say: Say) -> str:
+    """What that epsilon is conditional on."""
+    if isinstance(release, RowRelease):
+        what = say(
+            f"the row itself, of norm at most {release.clip}, scale {release.scale}",
+            f"行そのもの（ノルム {release.clip} 以下、倍率 {release.scale}）",
+        )
+    else:
+        what = say(
+            f"its part in one sum of rows of norm at most 127, weights -{release.negative} and "
+            f"{release.positive}; no row is released",
+            f"ノルム 127 以下の行を重み -{release.negative} と {release.positive} で合計した一つの値への寄与"
+            "（行は開示されない）",
+        )
+    return say(
+        f"{what}; replacing one student's row, towards the one company that opens it; discrete Gaussian, "
+        f"variance {release.variance}, {release.dimensions} coordinates; never added to the rounds' ε",
+        f"{what}。一人の学生の行を置き換える隣接関係、開封する一企業に対して。離散ガウス雑音、"
+        f"分散 {release.variance}、{release.dimensions} 座標。ラウンドのεとは合算しない",
     )
 
 

@@ -213,6 +213,28 @@ _EXPLAINED: dict[Area, dict[Code, tuple[str, str]]] = {
             "a training table after the rows were committed to",
             "行の確約より後の訓練用の表",
         ),
+        Code.STATISTICS_NOT_PLANNED: (
+            "sums of rows in a campaign that releases rows",
+            "行を開示するキャンペーンでの封緘集計",
+        ),
+        Code.STATISTICS_REPEATED: (
+            "a second message or answer of sums: together they tell more",
+            "封緘集計の二度目の要求または回答（差から個人の行が漏れうる）",
+        ),
+        Code.STATISTICS_ORDER: (
+            "sums answered out of order: rows could follow the weights",
+            "封緘集計の順序違い（重みを見てから行を選べる）",
+        ),
+        Code.STATISTICS_LATE: (
+            "sums answered after the company committed to them",
+            "集計値の確約より後の封緘集計",
+        ),
+        Code.STATISTICS_OTHER_TABLE: ("sums of another table's rows", "別の表の行による封緘集計"),
+        Code.STATISTICS_OTHER_WEIGHTS: (
+            "sums under weights that are not the company's",
+            "その企業のものでない重みによる封緘集計",
+        ),
+        Code.STATISTICS_MISSING: ("trained on sums that nobody answered", "回答のない集計値による訓練"),
         Code.COMMITMENT_OTHER_PLAN: ("a commitment under another plan", "別の計画による確約"),
         Code.COMMITMENT_REPEATED: ("a company committed twice", "企業による二度の確約"),
         Code.COMMITMENT_LATE: ("a commitment after the randomness was known", "乱数が知られた後の確約"),
@@ -317,6 +339,10 @@ JAPANESE = {
     "a split view, if the trust file names no witnesses and no checkpoint of others was compared (--seen)": (
         "別の台帳：信頼ファイルに証人の指定がなく、他者のチェックポイントとも照合していない場合（--seen）"
     ),
+    (
+        "sealed statistics: that the rows behind an answer are the students' own (needs recomputation on "
+        "the platform's premises)"
+    ): "封緘集計：回答のもとになった行が学生本人のものか（プラットフォームの施設内での再計算が必要）",
     "consents: what the salted consent-epoch roots commit to": "同意：ソルト付きの同意根が何を確約しているか",
     "the sealed tables themselves, and that scores went to nobody else": (
         "封緘された表そのもの、およびスコアが他者に渡っていないこと"

@@ -35,8 +35,8 @@ class PersonSpending:
         epsilons: of the worst 1, 2, … of them together, each at its worst company, as far as the plans let
             one record be used; over all seasons nothing but the stop ends the list.
         stop: the lifetime total that the plans state; infinite if they state it at different deltas.
-        row_epsilon: of the rows that as many campaigns release, towards one company that had all of them;
-            a second number about something else.
+        row_epsilon: of the rows, or sums of them, that as many campaigns release, towards one company that
+            had all of them; a second number about something else.
         delta: of both; the plans' smallest for a person.
     """
 
@@ -93,7 +93,8 @@ def _spending(
     delta = min((person.delta for person in persons), key=Fraction)
     allowed = max(person.campaigns for person in persons) if season is not None else len(campaigns)
     rounds = _worst_first([_worst_company(campaign) for campaign in campaigns])[:allowed]
-    rows = _worst_first([[row_event(campaign.plan.rows)] for campaign in campaigns])[:allowed]
+    by_loss = sorted(campaigns, key=lambda campaign: mu_squared([row_event(campaign.plan.release)]))
+    releases = [campaign.plan.release for campaign in by_loss[-allowed:]]
     counts = range(1, len(rounds) + 1) if season is not None else [len(rounds)]
     has_one_delta = len({person.delta for person in persons}) == 1
     named = {} if season is None else {"season": season}
@@ -102,7 +103,7 @@ def _spending(
         campaigns=len(campaigns),
         epsilons=tuple(accountants.epsilons(_joined(rounds[:count]), delta, **named).pld for count in counts),
         stop=max(float(person.epsilon) for person in persons) if has_one_delta else inf,
-        row_epsilon=accountants.epsilons(_joined(rows), delta, **named).pld,
+        row_epsilon=accountants.row_epsilons(releases, delta, **named).pld,
         delta=delta,
     )
 

@@ -26,7 +26,7 @@ from noren_core.privacy.noise import company_variance
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import TrainingMode
 from noren_core.season.round_event import round_event
-from noren_core.season.row_commitment import rows_root
+from noren_core.season.row_commitment import rows_root, sums_root
 
 
 class ReplayCode(StrEnum):
@@ -84,24 +84,27 @@ class ReplayResult:
 def replay(file: ReplayFile, facts: CampaignFacts | None) -> ReplayResult:
     """Compare a company's campaign with the ledger and compute it again.
 
-    1. The ledger knows the campaign, and the company's commitment and beacon in it; it was trained on rows.
+    1. The ledger knows the campaign, and the company's commitment and beacon in it; the file has
+       rows if the plan released rows, and sums if not.
     2. The seed is the one that was committed to before the beacon.
-    3. No tag stands there twice, and the rows are those that were committed to.
+    3. No tag stands there twice, and the rows, or their sums, are those that were committed to.
     4. The cohort is who reserved the first round, and the rounds are those that the company settled, with the
        same survivors.
     5. The heads, from the sums shown, are those of the settles: model_in and model_out of every round.
     6. Every update is the one that the settle commits to; a survivor sent one.
     7. Clipped sum over all rows plus noise from seed and beacon gives that update, but for at most one unit
-       per row and coordinate; at the sentinels, where no row has anything, exactly.
+       per row and coordinate; at the sentinels, where no row has anything, exactly. Opened sums, with the
+       other sign, take the place of the clipped ones and give it exactly.
     Every step goes on after a finding, as long as there is something to compare with.
     """
     # 1
     commitment = None if facts is None else facts.commitments.get(file.company)
     if facts is None or commitment is None or facts.beacon is None:
         return _nothing(ReplayCode.OTHER_CAMPAIGN)
-    if facts.plan.mode is not TrainingMode.NOISED_ROWS:
-        return _nothing(ReplayCode.NO_ROWS_RELEASED)
-    if (file.campaign, file.dimensions) != (facts.plan.campaign, facts.plan.rows.dimensions):
+    has_rows, released_rows = file.sums is None, facts.plan.mode is TrainingMode.NOISED_ROWS
+    if has_rows is not released_rows:
+        return _nothing(ReplayCode.NO_ROWS_RELEASED if has_rows else ReplayCode.OTHER_CAMPAIGN)
+    if (file.campaign, file.dimensions) != (facts.plan.campaign, facts.plan.release.dimensions):
         return _nothing(ReplayCode.OTHER_CAMPAIGN)
     findings: list[ReplayFinding] = []
     # 2
@@ -130,12 +133,18 @@ def _check_rows(file: ReplayFile, committed: str) -> list[ReplayFinding]:
     if max(Counter(row.tag for row in file.rows).values(), default=0) > 1:
         findings.append(ReplayFinding(ReplayCode.TAG_REPEATED))
     try:
-        is_committed = rows_root(file.rows, file.row_salt).hex() == committed
+        is_committed = _root(file).hex() == committed
     except DataError:  # not in the one order that can be committed to
         is_committed = False
     if not is_committed:
         findings.append(ReplayFinding(ReplayCode.ROWS_NOT_COMMITTED))
     return findings
+
+
+def _root(file: ReplayFile) -> bytes:
+    if file.sums is not None:
+        return sums_root(file.sums, file.row_salt)
+    return rows_root(file.rows, file.row_salt)
 
 
 def _check_rounds(file: ReplayFile, facts: CampaignFacts) -> list[ReplayFinding]:
@@ -176,7 +185,6 @@ def _check_updates(
     """What does not fit, and for each update its largest difference; None where it is no rounding."""
     findings: list[ReplayFinding] = []
     differences: list[int | None] = []
-    rows, labels = _arrays(file, row_scale(facts.plan.rows))
     for item in file.rounds:
         if not _is_settled(file, facts, item):
             findings.append(ReplayFinding(ReplayCode.UPDATE_NOT_SETTLED, item.number))
@@ -185,8 +193,8 @@ def _check_updates(
                 findings.append(ReplayFinding(ReplayCode.UPDATE_MISSING, item.number))
             continue
         head = heads.get(item.number)
-        found = None if head is None else _recomputed(file, facts, beacon, item.number, head, rows, labels)
-        compared = _compare(item, found, rows=len(rows), head_length=file.dimensions + 1)
+        found = None if head is None else _recomputed(file, facts, beacon, item.number, head)
+        compared = _compare(item, found, rows=len(file.rows), head_length=file.dimensions + 1)
         differences.append(compared if isinstance(compared, int) else None)
         if isinstance(compared, ReplayCode):
             findings.append(ReplayFinding(compared, item.number))
@@ -199,21 +207,26 @@ def _recomputed(
     beacon: bytes,
     number: int,
     head: HeadState,
-    rows: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64] | None:
     """The update that the company should have sent; None if the ledger leaves its noise undefined."""
-    training = facts.plan.training
-    exact = reference_sum(
-        rows, labels, head.as_floats(), clipping_norm=training.clipping_norm, grid=training.grid
-    )
-    total = np.concatenate([exact, np.zeros(training.sentinels, np.int64)])
+    total = np.concatenate([_exact(file, facts, head), np.zeros(facts.plan.training.sentinels, np.int64)])
     try:
         variance = company_variance(round_event(facts.plan), companies=len(facts.cohort))
     except ConfigurationError:
         return None
     stream = file.seed.round_stream(beacon=beacon, campaign=file.campaign, round_number=number)
     return total + sample(len(total), variance=variance, stream=stream)
+
+
+def _exact(file: ReplayFile, facts: CampaignFacts, head: HeadState) -> npt.NDArray[np.int64]:
+    """Weights and bias of the update without noise."""
+    if file.sums is not None:
+        return np.array([*(-value for value in file.sums), 0], np.int64)
+    training = facts.plan.training
+    rows, labels = _arrays(file, row_scale(facts.plan.rows))
+    return reference_sum(
+        rows, labels, head.as_floats(), clipping_norm=training.clipping_norm, grid=training.grid
+    )
 
 
 def _compare(

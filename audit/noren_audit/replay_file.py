@@ -44,7 +44,12 @@ class ReplayRound(Secret):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReplayFile(Secret):
-    """One company's campaign, as it says it was."""
+    """One company's campaign, as it says it was.
+
+    Attributes:
+        rows: what it trained on.
+        sums: or the opened sums, in a campaign of sealed statistics; then there are no rows.
+    """
 
     campaign: str
     company: str
@@ -54,15 +59,16 @@ class ReplayFile(Secret):
     cohort: tuple[str, ...]
     dimensions: int
     rows: tuple[TrainingRow, ...]
+    sums: tuple[int, ...] | None
     rounds: tuple[ReplayRound, ...]
 
 
 def parse(data: bytes) -> ReplayFile:
     """The replay file in `data`.
 
-    1. Bounded, canonical JSON with exactly these fields.
+    1. Bounded, canonical JSON with exactly these fields; `sums` may be left out.
     2. Names, keys and the cohort.
-    3. Rows, each of as many coordinates as `dimensions` says.
+    3. Rows, each of as many coordinates as `dimensions` says; or as many sums, and no rows.
     4. Rounds, ascending from 1, their sums of that length too.
 
     Raises:
@@ -72,12 +78,14 @@ def parse(data: bytes) -> ReplayFile:
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"replay file: expected at most {MAX_FILE_BYTES} bytes, got more")
     body = canonical_json.parse_object(data)
+    sums = body.pop("sums", None)
     _exactly(body, _FIELDS, "replay file")
     if body["format"] != FORMAT:
         raise DataError(f"replay file: expected format {FORMAT}, got another")
     # 2
     cohort = _names(body["cohort"], "cohort")
     dimensions = _integer(body["dimensions"], "dimensions", 1, MAX_DIMENSIONS)
+    most_rows = MAX_ROWS if sums is None else 0
     return ReplayFile(
         campaign=ids.parse_name(body["campaign"], "campaign"),
         company=ids.parse_name(body["company"], "company"),
@@ -86,7 +94,8 @@ def parse(data: bytes) -> ReplayFile:
         commitment_key=_secret(body["commitment_key"], "commitment_key"),
         cohort=cohort,
         dimensions=dimensions,
-        rows=tuple(_row(item, dimensions) for item in _list(body["rows"], "rows", MAX_ROWS)),  # 3
+        rows=tuple(_row(item, dimensions) for item in _list(body["rows"], "rows", most_rows)),  # 3
+        sums=None if sums is None else _integers(sums, "sums", dimensions, _INT64),
         rounds=_rounds(body["rounds"], dimensions),  # 4
     )
 

@@ -15,7 +15,7 @@ from noren_audit.findings import Findings
 from noren_audit.parties import Parties
 from noren_audit.season import parse_plan
 from noren_audit.trust import Trust
-from noren_core.errors import DataError
+from noren_core.errors import DataError, VerificationError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.season.beacon import beacon_value
 from noren_core.season.plan import CampaignPlan
@@ -38,7 +38,7 @@ class CampaignFacts:
     Attributes:
         plan: its plan.
         commitments: the body of every company's first training-commitment.
-        beacon: the value that noise is drawn with; None if there is no beacon.
+        beacon: the value that noise is drawn with; None if there is no beacon that has one.
         cohort: who reserved round 1: those are the companies that shared keys, and with them the noise.
         settles: the body of the first settle of every company and round.
     """
@@ -94,7 +94,14 @@ def _facts(entries: Sequence[SignedEntry]) -> CampaignFacts | None:
     return CampaignFacts(
         plan=plan,
         commitments=commitments,
-        beacon=beacon_value(beacons[0].body["checkpoint"]) if beacons else None,
+        beacon=_value(beacons[0], plan) if beacons else None,
         cohort=frozenset(entry.author for entry in intents if entry.body["round"] == 1),
         settles=settles,
     )
+
+
+def _value(beacon: SignedEntry, plan: CampaignPlan) -> bytes | None:
+    try:
+        return beacon_value(beacon.body["checkpoint"], plan.witnesses)
+    except (DataError, VerificationError):
+        return None

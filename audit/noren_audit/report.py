@@ -12,7 +12,7 @@ from noren_audit.person import PersonSpending
 from noren_audit.sentinel_findings import SentinelVerdict
 from noren_audit.shown_verdicts import ShownReplay
 from noren_audit.verify import NOT_CHECKED, Verdict, worst_round_spending
-from noren_core.season.plan import UNIT
+from noren_core.season.plan import UNIT, TrainingMode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,8 @@ ASSUMPTIONS = (
     f"record: {UNIT}; neighbours: add or remove one record",
     "rounds: discrete Gaussian, full batch, spent when reserved; epsilon by privacy loss distributions",
     "exact: the closed form of composed Gaussians; certified: rigorous bounds of it in ball arithmetic",
-    "row release: towards the company, replacing one student's row; never added to the rounds' epsilon",
+    "row release: towards the company, replacing one student's row, of one row or one answer of sums",
+    "row release and rounds: two numbers about two things, never added",
     "person: the worst company of each of the worst campaigns, with whole plans, and rows apart",
     "person's bound: that, or the plans' stop; the platform's consent service keeps both, no ledger shows it",
 )
@@ -57,7 +58,7 @@ def print_report(verdict: Verdict, console: Console) -> None:
     _table(
         console,
         "Row release: epsilon of a student's row towards the company (separate, never added)",
-        ("campaign", "epsilon", "limit", "delta", "exact", "certified"),
+        ("campaign", "of", "epsilon", "limit", "delta", "exact", "certified"),
         [_row_spending_row(s) for s in verdict.rows],
     )
     _table(
@@ -115,6 +116,7 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
         "rows": [
             {
                 "campaign": s.campaign,
+                "mode": s.mode.value,
                 "epsilon": rounded_up(s.epsilon),
                 "epsilon_closed_form": rounded_up(s.epsilon_closed_form),
                 "epsilon_certified": _bracket_fields(s.certified),
@@ -178,6 +180,7 @@ def _spending_row(spending: RoundSpending) -> tuple[str, ...]:
 def _row_spending_row(spending: RowSpending) -> tuple[str, ...]:
     return (
         spending.campaign,
+        "one row" if spending.mode is TrainingMode.NOISED_ROWS else "one answer of sums",
         rounded_up(spending.epsilon),
         spending.limit,
         spending.delta,

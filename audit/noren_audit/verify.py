@@ -30,6 +30,10 @@ NOT_CHECKED = (
     "the noise at all but the sentinel coordinates (needs replay)",
     "the end of the ledger: entries after the last one here",
     "a split view, if the trust file names no witnesses and no checkpoint of others was compared (--seen)",
+    (
+        "sealed statistics: that the rows behind an answer are the students' own (needs recomputation on "
+        "the platform's premises)"
+    ),
     "consents: what the salted consent-epoch roots commit to",
     "the sealed tables themselves, and that scores went to nobody else",
     "choices made on private data before the plan was published",
@@ -47,7 +51,7 @@ class Verdict:
         checkpoint: what was verified, if the log's signature holds; to compare with other copies.
         entries: how many entries the bundle has.
         rounds: what each company's rounds spent, by campaign.
-        rows: what each campaign's row release spends.
+        rows: what each campaign's release of rows, or of sums of them, spends.
         persons: what one person can lose, by training season, and over all campaigns at the end.
         sentinels: what each campaign's sentinel sums say about its noise.
         replays: which rounds were computed again, by the verdicts that were shown.

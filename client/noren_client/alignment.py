@@ -14,8 +14,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from noren_client import campaign_files, config, keystore
+from noren_client import campaign_files, config, keystore, sealed_statistics
 from noren_client.applicants import (
     Applicant,
     read_applicants,
@@ -40,7 +41,7 @@ from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.privacy.events import NoisePlacement
 from noren_core.privacy.forecast import Forecast
 from noren_core.privacy.small_samples import publishes_a_record, strongest_placement
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_core.season.round_event import round_event
 from noren_core.wire.refusal import Refusal
 
@@ -118,7 +119,8 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
     2. Our odometer has all that the ledger says it had; with an older one, nothing is computed.
     3. Align them.
     4. Read the sealed table to its end and open our rows.
-    5. Join and keep, however few rows were opened: down to none, this company takes part with its noise.
+    5. Join and keep; in the mode of sealed statistics have the platform sum our rows, and keep the sums. That
+       is done however few rows were opened: down to none, this company takes part with its noise.
        Staying away because of what the table held would tell the platform, which chose what to put in it,
        who our applicants are and how their outcomes differ.
 
@@ -136,12 +138,26 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         watch.accept(platform.get_proof(campaign, known_tree_size=watch.known_tree_size))  # 2
         Odometer.open(company_dir)
         aligner = Aligner(company_dir, plan, platform, sleep=sleep)
-        opened = aligner.open_rows(
-            TableKind.TRAIN, list(labels), payload_bytes=2 * plan.rows.dimensions
-        )  # 3, 4
-    joined = _joined(opened, labels, plan.rows.dimensions)  # 4
-    campaign_files.save_training_set(company_dir, campaign, joined)
-    return PreparedTraining(applicants=len(labels), rows=len(joined.tags), positive=int(joined.labels.sum()))
+        opened = aligner.open_table(  # 3, 4
+            TableKind.TRAIN, list(labels), payload_bytes=plan.training_payload_bytes
+        )
+        if plan.mode is TrainingMode.NOISED_ROWS:  # 5
+            joined = _joined(opened.rows, labels, plan.rows.dimensions)
+            campaign_files.save_training_set(company_dir, campaign, joined)
+            used = joined.labels
+        else:
+            positions = {row.position: labels[identifier] for identifier, row in opened.rows.items()}
+            used = sealed_statistics.obtain_sums(
+                company_dir, plan, platform, manifest=opened.manifest, labels=positions
+            ).labels
+    return PreparedTraining(applicants=len(labels), rows=len(used), positive=int(used.sum()))
+
+
+def past_labels(company_dir: Path, plan: CampaignPlan) -> NDArray[np.int8]:
+    """The outcomes that this company trained on, 0 and 1; LocalProtocolError before it is prepared."""
+    if plan.mode is TrainingMode.NOISED_ROWS:
+        return campaign_files.load_training_set(company_dir, plan.campaign).labels
+    return sealed_statistics.load_weights(company_dir, plan.campaign).labels
 
 
 def _joined(opened: Mapping[bytes, OpenedRow], labels: Mapping[bytes, bool], dimensions: int) -> TrainingSet:

@@ -2,7 +2,9 @@
 
     plan.json       the accepted plan, canonical
     roster.json     the cohort's public keys, from proven enrolment entries
-    training.rows   rows with tags and labels after alignment (`training_set`)
+    training.rows   rows with tags and labels after alignment (`training_set`), or in their place
+    weights.bin     key and weights of the message of sealed statistics (`sealed_statistics`)
+    sums.json       what came of it (`opened_sums`)
     head.json       the head of the last round, the only model a company ever holds
     replay.bin      what a replay of the training needs (`replay_data`)
     scores.json     integer scores, probabilities and bands of its own offerees
@@ -20,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from noren_client import keystore
+from noren_client.opened_sums import OpenedSums
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids
 from noren_core.errors import DataError, LocalProtocolError, NorenError
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private
 
 TRAINING_FILE = "training.rows"
+SUMS_FILE = "sums.json"
 
 
 def directory(company_dir: Path, campaign: str) -> Path:
@@ -88,6 +92,29 @@ def load_training_set(company_dir: Path, campaign: str) -> TrainingSet:
         return TrainingSet.from_bytes(kept)
     except DataError as error:
         raise _damaged(TRAINING_FILE, "run noren-company prepare again") from error
+
+
+def save_sums(company_dir: Path, campaign: str, sums: OpenedSums) -> None:
+    """Keep the opened sums."""
+    body = {"sums": list(sums.values)}
+    keystore.write_secret(company_dir, secret_name(campaign, SUMS_FILE), canonical_json.encode(body))
+
+
+def load_sums(company_dir: Path, campaign: str) -> OpenedSums:
+    """The opened sums; LocalProtocolError before the campaign is prepared."""
+    kept = keystore.read_secret(company_dir, secret_name(campaign, SUMS_FILE))
+    body = _parse(kept, SUMS_FILE, "run noren-company prepare first")
+    values = body.get("sums")
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise _damaged(SUMS_FILE, "run noren-company prepare again")
+    return OpenedSums(tuple(values))
+
+
+def load_material(company_dir: Path, plan: CampaignPlan) -> TrainingSet | OpenedSums:
+    """What the plan's mode trains on; LocalProtocolError before the campaign is prepared."""
+    if plan.mode is TrainingMode.NOISED_ROWS:
+        return load_training_set(company_dir, plan.campaign)
+    return load_sums(company_dir, plan.campaign)
 
 
 def save_head(company_dir: Path, campaign: str, weights: Sequence[int]) -> None:

@@ -13,6 +13,8 @@ PATTERNS = (
     "campaigns/*/blinding.json",
     "campaigns/*/encrypted-head.json",
     "campaigns/*/training.rows",
+    "campaigns/*/weights.bin",
+    "campaigns/*/sums.json",
     "campaigns/*/head.json",
     "campaigns/*/replay.bin",
     "campaigns/*/scores.json",

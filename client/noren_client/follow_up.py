@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from noren_client import calibration, campaign_files, keystore, scoring
+from noren_client import alignment, calibration, campaign_files, keystore, scoring
 from noren_client.calibration import IntegerHead
 from noren_client.scoring import OpenedScore
 from noren_core import canonical_json
@@ -73,7 +73,7 @@ def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
 def _keep_bands(
     company_dir: Path, plan: CampaignPlan, head: IntegerHead, found: Sequence[tuple[OpenedScore, int]]
 ) -> None:
-    labels = campaign_files.load_training_set(company_dir, plan.campaign).labels
+    labels = alignment.past_labels(company_dir, plan)
     values = calibration.probabilities(
         [value for _, value in found], unit=head.unit, rate=calibration.base_rate(labels)
     )

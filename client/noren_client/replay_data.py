@@ -1,6 +1,8 @@
 """What a company keeps so that its training can be computed again on its own machine (protocol §4.6).
 
-    campaigns/<campaign>/replay.bin    secret: length of the header(4) ‖ header ‖ the training set
+    campaigns/<campaign>/replay.bin    secret: length of the header(4) ‖ header ‖ the training set, if any
+
+In the mode of sealed statistics the header has the opened sums, and no training set follows.
 
 Whoever has it can subtract the company's noise, so it is as sensitive as the rows, and it never leaves the
 machine: `export` is for a pipe into the auditor's program. It is complete whenever a settle was signed, and
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from noren_client import campaign_files, config, keystore
+from noren_client.opened_sums import OpenedSums
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
 from noren_core.crypto.secret import Secret
@@ -61,14 +64,16 @@ class ReplayData(Secret):
     row_salt: bytes
     commitment_key: bytes
     cohort: tuple[str, ...]
-    training_set: TrainingSet
+    material: TrainingSet | OpenedSums
     rounds: Sequence[ReplayRound] = field(default=())
 
 
 def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
     """Replace what is kept of the campaign; on disk when this returns. `now` is seconds since 1970."""
+    sums = {"sums": list(data.material.values)} if isinstance(data.material, OpenedSums) else {}
     header = canonical_json.encode(
         {
+            **sums,
             "campaign": data.campaign,
             "company": data.company,
             "seed": data.seed.hex(),
@@ -79,7 +84,8 @@ def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
             "rounds": [done.to_body() for done in data.rounds],
         }
     )
-    content = len(header).to_bytes(_LENGTH_BYTES, "big") + header + data.training_set.to_bytes()
+    rows = b"" if isinstance(data.material, OpenedSums) else data.material.to_bytes()
+    content = len(header).to_bytes(_LENGTH_BYTES, "big") + header + rows
     keystore.write_secret(company_dir, _secret_name(data.campaign), content)
 
 
@@ -92,11 +98,9 @@ def export(company_dir: Path, campaign: str) -> bytes:
     """
     header, training_set = _load(company_dir, campaign)
     del header["kept_at"]
-    rows = [
-        {"tag": row.tag.hex(), "row": list(row.coordinates), "label": row.label}
-        for row in training_set.committed_rows()
-    ]
-    dimensions = training_set.rows.shape[1]
+    committed = [] if training_set is None else training_set.committed_rows()
+    rows = [{"tag": row.tag.hex(), "row": list(row.coordinates), "label": row.label} for row in committed]
+    dimensions = len(header["sums"]) if training_set is None else training_set.rows.shape[1]
     data = canonical_json.encode({"format": FORMAT, **header, "dimensions": dimensions, "rows": rows})
     if len(data) > MAX_EXPORT_BYTES:
         raise DataError(f"replay: expected at most {MAX_EXPORT_BYTES} bytes, got more")
@@ -126,18 +130,18 @@ def forget_expired(company_dir: Path, *, now: float) -> None:
             forget(company_dir, campaign)
 
 
-def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet]:
-    """The header's fields, and the training set that was committed to."""
+def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet | None]:
+    """The header's fields, and the training set that was committed to; None if it was sums."""
     kept = keystore.read_secret(company_dir, _secret_name(campaign))
     if kept is None:
         raise LocalProtocolError("replay: expected a campaign of which a round was finished here, got none")
     end = _LENGTH_BYTES + int.from_bytes(kept[:_LENGTH_BYTES], "big")
     try:
         header = canonical_json.parse_object(kept[_LENGTH_BYTES:end])
-        training_set = TrainingSet.from_bytes(kept[end:])
+        training_set = None if "sums" in header else TrainingSet.from_bytes(kept[end:])
     except NorenError as error:
         raise _damaged() from error
-    if header.keys() != _HEADER or type(header["kept_at"]) is not int:
+    if header.keys() - {"sums"} != _HEADER or type(header["kept_at"]) is not int:
         raise _damaged()
     return header, training_set
 

@@ -2,9 +2,9 @@
 
     campaigns/<campaign>/weights.bin    secret: key and seed(64) ‖ root of the table(32) ‖ the weights
 
-docs/protocol.md §9. Promises: outcomes leave only encrypted, with their proof, after the platform committed to
-the rows; key and weights are on disk before anything is sent, and the one message of a campaign is made again
-from them whenever it has to be sent again; sums that no honest platform can have sent become zeros, and
+docs/protocol.md §9. Promises: outcomes leave only encrypted, with their proof, after the platform committed
+to the rows; key and weights are on disk before anything is sent, and the one message of a campaign is made
+again from them whenever it has to be sent again; sums that no honest platform can have sent become zeros, and
 nobody but this company can tell.
 """
 
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from noren_core.crypto.secret import Secret
 from noren_core.crypto.weight_encryption import MessageDigest, WeightSecret, encrypt_weights
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.ledger.proofs import LedgerProof, VerifiedEntry
+from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.weights_message import (
     labelled_weights,
@@ -57,7 +58,8 @@ class KeptWeights(Secret):
     @property
     def labels(self) -> NDArray[np.int8]:
         """The outcomes behind the weights, 0 and 1, in no order that says whose they are."""
-        return (self.weights[self.weights != 0] > 0).astype(np.int8)
+        labels: NDArray[np.int8] = (self.weights[self.weights != 0] > 0).astype(np.int8)
+        return labels
 
     def to_bytes(self) -> bytes:
         """As it is kept."""
@@ -105,18 +107,15 @@ def obtain_sums(
         RemoteProtocolError: if the answer is not made of points, which is seen without our key; or with code
             WEIGHTS_LIMIT, if the ledger has another message of ours.
     """
-    keys, watch = keystore.load(company_dir), LedgerWatch(company_dir)
+    watch = LedgerWatch(company_dir)
     kept = _made(company_dir, plan, manifest, labels)  # 1
     proof = platform.commit_rows(plan.campaign, known_tree_size=watch.known_tree_size)
     rows = _rows_entry(watch.accept(proof), manifest)  # 2
-    signed = _Signed(keys.company, manifest, sign=lambda body: _entry(keys, body))
-    layout, binding = weight_layout(plan, manifest), weights_binding(plan, manifest)
+    message = _Message(kept, plan, manifest, keystore.load(company_dir))
     answer, proof = platform.submit_weights(  # 3
-        plan.campaign,
-        lambda: signed.parts(encrypt_weights(kept.weights, kept.secret, layout, binding=binding)),
-        known_tree_size=watch.known_tree_size,
+        plan.campaign, message.parts, known_tree_size=watch.known_tree_size
     )
-    _verify_answer(watch, proof, rows=rows, body=signed.body, answer=answer)  # 4
+    _verify_answer(watch.accept(proof), rows=rows, message=message, answer=answer)  # 4
     values = _opened(answer, kept, plan, manifest)  # 5
     campaign_files.save_sums(company_dir, plan.campaign, OpenedSums(values))
     return kept
@@ -128,3 +127,115 @@ def load_weights(company_dir: Path, campaign: str) -> KeptWeights:
     if kept is None:
         raise LocalProtocolError("expected the weights of this campaign: run noren-company prepare first")
     return kept
+
+
+class _Message:
+    """The message of kept weights, made anew for every attempt to send it.
+
+    Attributes:
+        body: of the entry that commits to it, once it was made.
+    """
+
+    def __init__(
+        self, kept: KeptWeights, plan: CampaignPlan, manifest: TableManifest, keys: keystore.CompanyKeys
+    ) -> None:
+        self._kept = kept
+        self._plan = plan
+        self._manifest = manifest
+        self._keys = keys
+        self.body: dict[str, Any] = {}
+
+    def parts(self) -> Iterator[tuple[bytes, bytes]]:
+        """Part after part with no entry, then no part with the entry."""
+        digest = MessageDigest()
+        layout, binding = (
+            weight_layout(self._plan, self._manifest),
+            weights_binding(self._plan, self._manifest),
+        )
+        for part in encrypt_weights(self._kept.weights, self._kept.secret, layout, binding=binding):
+            digest.add(part)
+            yield part, b""
+        self.body = weights_body(self._manifest, digest.commitment)
+        kind, keys = EntryKind.WEIGHTS_COMMITMENT, self._keys
+        yield b"", sign_entry(kind, keys.company, self.body, keys.signing)
+
+
+def _made(
+    company_dir: Path, plan: CampaignPlan, manifest: TableManifest, labels: Mapping[int, bool]
+) -> KeptWeights:
+    """The campaign's weights: made and kept at the first call, the same at every other."""
+    kept = _kept(company_dir, plan.campaign)
+    if kept is None:
+        kept = KeptWeights(WeightSecret.generate(), manifest.root, labelled_weights(plan, manifest, labels))
+        name = campaign_files.secret_name(plan.campaign, WEIGHTS_FILE)
+        keystore.write_secret(company_dir, name, kept.to_bytes())
+    if kept.root != manifest.root:
+        raise VerificationError("training table: expected the one that our weights are for, got another")
+    return kept
+
+
+def _kept(company_dir: Path, campaign: str) -> KeptWeights | None:
+    data = keystore.read_secret(company_dir, campaign_files.secret_name(campaign, WEIGHTS_FILE))
+    if data is None:
+        return None
+    try:
+        return KeptWeights.from_bytes(data)
+    except DataError as error:
+        raise LocalProtocolError(
+            f"{WEIGHTS_FILE}: expected what was kept of them, got another file"
+        ) from error
+
+
+def _rows_entry(proven: Sequence[VerifiedEntry], manifest: TableManifest) -> VerifiedEntry:
+    """The commitment to rows for this table."""
+    found = [item for item in proven if item.entry.kind is EntryKind.STATISTICS_ROWS]
+    about = (manifest.context.campaign, manifest.context.company, manifest.root.hex())
+    if len(found) != 1 or about != _about(found[0]):
+        raise VerificationError("ledger: expected one commitment to the rows of our table, got another")
+    return found[0]
+
+
+def _about(item: VerifiedEntry) -> tuple[str | None, str | None, str]:
+    return item.entry.campaign, item.entry.company, item.entry.body["table_root"]
+
+
+def _verify_answer(
+    proven: Sequence[VerifiedEntry], *, rows: VerifiedEntry, message: _Message, answer: bytes
+) -> None:
+    """The commitment to rows, our message and this very answer are in the ledger once each, in this order."""
+    found = {
+        kind: [item for item in proven if item.entry.kind is kind]
+        for kind in (EntryKind.STATISTICS_ROWS, EntryKind.WEIGHTS_COMMITMENT, EntryKind.STATISTICS_ANSWER)
+    }
+    if [len(items) for items in found.values()] != [1, 1, 1]:
+        raise VerificationError("ledger: expected our rows, weights and answer once each, got another number")
+    (shown,), (weights,), (answered,) = found.values()
+    said = {
+        "campaign": rows.entry.campaign,
+        "company": rows.entry.company,
+        "weights": weights.index,
+        "answer_sha256": hashlib.sha256(answer).hexdigest(),
+    }
+    if (shown.index, weights.entry.body, answered.entry.body) != (rows.index, message.body, said):
+        raise VerificationError("ledger: expected our weights and the answer that came, got others")
+    if not shown.index < weights.index < answered.index:
+        raise VerificationError("ledger: expected rows, weights and answer in this order, got another order")
+
+
+def _opened(answer: bytes, kept: KeptWeights, plan: CampaignPlan, manifest: TableManifest) -> tuple[int, ...]:
+    """The sums; zeros if honest rows and noise cannot have given them.
+
+    The note about it is for this company's people alone.
+    """
+    columns, variance = plan.statistics.dimensions, Fraction(plan.statistics.variance)
+    try:
+        sums = open_sums(
+            answer, kept.secret, weight_layout(plan, manifest), columns=columns, variance=variance
+        )
+        verify_norm(sums, kept.weights, variance=variance)
+    except VerificationError as error:
+        _LOG.warning(
+            "%s: the platform's sums cannot be honest; none of them is used: %s", plan.campaign, error.code
+        )
+        return (0,) * columns
+    return tuple(sums)

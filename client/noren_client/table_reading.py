@@ -38,10 +38,19 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class OpenedRow:
-    """A row of ours: its public name in the table, and what was sealed for us."""
+    """A row of ours: its public name and its place in the table, and what was sealed for us."""
 
     tag: bytes
+    position: int
     payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTable:
+    """What the ledger says of a table, and our rows in it by normalised identifier."""
+
+    manifest: TableManifest
+    rows: Mapping[bytes, OpenedRow]
 
 
 class Aligner:
@@ -65,7 +74,18 @@ class Aligner:
         *,
         payload_bytes: int,
         keep_waiting: Callable[[], bool] = lambda: False,
-    ) -> dict[bytes, OpenedRow]:
+    ) -> Mapping[bytes, OpenedRow]:
+        """As `open_table`, without the manifest."""
+        return self.open_table(kind, identifiers, payload_bytes=payload_bytes, keep_waiting=keep_waiting).rows
+
+    def open_table(
+        self,
+        kind: TableKind,
+        identifiers: Sequence[bytes],
+        *,
+        payload_bytes: int,
+        keep_waiting: Callable[[], bool] = lambda: False,
+    ) -> OpenedTable:
         """The rows of those normalised identifiers that have one in our table.
 
         Absence is normal and means nothing in particular. Whoever withdrew since it was sealed has none.
@@ -79,13 +99,16 @@ class Aligner:
         public_key = bytes.fromhex(self._only(EntryKind.OPRF_KEY).body["public_key"])
         outputs = self._evaluated.outputs(kind, identifiers, public_key)
         manifest = self._manifest(kind, payload_bytes, keep_waiting)
-        rows = self._read_table(manifest, outputs)
+        reader = self._read_table(manifest, outputs)
         revoked = revocations.revoked_tags(self._company_dir, manifest.context, self._platform, self._watch)
         opened = {
-            identifier: OpenedRow(row_secrets(outputs[identifier], manifest.context)[0], payload)
-            for identifier, payload in rows.items()
+            identifier: OpenedRow(
+                row_secrets(outputs[identifier], manifest.context)[0], reader.positions[identifier], payload
+            )
+            for identifier, payload in reader.rows.items()
         }
-        return {identifier: row for identifier, row in opened.items() if row.tag not in revoked}
+        kept = {identifier: row for identifier, row in opened.items() if row.tag not in revoked}
+        return OpenedTable(manifest, kept)
 
     def _manifest(
         self, kind: TableKind, payload_bytes: int, keep_waiting: Callable[[], bool]
@@ -134,7 +157,7 @@ class Aligner:
             item for item in self._watch.accept(proof) if (item.entry.campaign, item.entry.company) == about
         ]
 
-    def _read_table(self, manifest: TableManifest, outputs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    def _read_table(self, manifest: TableManifest, outputs: Mapping[bytes, bytes]) -> TableReader[bytes]:
         """Fetch every chunk, each verified before it is used; a broken stream is taken up where it broke.
 
         Raises:
@@ -154,7 +177,7 @@ class Aligner:
                 if attempt == FETCH_ATTEMPTS - 1:
                     raise
                 self._sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        return reading.rows()
+        return reading.finished()
 
     def _read_on(self, reading: _Reading) -> None:
         if reading.is_complete:
@@ -203,12 +226,12 @@ class _Reading:
         self._partial.keep(index, chunk)
         self.next_index += 1
 
-    def rows(self) -> dict[bytes, bytes]:
-        """The opened payloads; only after the last chunk. What was kept of the download goes."""
+    def finished(self) -> TableReader[bytes]:
+        """Whoever read it; only after the last chunk. What was kept of the download goes."""
         if self._reader is None:
             raise PlatformUnavailableError("sealed table: expected chunks, got none")
         self._partial.remove()
-        return self._reader.rows
+        return self._reader
 
     def _resume(self) -> None:
         """Take what an earlier process kept, verified as if it came now, up to what is wrong with it."""

@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from noren_client import campaign_files, keystore, ledger_watch, replay_data
 from noren_client.odometer import Odometer, Reservation
+from noren_client.opened_sums import OpenedSums
 from noren_client.replay_data import ReplayData, ReplayRound
+from noren_client.sums_mechanism import noised_sums
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import LocalProtocolError, RemoteProtocolError, VerificationError
@@ -36,7 +38,7 @@ from noren_core.season.cohort_key import CohortKey
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
-from noren_core.season.row_commitment import SALT_BYTES, rows_root
+from noren_core.season.row_commitment import SALT_BYTES
 from noren_core.secagg.client import SecAggClient
 
 # A round has two requests: the ones of this round and of the last one can be asked again.
@@ -92,7 +94,7 @@ class TrainingSession:
         self._clock = clock
         self._watch = ledger_watch.LedgerWatch(company_dir)
         self._odometer = Odometer.open(company_dir)
-        self._training_set = campaign_files.load_training_set(company_dir, plan.campaign)
+        self._material = campaign_files.load_material(company_dir, plan)
         self._seed = NoiseSeed.generate()
         self._row_salt = SecretBytes(secrets.token_bytes(SALT_BYTES))
         self._commitment = self._signed_commitment()
@@ -182,11 +184,11 @@ class TrainingSession:
         """Compute one round.
 
         1. It is the round that we reserved last, and the finished rounds lead up to it.
-        2. The platform proves that our intent for this round is in the ledger that we know; in round 1 also
-           our commitment, and the beacon after it.
+        2. The platform proves that our intent for this round is in the ledger that we know, and our odometer
+           holds the newest one that was ever proven; in round 1 also our commitment, and the beacon after it.
         3. In round 1, take the peers' shares, and with them the cohort key; sign the cohort.
         4. Apply the finished rounds, each once and in order.
-        5. Clipped, integer gradient sum over all rows (q = 1).
+        5. Clipped, integer gradient sum over all rows (q = 1); or the opened sums.
         6. Add our share of the discrete Gaussian noise, drawn from seed and beacon.
         7. Add the cohort's blind to all but the sentinels, whose sum anybody may test; then the masks: what
            leaves is uniform to the platform.
@@ -195,6 +197,7 @@ class TrainingSession:
         self._verify_order(request)  # 1
         proven = self._watch.accept(request.proof)  # 2
         intent = _proven(proven, self._intent)
+        self._odometer.verify_holds(self._watch.newest_intent())
         if request.round_number == 1:
             self._verify_beacon(proven, intent)
         if request.round_number == 1:  # 3
@@ -209,19 +212,24 @@ class TrainingSession:
         return m.MaskedInputReply(masked, settles, signature)
 
     def _noised_update(self, round_number: int) -> npt.NDArray[np.int64]:
-        from noren_client.mechanism import noised_update
-
         if self._beacon is None:
             raise LocalProtocolError("expected the beacon before the first round, got none")
+        training, companies = self._plan.training, len(self._secagg.cohort)
+        stream = self._seed.round_stream(
+            beacon=self._beacon, campaign=self._plan.campaign, round_number=round_number
+        )
+        material = self._material
+        if isinstance(material, OpenedSums):
+            return noised_sums(material.values, plan_training=training, companies=companies, stream=stream)
+        from noren_client.mechanism import noised_update
+
         return noised_update(
-            self._training_set.rows.astype(np.float64) / row_scale(self._plan.rows),
-            self._training_set.labels,
+            material.rows.astype(np.float64) / row_scale(self._plan.rows),
+            material.labels,
             self._head.as_floats(),
-            plan_training=self._plan.training,
-            companies=len(self._secagg.cohort),
-            stream=self._seed.round_stream(
-                beacon=self._beacon, campaign=self._plan.campaign, round_number=round_number
-            ),
+            plan_training=training,
+            companies=companies,
+            stream=stream,
         )
 
     def _unmask(self, request: m.UnmaskRequest) -> m.UnmaskReply:
@@ -263,7 +271,7 @@ class TrainingSession:
                 "campaign": self._plan.campaign,
                 "company": self._company,
                 "plan_sha256": self._plan.digest().hex(),
-                "rows": rows_root(self._training_set.committed_rows(), self._row_salt).hex(),
+                "rows": self._material.root(self._row_salt).hex(),
                 "seed": seed.hex(),
             },
             self._signing,
@@ -407,7 +415,7 @@ class TrainingSession:
             row_salt=self._row_salt.reveal(),
             commitment_key=self._key().commitment_key(),
             cohort=self._secagg.cohort,
-            training_set=self._training_set,
+            material=self._material,
             rounds=rounds,
         )
         replay_data.save(self._dir, data, now=self._clock())

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from noren_core.crypto.sealed_table import TAG_BYTES
+from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError
-from noren_core.season.row_commitment import TrainingRow
+from noren_core.season.row_commitment import TrainingRow, rows_root
 
 _SHAPE = struct.Struct("<IH")
 
@@ -51,8 +52,12 @@ class TrainingSet:
             raise DataError("training set: expected labels of 0 and 1, got another")
         return cls(tags, rows.astype(np.int16), labels.astype(np.int8))
 
-    def committed_rows(self) -> list[TrainingRow]:
+    def root(self, salt: SecretBytes) -> bytes:
         """What the company commits to before it trains."""
+        return rows_root(self.committed_rows(), salt)
+
+    def committed_rows(self) -> list[TrainingRow]:
+        """What the commitment is to, and a replay is made of."""
         return [
             TrainingRow(tag, tuple(coordinates), label)
             for tag, coordinates, label in zip(

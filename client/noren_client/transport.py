@@ -29,6 +29,7 @@ from noren_core.wire.v1 import training_pb2
 CALL_SECONDS = 30.0
 EVALUATE_SECONDS = 300.0
 TABLE_SECONDS = 1800.0
+WEIGHTS_SECONDS = 1800.0
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.25
 MAX_MESSAGE_BYTES = 4 << 20
@@ -127,6 +128,34 @@ class PlatformClient:
             known_tree_size=known_tree_size,
         )
         return self._proof(lambda: self._stub.SubmitHead(request, timeout=CALL_SECONDS))
+
+    def commit_rows(self, campaign: str, *, known_tree_size: int) -> LedgerProof:
+        """Have the platform commit to the rows that our sums will be made of; repeating it adds nothing."""
+        request = wire.CommitRowsRequest(campaign=campaign, known_tree_size=known_tree_size)
+        return self._proof(lambda: self._stub.CommitRows(request, timeout=EVALUATE_SECONDS))
+
+    def submit_weights(
+        self, campaign: str, message: Callable[[], Iterator[tuple[bytes, bytes]]], *, known_tree_size: int
+    ) -> tuple[bytes, LedgerProof]:
+        """Submit our encrypted weights; repeating the same ones is answered again.
+
+        Args:
+            campaign: an accepted campaign.
+            message: called for every attempt: (part, nothing) for each part, then (nothing, entry).
+            known_tree_size: what the proof begins at.
+
+        Returns:
+            The encrypted sums and the proof of the entries about them.
+        """
+
+        def stream() -> Iterator[wire.WeightsPart]:
+            yield wire.WeightsPart(campaign=campaign, known_tree_size=known_tree_size)
+            for part, entry in message():
+                yield wire.WeightsPart(part=part, commitment_entry=entry)
+
+        call = self._stub.SubmitWeights
+        reply = repeated(lambda: _called(lambda: call(stream(), timeout=WEIGHTS_SECONDS)), sleep=self._sleep)
+        return reply.answer, messages.proof_from_wire(reply.proof)
 
     def rotate_key(
         self, entry: bytes, *, tls_request: bytes, node_key: bytes, known_tree_size: int

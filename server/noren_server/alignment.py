@@ -22,18 +22,18 @@ from noren_server.store import Store
 
 def publish_oprf_keys(store: Store, ledger: LedgerService, plan: CampaignPlan) -> None:
     """Make a key for every company of the cohort and put its public half in the ledger; safe to repeat."""
-    for company in plan.companies:
-        with store.transaction() as transaction:
+    with store.transaction() as transaction:
+        for company in plan.companies:
             if transaction.oprf_key(plan.campaign, company) is None:
                 transaction.add_oprf_key(plan.campaign, company, generate_key_pair())
-        ledger.append_platform_entry(
-            EntryKind.OPRF_KEY,
-            {
-                "campaign": plan.campaign,
-                "company": company,
-                "public_key": oprf_key(store, plan.campaign, company).public_key.hex(),
-            },
-        )
+    keys = ((company, oprf_key(store, plan.campaign, company)) for company in plan.companies)
+    ledger.append_platform_entries(
+        EntryKind.OPRF_KEY,
+        (
+            {"campaign": plan.campaign, "company": company, "public_key": key.public_key.hex()}
+            for company, key in keys
+        ),
+    )
 
 
 def oprf_key(store: Store, campaign: str, company: str) -> OprfPrivateKey:

@@ -404,10 +404,10 @@ def _noised_rows(
 def _sealed_statistics(
     choices: PlanChoices, declared_sizes: Mapping[str, int], noise: _Noise
 ) -> dict[str, dict[str, Any]]:
-    """One step from the prior by the cohort's sums V: w = κ·prior + (1 − κ)·V·(R/127)·(a + b)/(a·b·normaliser).
+    """One step from the prior by the cohort's sums V: κ·prior + (1 − κ)·V·(R/127)·(a + b)/(a·b·normaliser).
 
-    That is the difference of the outcomes' means in clean units, shrunk by what the plan makes public: with s²
-    the variance of all noise in a weight, and weights of the size τ expected, κ = s²/(s² + τ²).
+    That is the difference of the outcomes' means in clean units, shrunk by what the plan makes public: with
+    s² the variance of all noise in a weight, and weights of the size τ expected, κ = s²/(s² + τ²).
     """
     largest = max(padded_batch(size) for size in declared_sizes.values())
     negative, positive = _outcome_weights(choices, largest_batch=largest)

@@ -9,7 +9,7 @@ older keys could not verify it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,12 @@ class LedgerService:
 
     def append_platform_entry(self, kind: str, body: dict[str, Any]) -> int:
         """Sign, countersign and append an entry of our own; its index."""
-        signed = entries.sign_entry(kind, PLATFORM, body, self._key)
-        return self._append(entries.countersign(signed, self._key))
+        return self.append_platform_entries(kind, [body])[0]
+
+    def append_platform_entries(self, kind: str, bodies: Iterable[dict[str, Any]]) -> list[int]:
+        """The same for several entries of one kind, all or none, with one fsync; their indices."""
+        signed = (entries.sign_entry(kind, PLATFORM, body, self._key) for body in bodies)
+        return self._append([entries.countersign(data, self._key) for data in signed])
 
     def append_company_entry(self, entry: entries.SignedEntry) -> int:
         """Countersign and append a company's entry; its index.
@@ -73,7 +77,7 @@ class LedgerService:
             KeyHistoryError: if the author is not who signed it, or the keys in it cannot become its own;
                 nothing is appended.
         """
-        return self._append(entries.countersign(entry.to_bytes(), self._key))
+        return self._append([entries.countersign(entry.to_bytes(), self._key)])[0]
 
     def prove(self, *, known_tree_size: int, indices: Sequence[int]) -> LedgerProof:
         """A fresh checkpoint with proofs that it extends `known_tree_size` and holds `indices`."""
@@ -112,29 +116,39 @@ class LedgerService:
         """The store, for reading."""
         return self._store
 
-    def _append(self, data: bytes) -> int:
-        """Append a countersigned entry that the ledger's keys bear out.
+    def _append(self, several: Sequence[bytes]) -> list[int]:
+        """Append countersigned entries that the ledger's keys bear out, all or none.
 
         1. Take the ledger's write lock: keys and size stay as they are.
         2. The same statement again, after a lost answer or a crash, keeps its place, also if the platform's
            key has changed in between: a second one would contradict the first.
         3. Signatures, what becomes of the keys, and that an intent's odometer moved on, are what everybody
-           else will check, at the next index.
+           else will check, at the next index. One of several does not count for the others.
         4. Append.
         """
-        entry = entries.parse_entry(data)
+        parsed = [entries.parse_entry(data) for data in several]
         with self._lock, self._store.locked():  # 1
-            for known in self._store.entries(kind=entry.kind, campaign=entry.campaign, company=entry.company):
-                if _is_same_statement(known.entry, entry):  # 2
-                    return known.index
-            keys, index = self.keys(), self._store.size
-            if entry.kind in KEY_KINDS:  # 3
-                keys.extended({index: entry})
-            else:
-                keys.verify(index, entry)
-            if entry.kind is EntryKind.INTENT:
-                verify_odometer_progress(self._intents(entry.author), entry)
-            return self._store.append(data)  # 4
+            places = [self._place_of(entry) for entry in parsed]  # 2
+            fresh = [number for number, place in enumerate(places) if place is None]
+            for index, number in enumerate(fresh, start=self._store.size):  # 3
+                self._verify(index, parsed[number])
+            added = iter(self._store.append_many([several[number] for number in fresh]))  # 4
+            return [next(added) if place is None else place for place in places]
+
+    def _place_of(self, entry: entries.SignedEntry) -> int | None:
+        """Where the same statement stands; None if it is new."""
+        for known in self._store.entries(kind=entry.kind, campaign=entry.campaign, company=entry.company):
+            if _is_same_statement(known.entry, entry):
+                return known.index
+        return None
+
+    def _verify(self, index: int, entry: entries.SignedEntry) -> None:
+        if entry.kind in KEY_KINDS:
+            self.keys().extended({index: entry})
+        else:
+            self.keys().verify(index, entry)
+        if entry.kind is EntryKind.INTENT:
+            verify_odometer_progress(self._intents(entry.author), entry)
 
     def _intents(self, company: str) -> list[entries.SignedEntry]:
         return [stored.entry for stored in self._store.entries(kind=EntryKind.INTENT, company=company)]

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -108,9 +108,7 @@ class SealedStatistics:
             seed = self._seed(plan, company)
             if seed is None:
                 seed = self._keep_rows(plan, table)  # 1, 2
-            commitment = seed.commit(
-                self._kept_rows(table), binding=weights_binding(plan, table.manifest)
-            )
+            commitment = seed.commit(self._kept_rows(table), binding=weights_binding(plan, table.manifest))
             return self._ledger.append_platform_entry(  # 3
                 EntryKind.STATISTICS_ROWS, rows_body(table.manifest, commitment)
             )
@@ -204,7 +202,7 @@ class SealedStatistics:
         plan: CampaignPlan,
         table: StoredTable,
         commitment: SignedEntry,
-        file: BinaryIO,
+        file: IO[bytes],
         *,
         message: Path,
     ) -> int:
@@ -314,7 +312,7 @@ class Receiving:
         plan: CampaignPlan,
         table: StoredTable,
         seed: AnswerSeed,
-        file: BinaryIO,
+        file: IO[bytes],
         rows_index: int,
     ) -> None:
         self._statistics = statistics

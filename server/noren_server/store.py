@@ -35,6 +35,7 @@ DATABASE_NAME = "platform.db"
 
 _BUSY_SECONDS = 30
 _HASH_BYTES = 32
+_READS = "noren_reads"  # execution option of a connection that only reads
 
 _METADATA = sa.MetaData()
 _INVITATIONS = sa.Table(
@@ -154,7 +155,9 @@ _SECRET_COLUMNS = (
 
 _RELEASED_RECORDS_KEY = "released-records"
 # There may be millions of these rows; the driver takes and gives them as tuples.
-_SELECT_RECORDS = "SELECT person, campaign, company FROM released_records"
+_FIRST_PERSON, _LAST_PERSON = bytes(_HASH_BYTES), b"\xff" * _HASH_BYTES
+_SELECT_RECORDS = "SELECT person, campaign, company FROM released_records WHERE person BETWEEN ? AND ?"
+_COUNT_RECORDS = "SELECT COUNT(*) FROM released_records WHERE person BETWEEN ? AND ?"
 _INSERT_RECORD = "INSERT INTO released_records (person, campaign, company) VALUES (?, ?, ?)"
 
 
@@ -313,6 +316,17 @@ class Store:
         held = nullcontext() if self._secrets is None else self._secrets.held()
         with held, self._engine.begin() as connection:
             yield Transaction(connection, self._secrets)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Read one state of the database while others go on writing; nothing can be changed, or revealed."""
+        with self._engine.connect().execution_options(**{_READS: True}) as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            try:
+                yield Transaction(connection, None)
+            finally:
+                connection.rollback()
+                connection.exec_driver_sql("PRAGMA query_only = OFF")
 
 
 class Transaction:
@@ -537,9 +551,17 @@ class Transaction:
         key: bytes = self._revealed(_PERSON_KEYS, row)["key"]
         return key
 
-    def released_records(self) -> Iterator[ReleasedRecord]:
-        """Every record released in any campaign, in no order."""
-        return map(ReleasedRecord._make, self._connection.exec_driver_sql(_SELECT_RECORDS))
+    def released_records(
+        self, first: bytes = _FIRST_PERSON, last: bytes = _LAST_PERSON
+    ) -> Iterator[ReleasedRecord]:
+        """Every record released in any campaign, of the persons from `first` to `last`, in no order."""
+        rows = self._connection.exec_driver_sql(_SELECT_RECORDS, (first, last))
+        return map(ReleasedRecord._make, rows)
+
+    def count_released_records(self, first: bytes, last: bytes) -> int:
+        """How many records `released_records` would give."""
+        count: int = self._connection.exec_driver_sql(_COUNT_RECORDS, (first, last)).scalar_one()
+        return count
 
     def add_released_records(self, records: Collection[ReleasedRecord]) -> None:
         """Keep records for good; a person has one in a campaign."""
@@ -730,8 +752,12 @@ def _prepare_connection(connection: Any, _: object) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    """Take the write lock before the first look: what was read still holds when we write."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Take the write lock before the first look: what was read still holds when we write.
+
+    A snapshot, which does not write, takes none.
+    """
+    is_reading = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
 
 def _of(table: sa.Table, campaign: str, company: str) -> sa.ColumnElement[bool]:

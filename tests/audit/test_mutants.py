@@ -421,6 +421,10 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     "beacon over entries to come": (Code.BEACON_SIZE, beacon_over_entries_to_come),
     "beacon of another ledger": (Code.BEACON_ROOT, sealed(root=bytes(32))),
     "beacon that no witness saw": (Code.BEACON_WITNESSES, sealed(witnesses=())),
+    "beacon that a witness saw twice": (
+        Code.BEACON_WITNESSES,
+        sealed(witnesses=("witness.example/ada", "witness.example/ada")),
+    ),
     "beacon that a stranger saw": (Code.BEACON_WITNESSES, sealed(witnesses=("witness.example/eve",))),
     "scores before the head": (Code.SCORE_TABLE_EARLY, score_before_head),
     "intent under another plan": (Code.INTENT_OTHER_PLAN, change("intent", ALPHA, plan_sha256="00" * 32)),

@@ -38,7 +38,7 @@ DATA = ReplayData(
     row_salt=b"r" * 32,
     commitment_key=b"c" * 32,
     cohort=("alpha", "bravo"),
-    training_set=TRAINING_SET,
+    material=TRAINING_SET,
     rounds=(
         ReplayRound(1, ("alpha", "bravo"), (5, -6, 7), (1, 2, 3, -4)),
         ReplayRound(2, ("bravo",), (-(2**60), 0, 1), ()),

@@ -57,7 +57,7 @@ def test_it_goes_on_after_two_kills(tmp_path: Path, first: int, second: int) -> 
     company.read(FIRST, first)
     company.read(FIRST, second)
     assert company.begin(FIRST).next_index == min(first + second, CHUNKS)
-    assert company.read(FIRST, CHUNKS).rows() == EXPECTED
+    assert company.read(FIRST, CHUNKS).finished().rows == EXPECTED
     assert not company.path.exists()
 
 
@@ -75,7 +75,7 @@ def test_whatever_happens_to_the_kept_file(data: st.DataObject) -> None:
                 rubbish = data.draw(st.binary(max_size=60))
                 rest = kept[place + len(rubbish) :] if data.draw(st.booleans()) else b""
                 company.path.write_bytes(kept[:place] + rubbish + rest)
-        assert company.read(REISSUED, CHUNKS).rows() == EXPECTED
+        assert company.read(REISSUED, CHUNKS).finished().rows == EXPECTED
 
 
 def test_a_part_that_does_not_verify_is_not_kept(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ from noren_server.ledger_store import LedgerStore
 from noren_server.released_records import ReleasedRecords
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
+from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CompanyState
 from noren_server.tables import TablePublisher
 
@@ -182,6 +183,9 @@ def start(
         platform.signing_key,
         lambda _, company, kind: [identifier(n) for n in withdrawn.get((company, kind), [])],
     )
+    statistics = SealedStatistics(
+        platform.store, platform.ledger, publisher, rows, platform.directory / "statistics"
+    )
     keys = KeyDesk(
         platform.store,
         platform.ledger,
@@ -191,7 +195,9 @@ def start(
     )
     return serve(
         platform.enrolment,
-        PlatformParts(platform.store, platform.ledger, publisher, scoring_service, revocations, keys),
+        PlatformParts(
+            platform.store, platform.ledger, publisher, scoring_service, statistics, revocations, keys
+        ),
         platform.server_tls,
         enrolment_address=platform.config.addresses.enrolment,
         service_address=platform.config.addresses.service,

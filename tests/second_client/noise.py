@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,20 @@ def read_beacon(
     read_checkpoint(note, log_key(log_keys(size)))
     seen = witnesses_of(note, plan["witnesses"]["keys"])
     expect(len(seen) >= plan["witnesses"]["quorum"], "enough witnesses")
-    return hashlib.sha256(b"noren/v1/beacon\0" + note).digest()
+    return beacon_value(note, plan["witnesses"]["keys"])
+
+
+def beacon_value(note: bytes, keys: Sequence[str]) -> bytes:
+    """Of the note as it would be with the lines of these cosigners alone, in this order."""
+    text, _, signatures = note.rpartition(b"\n\n")
+    kept = []
+    for name, key_id, _ in (key.split("+", 2) for key in keys):
+        prefix = f"\u2014 {name} ".encode()
+        lines = [line for line in signatures.splitlines(keepends=True) if line.startswith(prefix)]
+        own = [line for line in lines if base64.b64decode(line[len(prefix) :])[:4].hex() == key_id]
+        expect(len(own) < 2, "one cosignature of each witness")
+        kept += own
+    return hashlib.sha256(b"noren/v1/beacon\0" + text + b"\n\n" + b"".join(kept)).digest()
 
 
 def round_key(seed: bytes, beacon: bytes, campaign: str, round_number: int) -> bytes:

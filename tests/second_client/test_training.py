@@ -257,7 +257,7 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
     key = CohortKey(SecretBytes(sessions[US]._member.cohort_key), session=plan.digest())
     expected, settles = HeadState.initial(plan.training), {}
     (beacon,) = setting.platform.ledger_store.entries(kind=EntryKind.BEACON)
-    value = beacon_value(beacon.entry.body["checkpoint"])
+    value = beacon_value(beacon.entry.body["checkpoint"], plan.witnesses)
     variance = company_variance(round_event(plan), companies=len(COMPANIES))
 
     def noised(name: str, number: int) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.privacy.accounting import epsilon_pld
+from noren_core.privacy.person_budget import PersonBudget
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
+from noren_server import released_records
 from noren_server.released_records import ReleasedRecords
 from noren_server.store import EnrolmentRecord, ReleasedRecord, Store
 
@@ -118,6 +122,58 @@ def test_no_person_ever_passes_her_limit(
                 assert len(had - {plan.campaign}) >= 3 or plan.campaign in had
             assert len(had) <= 3
     store.close()
+
+
+def test_others_can_write_while_students_are_judged(
+    store: Store, plan: CampaignPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes at that moment gets the database at once, without waiting."""
+    has_room, written = PersonBudget.has_room, []
+
+    def judging(budget: PersonBudget, released: frozenset[str]) -> bool:
+        with closing(sqlite3.connect(tmp_path / "platform.db", timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            written.append(other.execute("UPDATE companies SET declared_size = 2").rowcount)
+            other.execute("COMMIT")
+        return has_room(budget, released)
+
+    monkeypatch.setattr(PersonBudget, "has_room", judging)
+    assert reserve(store, plan, {"s1": "company-1"}) == {"s1"}
+    assert written == [len(COMPANIES)]
+
+
+def test_who_was_charged_while_she_was_judged_is_judged_again(
+    store: Store, plan: CampaignPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another campaign, published in between and unknown till then, takes the last room that she had."""
+    once = replace(plan, person=replace(plan.person, campaigns=1))
+    other = Store.open(tmp_path / "platform.db")
+    has_room = PersonBudget.has_room
+
+    def judging(budget: PersonBudget, released: frozenset[str]) -> bool:
+        monkeypatch.setattr(PersonBudget, "has_room", has_room)
+        assert reserve(other, replace(once, campaign="faster"), {"s1": "company-1"}) == {"s1"}
+        return has_room(budget, released)
+
+    monkeypatch.setattr(PersonBudget, "has_room", judging)
+    assert reserve(store, once, {"s1": "company-1", "s2": "company-1"}) == {"s2"}
+    other.close()
+    assert [record.campaign for record in records(store) if record.campaign == "faster"] == ["faster"]
+    assert len(records(store)) == 2
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 8])
+def test_batches_change_nothing(
+    store: Store, plan: CampaignPlan, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Everybody is judged and charged once, however many are charged at a time."""
+    monkeypatch.setattr(released_records, "_BATCH", batch)
+    once = replace(plan, person=replace(plan.person, campaigns=1))
+    assert reserve(store, replace(once, campaign="first"), {"s0": "company-1", "s3": "company-2"})
+    assigned = {f"s{number}": COMPANIES[number % 5] for number in range(7)}
+    for _ in range(2):
+        assert reserve(store, once, assigned) == assigned.keys() - {"s0", "s3"}
+    assert len(records(store)) == 7
 
 
 BODY: dict[str, Any] = {}

@@ -441,6 +441,7 @@ class TableReader(Generic[K]):
         self._next_index = 0
         self._last_tag = b""
         self._rows: dict[K, bytes] = {}
+        self._positions: dict[K, int] = {}
         self._all_opened = True
 
     def feed(self, index: int, chunk: bytes) -> None:
@@ -456,10 +457,12 @@ class TableReader(Generic[K]):
         verify_chunk(self._manifest, self._chunk_hashes, index, chunk)
         if chunk[:TAG_BYTES] <= self._last_tag:
             raise VerificationError("sealed table: expected tags in increasing order, got another order")
-        for start in range(0, len(chunk), self._manifest.row_bytes):
+        first = index * self._manifest.chunk_rows
+        for place, start in enumerate(range(0, len(chunk), self._manifest.row_bytes)):
             wanted = self._wanted.get(chunk[start : start + TAG_BYTES])
             if wanted is not None:
                 self._open(chunk[start : start + self._manifest.row_bytes], *wanted)
+                self._positions.update(dict.fromkeys(wanted[1], first + place))
         self._last_tag = chunk[-self._manifest.row_bytes :][:TAG_BYTES]
         self._next_index += 1
 
@@ -482,6 +485,12 @@ class TableReader(Generic[K]):
         """The payloads found, by the caller's names; raises as `finish` does."""
         self.finish()
         return dict(self._rows)
+
+    @property
+    def positions(self) -> dict[K, int]:
+        """Where in the table they stand, counted from 0; raises as `finish` does."""
+        self.finish()
+        return dict(self._positions)
 
     def _open(self, row: bytes, key: bytes, names: Iterable[K]) -> None:
         tag, ciphertext = row[:TAG_BYTES], row[TAG_BYTES:]

@@ -175,10 +175,26 @@ def _encrypt(kinds: Bytes, nonces: Bytes, scalar: SecretBytes, layout: WeightLay
 
 def weights_commitment(parts: Iterable[bytes]) -> bytes:
     """The 32 bytes that stand for a message in the ledger; encryption is fresh, so they tell nothing."""
-    digest = hashlib.sha256(_COMMITMENT_LABEL)
+    digest = MessageDigest()
     for part in parts:
-        digest.update(part)
-    return digest.digest()
+        digest.add(part)
+    return digest.commitment
+
+
+class MessageDigest:
+    """The same for a message whose parts pass by one after the other."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256(_COMMITMENT_LABEL)
+
+    def add(self, part: bytes) -> None:
+        """Take the next part."""
+        self._digest.update(part)
+
+    @property
+    def commitment(self) -> bytes:
+        """The 32 bytes for the parts so far."""
+        return self._digest.digest()
 
 
 class WeightReader:
@@ -195,7 +211,7 @@ class WeightReader:
         self._binding = binding
         self._lengths = layout.part_lengths
         self._next = 0
-        self._digest = hashlib.sha256(_COMMITMENT_LABEL)
+        self._digest = MessageDigest()
         self._verifier: Verifier | None = None
         self._key: Point | None = None
 
@@ -216,7 +232,7 @@ class WeightReader:
         """As `weights_commitment`; LocalProtocolError before the proof is complete."""
         if not self.is_proved:
             raise LocalProtocolError("weights: expected a complete proof, got none yet")
-        return self._digest.digest()
+        return self._digest.commitment
 
     def add(self, part: bytes) -> EncryptedChunk | None:
         """Take the next part; the ciphertexts if it has any. After an error the reader takes no more.
@@ -232,7 +248,7 @@ class WeightReader:
         self._next = -1  # until this part was found good
         if len(part) != self._lengths[place]:
             raise RemoteProtocolError(f"weights: expected {self._lengths[place]} bytes, got {len(part)}")
-        self._digest.update(part)
+        self._digest.add(part)
         chunk = self._take(place, part)
         self._next = place + 1
         return chunk

@@ -1,9 +1,9 @@
 """The beacon: randomness that nobody chose, drawn from the ledger after all commitments (protocol §4.2.1).
 
 A beacon entry holds a signed checkpoint that covers every company's `training-commitment`. Its value depends
-on all of those, so it was known to no company when it committed. A platform that helps a company could try
-many checkpoints until the company's noise is kind; it would have to get each cosigned by the plan's
-witnesses.
+on all of those, so it was known to no company when it committed. It depends on the cosignatures of the plan's
+witnesses, too, and on no other line of the note: a platform that helps a company, and would try values until
+the company's noise is kind, needs another answer of a witness for every one of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,31 @@ from noren_core.errors import DataError, VerificationError
 from noren_core.ledger.cosignature import CosignerKey, verify_quorum
 from noren_core.ledger.entries import EntryKind
 from noren_core.ledger.key_history import KeyHistory
-from noren_core.ledger.note import parse_note
+from noren_core.ledger.note import Note, NoteSignature, parse_note
 from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.plan import CampaignPlan, Witnesses
 
 _LABEL = b"noren/v1/beacon\0"
 
 
-def beacon_value(checkpoint: str) -> bytes:
-    """The 32 bytes that noise is drawn with: SHA-256 over label ‖ the signed note."""
-    return hashlib.sha256(_LABEL + checkpoint.encode()).digest()
+def beacon_value(checkpoint: str, witnesses: Witnesses) -> bytes:
+    """The 32 bytes that noise is drawn with: SHA-256 over label ‖ the note under the witnesses' lines alone.
+
+    Those in the plan's order. All others cost their authors nothing, the log's own among them, and would be as
+    many values to choose from; so would a second line of a witness.
+
+    Raises:
+        DataError: if the note or a key is malformed.
+        VerificationError: if a witness has more than one line.
+    """
+    note = parse_note(checkpoint.encode())
+    lines: list[NoteSignature] = []
+    for key in map(CosignerKey.from_text, witnesses.keys):
+        stated = note.signatures_of(key)
+        if len(stated) > 1:
+            raise VerificationError("beacon: expected one cosignature of each witness, got two of one")
+        lines += [NoteSignature(key.name, key.key_id, signature) for signature in stated]
+    return hashlib.sha256(_LABEL + Note(note.text, tuple(lines)).to_bytes()).digest()
 
 
 def verify_beacon(beacon: VerifiedEntry, *, commitment: int, plan: CampaignPlan, keys: KeyHistory) -> bytes:
@@ -32,7 +47,7 @@ def verify_beacon(beacon: VerifiedEntry, *, commitment: int, plan: CampaignPlan,
     1. It is a beacon of this campaign.
     2. The log key that is current at the checkpoint's size signed it.
     3. The checkpoint covers the commitment, and nothing later than the beacon itself.
-    4. Enough of the plan's witnesses cosigned it.
+    4. Enough of the plan's witnesses cosigned it, each once.
     That both entries are in the ledger, and that there is one beacon only, is left to the caller.
 
     Raises:
@@ -51,13 +66,13 @@ def verify_beacon(beacon: VerifiedEntry, *, commitment: int, plan: CampaignPlan,
             "beacon: expected a checkpoint after our commitment and before the beacon, got another size"
         )
     # 4
-    _verify_witnesses(text, plan.witnesses)
-    return beacon_value(text)
+    return _cosigned_value(text, plan.witnesses)
 
 
-def _verify_witnesses(text: str, witnesses: Witnesses) -> None:
+def _cosigned_value(text: str, witnesses: Witnesses) -> bytes:
     try:
         keys = [CosignerKey.from_text(key) for key in witnesses.keys]
         verify_quorum(parse_note(text.encode()), keys, witnesses.quorum)
+        return beacon_value(text, witnesses)
     except DataError as error:
         raise VerificationError(f"beacon: {error.message}") from error

@@ -395,7 +395,7 @@ class CampaignPlan:
         With the bounds of `WeightLayout` and of the variance, every sum can be opened.
         """
         training = self.training
-        if (training.rounds, training.average_from, training.weight_decay) != (1, 1, 0):
+        if (training.rounds, training.average_from) != (1, 1) or training.weight_decay:
             raise DataError("plan.training: expected one round without weight decay for sealed statistics")
         if training.clipping_norm * training.grid != release.label_sensitivity:
             raise DataError(

@@ -1,7 +1,9 @@
 """What a company believes of a beacon."""
 
 import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +13,12 @@ from noren_core.ledger.checkpoint import Checkpoint, sign_checkpoint
 from noren_core.ledger.cosignature import CosignerKey, cosign
 from noren_core.ledger.entries import PLATFORM, EntryKind, SignedEntry
 from noren_core.ledger.key_history import Anchors, KeyHistory
-from noren_core.ledger.note import Note, VerifierKey, parse_note
+from noren_core.ledger.note import Note, NoteSignature, VerifierKey, parse_note
 from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.beacon import beacon_value, verify_beacon
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, Witnesses
 
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "noise_v1.json").read_text())
 ORIGIN = "job-site/ledger"
 LOG, PLATFORM_KEY = SigningKey.generate(), SigningKey.generate()
 WITNESSES = {name: SigningKey.generate() for name in ("w1.example", "w2.example", "w3.example")}
@@ -44,13 +47,16 @@ def beacon(checkpoint, *, campaign="spring-2026", index=INDEX, kind=EntryKind.BE
     )
 
 
-def test_the_value_is_the_hash_of_the_whole_note(plan):
-    """Signatures included: who could leave a cosignature off could choose between values."""
+def test_the_value_is_the_hash_of_the_note_and_its_cosignatures(plan):
+    """Before a witness has answered nobody knows it; another time, or one witness less, is another value."""
     text = note()
-    expected = hashlib.sha256(b"noren/v1/beacon\0" + text.encode()).digest()
-    assert verify_beacon(beacon(text), commitment=3, plan=plan, keys=KEYS) == expected == beacon_value(text)
-    one_less = note(witnesses=("w1.example",), times=(1,))
-    assert beacon_value(one_less) != expected
+    lines = text.splitlines(keepends=True)
+    cosigned = "".join(line for line in lines if not line.startswith(f"— {ORIGIN} "))
+    expected = hashlib.sha256(b"noren/v1/beacon\0" + cosigned.encode()).digest()
+    assert verify_beacon(beacon(text), commitment=3, plan=plan, keys=KEYS) == expected
+    assert beacon_value(text, plan.witnesses) == expected
+    for other in (note(witnesses=("w1.example",), times=(1,)), note(times=(1, 3))):
+        assert beacon_value(other, plan.witnesses) != expected
 
 
 @pytest.mark.parametrize(("commitment", "size", "index"), [(0, 1, 1), (19, 20, 20), (3, 20, 21), (3, 4, 9)])
@@ -125,3 +131,36 @@ def test_a_plan_with_a_cosigner_key_of_another_form_is_not_verified(plan_body):
     plan = CampaignPlan.from_body(plan_body | {"witnesses": {"keys": [key], "quorum": 1}})
     with pytest.raises(VerificationError):
         verify_beacon(beacon(note()), commitment=3, plan=plan, keys=KEYS)
+
+
+def with_line(text, line):
+    """The note with one more signature line, which nobody but its author wanted."""
+    parsed = parse_note(text.encode())
+    return Note(parsed.text, (*parsed.signatures, line)).to_bytes().decode()
+
+
+def test_nobody_but_the_plans_witnesses_has_a_say_in_the_value(plan):
+    """Lines that cost nothing would be as many values to choose from: a stranger's, or the log's own."""
+    text = note()
+    stranger = cosign(parse_note(text.encode()).text, "stranger.example", SigningKey.generate(), timestamp=9)
+    log_again = NoteSignature("other/log", bytes(4), bytes(64))
+    expected = verify_beacon(beacon(text), commitment=3, plan=plan, keys=KEYS)
+    for line in (stranger, log_again):
+        longer = with_line(text, line)
+        assert verify_beacon(beacon(longer), commitment=3, plan=plan, keys=KEYS) == expected
+    backwards = parse_note(text.encode())
+    turned = Note(backwards.text, backwards.signatures[::-1]).to_bytes().decode()
+    assert verify_beacon(beacon(turned), commitment=3, plan=plan, keys=KEYS) == expected
+
+
+def test_a_witness_that_stands_there_twice_is_refused(plan):
+    """Which of its answers counts would be the platform's choice."""
+    twice = note(witnesses=("w1.example", "w3.example", "w1.example"), times=(1, 2, 3))
+    with pytest.raises(VerificationError, match="one cosignature"):
+        verify_beacon(beacon(twice), commitment=3, plan=plan, keys=KEYS)
+
+
+def test_the_value_of_the_published_vector():
+    """The file's note, under the cosigners that it names."""
+    witnesses = Witnesses(tuple(VECTORS["witnesses"]), len(VECTORS["witnesses"]))
+    assert beacon_value(VECTORS["note"], witnesses).hex() == VECTORS["beacon_value"]

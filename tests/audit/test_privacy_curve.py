@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from noren_audit import curve_test
+from noren_audit import privacy_curve
 from noren_core.privacy.accounting import epsilon_pld, noise_multiplier_for
 from noren_core.privacy.events import GaussianEvent, NoisePlacement, parse_decimal
 
@@ -33,7 +33,7 @@ def runs(rng: np.random.Generator, count: int, shift: float) -> tuple[np.ndarray
 def rejections(mean: float, shift: float, *, count: int, false_alarm: float, repetitions: int) -> int:
     rng = np.random.default_rng(2026)
     taken = (
-        curve_test.look(*runs(rng, count, shift), mean=mean, false_alarm=false_alarm)
+        privacy_curve.look(*runs(rng, count, shift), mean=mean, false_alarm=false_alarm)
         for _ in range(repetitions)
     )
     return sum(look.is_rejected for look in taken)
@@ -57,9 +57,9 @@ def test_less_than_claimed_is_never_held_against_anybody(shift: float) -> None:
 
 def test_the_p_value_of_a_fixed_event_is_a_p_value() -> None:
     """Exactly on the curve's tangent, small p-values are no more frequent than they say."""
-    mean, event = 0.8, curve_test.Event(0, 0.4, above=True, is_present=True, epsilon=0.0)
+    mean, event = 0.8, privacy_curve.Event(0, 0.4, above=True, is_present=True, epsilon=0.0)
     rng = np.random.default_rng(7)
-    found = [curve_test.test_event(event, *runs(rng, 300, mean), mean=mean) for _ in range(2000)]
+    found = [privacy_curve.test_event(event, *runs(rng, 300, mean), mean=mean) for _ in range(2000)]
     for level in (0.2, 0.05, 0.01):
         assert np.mean(np.array(found) <= level) <= level + 4 * sqrt(level * (1 - level) / 2000)
     assert np.mean(np.array(found) <= 0.2) > 0.1  # at ε = 0 the bound is nearly met
@@ -67,25 +67,25 @@ def test_the_p_value_of_a_fixed_event_is_a_p_value() -> None:
 
 def test_up_to_one_above_the_mean_nothing_is_concluded() -> None:
     """Hoeffding's theorem says nothing there: ten right of twenty, where the claim allows ten on average."""
-    event = curve_test.Event(0, 0.5, above=True, is_present=True, epsilon=0.0)
+    event = privacy_curve.Event(0, 0.5, above=True, is_present=True, epsilon=0.0)
     halves = np.array([[0.0], [1.0]] * 5)
-    assert curve_test.test_event(event, halves, halves, mean=0.0) == 1.0
+    assert privacy_curve.test_event(event, halves, halves, mean=0.0) == 1.0
 
 
 @pytest.mark.parametrize(("epsilon", "count"), [(1, 3000), (4, 1200), (8, 400)])
 def test_half_the_deviation_is_caught_as_often_as_said(epsilon: int, count: int) -> None:
     """The stated power is that of the best event; choosing one costs up to a tenth."""
     mean, false_alarm = mean_of(epsilon), 1e-3 / 12
-    stated = curve_test.power(mean, 2, count, false_alarm=false_alarm)
+    stated = privacy_curve.power(mean, 2, count, false_alarm=false_alarm)
     caught = rejections(mean, 2 * mean, count=count, false_alarm=false_alarm, repetitions=60) / 60
     assert stated > 0.95
     assert stated - 0.15 <= caught <= min(1.0, stated + 0.1)
 
 
 def test_power_grows_with_runs_and_with_the_fault() -> None:
-    by_runs = [curve_test.power(0.24, 2, runs, false_alarm=1e-4) for runs in (100, 400, 1200, 3000)]
+    by_runs = [privacy_curve.power(0.24, 2, runs, false_alarm=1e-4) for runs in (100, 400, 1200, 3000)]
     by_shift = [
-        curve_test.power(0.24, shift, 1200, false_alarm=1e-4) for shift in (1, 1.5, 2, 4, float("inf"))
+        privacy_curve.power(0.24, shift, 1200, false_alarm=1e-4) for shift in (1, 1.5, 2, 4, float("inf"))
     ]
     for grown in (by_runs, by_shift):
         assert grown == sorted(grown)
@@ -98,7 +98,7 @@ def test_one_noise_used_twice_shows_in_the_other_score() -> None:
     rng = np.random.default_rng(3)
     present, absent = runs(rng, 100, 0.2)
     present[:, 1], absent[:, 1] = 0.1, 0.0
-    look = curve_test.look(present, absent, mean=0.24, false_alarm=1e-4)
+    look = privacy_curve.look(present, absent, mean=0.24, false_alarm=1e-4)
     assert look.is_rejected
     assert look.event.score == 1
 
@@ -108,8 +108,8 @@ def test_the_choice_and_the_test_share_no_run() -> None:
     rng = np.random.default_rng(5)
     present, absent = runs(rng, 300, 0.5)
     present[:100], absent[:100] = 50.0, -50.0  # a third that would convict anybody
-    look = curve_test.look(present, absent, mean=0.5, false_alarm=0.05)
-    assert look.p_value == curve_test.test_event(look.event, present[100:], absent[100:], mean=0.5)
+    look = privacy_curve.look(present, absent, mean=0.5, false_alarm=0.05)
+    assert look.p_value == privacy_curve.test_event(look.event, present[100:], absent[100:], mean=0.5)
     assert not look.is_rejected
 
 
@@ -117,7 +117,7 @@ def test_the_choice_and_the_test_share_no_run() -> None:
 def test_the_claimed_curve_is_the_gaussians(mean: float, epsilon: float) -> None:
     """As an integral of (p − e^ε·q)+ it is δ(ε); the closed form must agree with scipy's normal."""
     expected = norm.cdf(mean / 2 - epsilon / mean) - exp(epsilon) * norm.cdf(-mean / 2 - epsilon / mean)
-    assert curve_test.claimed_delta(epsilon, mean) == pytest.approx(max(expected, 0), abs=1e-12)
+    assert privacy_curve.claimed_delta(epsilon, mean) == pytest.approx(max(expected, 0), abs=1e-12)
 
 
 @pytest.mark.parametrize("epsilon", [1, 4, 8])
@@ -133,7 +133,7 @@ def test_the_claimed_curve_is_the_accountants(epsilon: int) -> None:
         tolerated=0,
     )
     assert epsilon_pld([event], DELTA) <= epsilon
-    delta = curve_test.claimed_delta(epsilon, mean_of(epsilon))
+    delta = privacy_curve.claimed_delta(epsilon, mean_of(epsilon))
     assert 0.9 * float(DELTA) < delta <= float(DELTA)
 
 
@@ -142,12 +142,12 @@ def test_the_claimed_curve_is_the_accountants(epsilon: int) -> None:
 def test_the_binomial_tail_is_scipys(trials: int, probability: float, place: float) -> None:
     successes = round(place * trials)
     expected = binom.sf(successes - 1, trials, probability)
-    assert curve_test.binomial_tail(successes, trials, probability) == pytest.approx(
+    assert privacy_curve.binomial_tail(successes, trials, probability) == pytest.approx(
         expected, rel=1e-6, abs=1e-12
     )
 
 
 def test_the_ends_of_the_binomial_tail() -> None:
-    assert curve_test.binomial_tail(0, 10, 0.0) == 1
-    assert curve_test.binomial_tail(1, 10, 0.0) == 0
-    assert curve_test.binomial_tail(10, 10, 1.0) == 1
+    assert privacy_curve.binomial_tail(0, 10, 0.0) == 1
+    assert privacy_curve.binomial_tail(1, 10, 0.0) == 0
+    assert privacy_curve.binomial_tail(10, 10, 1.0) == 1
