@@ -60,6 +60,34 @@ _PLAN: dict[str, Any] = {
 
 
 @pytest.fixture
+def statistics_plan_body() -> dict[str, Any]:
+    """The same companies' plan in the mode of sealed statistics."""
+    body = copy.deepcopy(_PLAN)
+    del body["rows"]
+    return body | {
+        "mode": "sealed-statistics",
+        "training": body["training"]
+        | {
+            "rounds": 1,
+            "average_from": 1,
+            "weight_decay": "0",
+            "learning_rate": "8.1",
+            "grid": 1024,
+            "clipping_norm": "0.8681640625",
+        },
+        "statistics": {
+            "dimensions": 4,
+            "clip": "2.5",
+            "negative": 3,
+            "positive": 7,
+            "variance": 56457612,
+            "epsilon": "1",
+            "delta": "0.000001",
+        },
+    }
+
+
+@pytest.fixture
 def plan_body() -> dict[str, Any]:
     """A well-formed plan's body for five companies; each test gets its own copy to break."""
     return copy.deepcopy(_PLAN)

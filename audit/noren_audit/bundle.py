@@ -218,14 +218,20 @@ def _verify_files(directory: Path, findings: Findings) -> int:
 
 
 def _walk(directory: Path) -> tuple[set[str], set[str], set[str]]:
-    """Everything in the directory, by relative path: what is no directory, directories, what is no file."""
+    """Everything in the directory, by relative path: what is no directory, directories, what is no file.
+
+    A directory that cannot be read is taken for an empty one: files are missing from it, or it is unexpected.
+    """
     files: set[str] = set()
     places: set[str] = set()
     irregular: set[str] = set()
     waiting = [""]
     while waiting:
         place = waiting.pop()
-        for item in os.scandir(directory / place):
+        items: list[os.DirEntry[str]] = []
+        with suppress(OSError):
+            items = list(os.scandir(directory / place))
+        for item in items:
             name = f"{place}{item.name}"
             if item.is_dir(follow_symlinks=False):
                 places.add(name)

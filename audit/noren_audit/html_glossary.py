@@ -41,6 +41,15 @@ def glossary(say: Say, language: Language) -> str:
             ),
         ),
         (
+            say("answer of sums", "封緘集計の回答"),
+            say(
+                "In campaigns of sealed statistics, what a company gets instead of rows: one noised sum "
+                "over its own applicants, which the platform computes without learning who they are.",
+                "封緘集計のキャンペーンで、企業が行の代わりに受け取るもの。"
+                "応募者が誰かをプラットフォームが知ることなく計算する、雑音入りの一つの合計。",
+            ),
+        ),
+        (
             say("campaign", "キャンペーン"),
             say(
                 "One task trained and scored by one group of companies under one plan.",

@@ -17,8 +17,9 @@ from math import inf
 
 from noren_audit.budget import Accountants, reserved_events, rounded_up, row_event
 from noren_audit.campaign import CampaignAudit
-from noren_audit.closed_form import mu_squared
+from noren_audit.closed_form import epsilon_closed_form, mu_squared
 from noren_audit.findings import Code, Findings
+from noren_core.errors import ConfigurationError
 from noren_core.privacy.events import GaussianEvent
 
 Events = Sequence[GaussianEvent]
@@ -76,7 +77,8 @@ def person_spending(
 def _check_stop(campaign: CampaignAudit, accountants: Accountants, findings: Findings) -> None:
     """Whoever is in a campaign that spends more than the stop has passed it: it was not kept for anybody."""
     person, name = campaign.plan.person, campaign.plan.campaign
-    epsilon = accountants.epsilons(_worst_company(campaign), person.delta, campaign=name).pld
+    events = _worst_company(campaign, person.delta)
+    epsilon = accountants.epsilons(events, person.delta, campaign=name).pld
     if epsilon > float(person.epsilon):
         findings.add(
             Code.PERSON_EPSILON_EXCEEDED,
@@ -92,7 +94,8 @@ def _spending(
     persons = [campaign.plan.person for campaign in campaigns]
     delta = min((person.delta for person in persons), key=Fraction)
     allowed = max(person.campaigns for person in persons) if season is not None else len(campaigns)
-    rounds = _worst_first([_worst_company(campaign) for campaign in campaigns])[:allowed]
+    worst = [_worst_company(campaign, delta) for campaign in campaigns]
+    rounds = sorted(worst, key=lambda events: _loss(events, delta), reverse=True)[:allowed]
     by_loss = sorted(campaigns, key=lambda campaign: mu_squared([row_event(campaign.plan.release)]))
     releases = [campaign.plan.release for campaign in by_loss[-allowed:]]
     counts = range(1, len(rounds) + 1) if season is not None else [len(rounds)]
@@ -108,14 +111,19 @@ def _spending(
     )
 
 
-def _worst_company(campaign: CampaignAudit) -> Events:
+def _worst_company(campaign: CampaignAudit, delta: str) -> Events:
     """Everything that the company reserved whose records lose most."""
-    return max((reserved_events(campaign, company) for company in sorted(campaign.events)), key=mu_squared)
+    reserved = (reserved_events(campaign, company) for company in sorted(campaign.events))
+    return max(reserved, key=lambda events: _loss(events, delta))
 
 
-def _worst_first(lists: Sequence[Events]) -> list[Events]:
-    """By loss, which noise alone decides: the term for the grid is below the accountant's margin."""
-    return sorted(lists, key=mu_squared, reverse=True)
+def _loss(events: Events, delta: str) -> tuple[float, Fraction]:
+    """For comparing: epsilon, in which the grid counts; infinite where no accountant can tell."""
+    try:
+        epsilon = epsilon_closed_form(events, delta)
+    except ConfigurationError:
+        epsilon = inf
+    return epsilon, mu_squared(events)
 
 
 def _joined(lists: Sequence[Events]) -> list[GaussianEvent]:

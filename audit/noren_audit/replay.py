@@ -89,7 +89,7 @@ def replay(file: ReplayFile, facts: CampaignFacts | None) -> ReplayResult:
     2. The seed is the one that was committed to before the beacon.
     3. No tag stands there twice, and the rows, or their sums, are those that were committed to.
     4. The cohort is who reserved the first round, and the rounds are those that the company settled, with the
-       same survivors.
+       same survivors; nobody else settled a further round that its update is in.
     5. The heads, from the sums shown, are those of the settles: model_in and model_out of every round.
     6. Every update is the one that the settle commits to; a survivor sent one.
     7. Clipped sum over all rows plus noise from seed and beacon gives that update, but for at most one unit
@@ -152,6 +152,9 @@ def _check_rounds(file: ReplayFile, facts: CampaignFacts) -> list[ReplayFinding]
     if frozenset(file.cohort) != facts.cohort or file.company not in facts.cohort:
         findings.append(ReplayFinding(ReplayCode.COHORT_DIFFERS))
     settled = sorted(number for company, number in facts.settles if company == file.company)
+    contributed = {number for (_, number), said in facts.settles.items() if file.company in said["survivors"]}
+    if not contributed <= set(settled):
+        findings.append(ReplayFinding(ReplayCode.ROUNDS_DIFFER, min(contributed - set(settled))))
     if not settled or settled != [item.number for item in file.rounds]:
         findings.append(ReplayFinding(ReplayCode.ROUNDS_DIFFER))
     for item in file.rounds:

@@ -33,6 +33,7 @@ from noren_core.ledger.cosignature import CosignerKey, cosign
 from noren_core.ledger.note import VerifierKey, parse_note
 
 MAX_LOGS = 64
+MAX_EVIDENCE = 8
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -84,8 +85,9 @@ class Witness:
         return CosignerKey(self._config.name, self._key.public_key)
 
     def close(self) -> None:
-        """Let another process serve this directory."""
-        self._release()
+        """Let another process serve this directory; what is still asked here gets no signature."""
+        with self._lock:
+            self._release()
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer one request.
@@ -97,6 +99,7 @@ class Witness:
         3. The size that it starts from is that of the last checkpoint cosigned; if not, we say which (409).
         4. The proof leads from that one to this (422).
         5. It is on disk before we sign for it.
+        After `close` all that is left is refused (503): another process may sign by now.
         """
         # 1
         try:
@@ -112,6 +115,8 @@ class Witness:
         if request.old_size > claimed.size:
             return Answer(400, b"expected an old size of at most the new one\n")
         with self._lock:
+            if not self._release.alive:
+                return Answer(503, b"this witness is being stopped\n")
             kept = self._newest.get(claimed.origin)
             known = Checkpoint(claimed.origin, 0, EMPTY_ROOT) if kept is None else claimed_checkpoint(kept)
             # 2
@@ -140,13 +145,14 @@ class Witness:
         self._newest = newest
 
     def _keep_evidence(self, known: bytes, presented: bytes) -> None:
-        """Keep both notes; nothing if we have cosigned none yet. The log cannot fill our disk so."""
+        """Keep both notes, of each log the first few pairs; nothing if we have cosigned none yet."""
         if not known:
             return
-        name = hashlib.sha256(known + presented).hexdigest()[:16]
+        log = hashlib.sha256(claimed_checkpoint(known).origin.encode()).hexdigest()[:16]
+        name = f"{log}-{hashlib.sha256(known + presented).hexdigest()[:16]}"
         directory = self._directory / "evidence"
         directory.mkdir(mode=0o700, exist_ok=True)
-        if len(list(directory.iterdir())) < MAX_LOGS:
+        if len(list(directory.glob(f"split-view-{log}-*"))) < MAX_EVIDENCE:
             body = {"known": known.decode(), "presented": presented.decode()}
             replace_file(directory / f"split-view-{name}.json", canonical_json.encode(body))
 
@@ -170,8 +176,8 @@ def initialise(directory: Path, *, name: str, logs: Sequence[str]) -> CosignerKe
         keys = tuple(VerifierKey.from_text(text) for text in logs)
     except DataError as error:
         raise ConfigurationError(f"witness: {error.message}") from error
-    if not 0 < len(keys) <= MAX_LOGS or any(character in '"\\' for character in name):
-        raise ConfigurationError(f"witness: expected a plain name and 1 to {MAX_LOGS} logs")
+    if not 0 < len(keys) <= MAX_LOGS or any(character in '"\\' for character in "".join((name, *logs))):
+        raise ConfigurationError(f"witness: expected a plain name and 1 to {MAX_LOGS} logs of plain names")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f'name = "{name}"', "logs = [", *(f'  "{log.to_text()}",' for log in keys), "]"]
     replace_file(directory / "witness.toml", ("\n".join(lines) + "\n").encode())

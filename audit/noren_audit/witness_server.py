@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +27,7 @@ from noren_core.ledger.add_checkpoint import MAX_REQUEST_BYTES, PATH
 
 MAX_CONNECTIONS = 32
 TIMEOUT_SECONDS = 10.0
+CONNECTION_SECONDS = 30.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -49,6 +50,7 @@ class WitnessServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, witness: Witness, listening: Listening) -> None:
         """Listen.
@@ -91,10 +93,14 @@ class WitnessServer(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The thread of one connection."""
+        """The thread of one connection; who is not done in time, however busily it sends, is hung up on."""
+        end = threading.Timer(CONNECTION_SECONDS, _hang_up, [request])
+        end.daemon = True
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -164,6 +170,12 @@ def serve(directory: Path, listening: Listening, *, announce: Callable[[str], No
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         announce(server.url)
         server.serve_forever()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End whatever the connection's own thread is waiting for."""
+    with suppress(OSError):  # it is closed already
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, whose state is the thread's
 
 
 def _tls(listening: Listening) -> ssl.SSLContext | None:

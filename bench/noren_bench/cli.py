@@ -21,6 +21,8 @@ from noren_demo.data_sources import GENERATED
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Measure Noren on this machine.")
 
+_FILE_WIDTH = 140
+
 
 @app.command()
 def speed(
@@ -62,7 +64,13 @@ def utility(
         body = {"machine": _machine(), "tasks": [item.to_json() for item in measured]}
         typer.echo(json.dumps(body, indent=2, allow_nan=False))
     else:
-        print_measured(measured, Console())
+        print_measured(measured, _console())
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a file, wide enough that no figure is cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
 def _machine() -> dict[str, object]:
@@ -83,7 +91,7 @@ def _processor() -> str:
 
 
 def _print(rows: Sequence[Row]) -> None:
-    console = Console()
+    console = _console()
     table = Table(title="CPU cost (all threads); ratios hold within this run")
     for column in ("work", "ours", "floor", "ratio", "others", "goals"):
         table.add_column(column, justify="right" if column in {"ours", "floor", "ratio"} else "left")

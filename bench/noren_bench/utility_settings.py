@@ -61,7 +61,7 @@ def settings(data: str, *, quick: bool) -> tuple[Setting, ...]:
         return (modules, *controls)
     return (
         modules,
-        Setting("modules × regions", data, "module-region"),
+        Setting("modules × regions", data, "module-region", ("W",)),
         Setting(f"{SMALL_COMPANIES} companies × 100 rows", data, str(SMALL_COMPANIES), is_small=True),
         Setting("modules, permuted outcomes", data, "module", ("WF",), control="permuted", draws=10),
         *controls,

@@ -4,7 +4,8 @@
     platform/earlier/<size>       the few before it
     platform/key-entries.json     every enrolment, rotation and revocation that was proven, by index
     platform/newest-intent.json   the newest intent of our own that was proven, and its index
-    platform/evidence/…           two signed checkpoints that contradict each other, if that ever happens
+    platform/evidence/…           two signed checkpoints that contradict each other, if that ever happens: the
+                                  first eight such pairs
 
 Promises: the checkpoint only moves forward, by proof; it is on disk before what was proven is used; whose
 key counts where is what the proven entries say, from the invitation's pins on; a change of our own key that
@@ -37,6 +38,7 @@ from noren_core.ledger.proofs import (
 from noren_local.private_file import write_private
 
 _KEPT_EARLIER = 8
+_KEPT_EVIDENCE = 8
 _KEYS_FILE = "key-entries.json"
 _INTENT_FILE = "newest-intent.json"
 
@@ -182,6 +184,8 @@ class LedgerWatch:
 
     def _keep_evidence(self, error: SplitViewError) -> None:
         directory = self._directory / "evidence"
+        if len(list(directory.glob("*"))) >= _KEPT_EVIDENCE:  # one pair says all; the platform makes them
+            return
         name = hashlib.sha256(error.known + error.presented).hexdigest()[:16]
         evidence = {"known": error.known.decode(), "presented": error.presented.decode()}
         write_private(directory / f"split-view-{name}.json", canonical_json.encode(evidence))

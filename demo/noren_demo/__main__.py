@@ -17,6 +17,7 @@ from rich.console import Console
 
 from noren_core.console import INTERRUPTED_EXIT_CODE
 from noren_core.errors import ConfigurationError, NorenError
+from noren_core.season.plan import TrainingMode
 from noren_demo.data_sources import GENERATED
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -37,6 +38,9 @@ def demo(
     train_intakes: Annotated[str, typer.Option(help="OULAD intakes to train on.")] = "2013B,2013J",
     score_intakes: Annotated[str, typer.Option(help="OULAD intakes to score.")] = "2014B",
     tasks: Annotated[str, typer.Option(help="OULAD tasks, each a campaign of its own: WF, W, DP.")] = "WF",
+    mode: Annotated[
+        str, typer.Option(help="noised-rows, or sealed-statistics: sums in place of rows, one round.")
+    ] = TrainingMode.NOISED_ROWS.value,
     rounds: Annotated[int | None, typer.Option(help="Training rounds (default: the platform's).")] = None,
     epsilon: Annotated[str | None, typer.Option(help="Of the head, per campaign, as a decimal.")] = None,
     seed: Annotated[int, typer.Option(help="Of generated data, samples and shuffles; never of noise.")] = 7,
@@ -59,6 +63,8 @@ def demo(
     from noren_demo.resources import ResourceMonitor
     from noren_demo.season import Options, Season
 
+    if mode not in set(TrainingMode) or (mode == TrainingMode.SEALED_STATISTICS and rounds is not None):
+        raise ConfigurationError("--mode: expected noised-rows, or sealed-statistics without --rounds")
     notes = Console(stderr=True, highlight=False)
     monitor = ResourceMonitor()
     root = _new_directory(keep)
@@ -79,7 +85,9 @@ def demo(
             data=description,
             files=files,
             places=Places(root),
-            options=Options(rounds=rounds, epsilon=epsilon, in_process=in_process),
+            options=Options(
+                mode=TrainingMode(mode), rounds=rounds, epsilon=epsilon, in_process=in_process
+            ),
             monitor=monitor,
             say=notes.print,
         )

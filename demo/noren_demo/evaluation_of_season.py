@@ -20,6 +20,7 @@ from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.vault import Vault
 from noren_core.errors import DataError
 from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
+from noren_core.season.plan import TrainingMode
 from noren_demo import evaluation
 from noren_demo.people import read_truth
 from noren_demo.reference_models import LabelledRows, reference_scores
@@ -95,7 +96,7 @@ def summarise(season: Season, verification: Verification, report: Mapping[str, A
         processes=season.monitor.processes(),
         parties=season.monitor.parties(),
         traffic=season.traffic,
-        learnt=LEARNT,
+        learnt=_learnt(season.options.mode),
         verification=verification,
         notes=tuple(season.notes),
     )
@@ -185,9 +186,10 @@ def _task_result(
         epsilon=_largest(report["rounds"], campaign),
         delta=float(plan["training"]["delta"]),
         row_epsilon=_largest(report["rows"], campaign),
-        row_delta=float(plan["rows"]["delta"]),
+        row_delta=float((plan.get("rows") or plan["statistics"])["delta"]),
         rounds=int(progress["rounds"]),
         round_seconds=tuple(progress["round_seconds"]),
+        training_mode=str(plan["mode"]),
     )
 
 
@@ -316,22 +318,25 @@ def _largest(spent: Sequence[Mapping[str, Any]], campaign: str) -> float:
     return max(float(item["epsilon"]) for item in spent if item["campaign"] == campaign)
 
 
-LEARNT = (
-    Learnt(
-        "platform",
-        "padded batch and table sizes, which companies took part, one blinded sum per round, sizes and times",
-        "outcomes, who applied, any model, any score or band",
-    ),
-    Learnt(
-        "each company",
-        "noised rows of its own consenting applicants of past seasons, the head, integer scores and bands of "
-        "its own consenting offerees",
-        "logs, clean embeddings, anything about anyone else, whether a person without a row never consented, "
-        "withdrew or has no data, other companies' updates",
-    ),
-    Learnt(
-        "auditor",
-        "that the ledger is consistent, what every round spent, which companies took part",
-        "rows, outcomes, models, scores; whether noise was really drawn (that takes a replay on site)",
-    ),
-)
+def _learnt(mode: TrainingMode) -> tuple[Learnt, ...]:
+    rows = "noised rows" if mode is TrainingMode.NOISED_ROWS else "one noisy sum of the rows"
+    return (
+        Learnt(
+            "platform",
+            "padded batch and table sizes, which companies took part, one blinded sum per round, sizes and "
+            "times",
+            "outcomes, who applied, any model, any score or band",
+        ),
+        Learnt(
+            "each company",
+            f"{rows} of its own consenting applicants of past seasons, the head, integer scores and bands of "
+            "its own consenting offerees",
+            "logs, clean embeddings, anything about anyone else, whether a person without a row never "
+            "consented, withdrew or has no data, other companies' updates",
+        ),
+        Learnt(
+            "auditor",
+            "that the ledger is consistent, what every round spent, which companies took part",
+            "rows, outcomes, models, scores; whether noise was really drawn (that takes a replay on site)",
+        ),
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from noren_core.season.plan import TrainingMode
 from noren_demo.summary import ModelResult, ProcessUse, SeasonSummary, TaskResult, Traffic
 
 FEDERATED = "federated"
@@ -52,6 +53,13 @@ def is_label_free(result: ModelResult) -> bool:
 def federated(task: TaskResult) -> ModelResult | None:
     """The season's own row, if it has one."""
     return next(filter(is_federated, task.models), None)
+
+
+def row_release(task: TaskResult) -> str:
+    """What companies got of the platform's rows."""
+    if task.training_mode == TrainingMode.SEALED_STATISTICS:
+        return "noisy sums of training rows"
+    return "noised training rows"
 
 
 def label_free(task: TaskResult) -> ModelResult | None:
@@ -146,7 +154,7 @@ def english_summary(summary: SeasonSummary) -> tuple[str, ...]:
     )
     privacy = (
         "ε bounds how much one person's record can change what is released, smaller is stronger; the head "
-        "and the noised training rows are two releases with two numbers. The auditor's program read "
+        "and what companies got of the rows are two releases with two numbers. The auditor's program read "
         f"{counted(found.entries, 'ledger entry', 'ledger entries')} with public keys alone and said "
         f"{found.verdict}; on a copy with one byte changed it said {found.tampered_verdict}."
     )

@@ -79,7 +79,9 @@ def _task_cards(task: TaskResult) -> list[str]:
         ),
         _card(f"{task.task}: ε of the head", f"{task.epsilon:.3g}", f"δ {task.delta:.2g}, whole campaign"),
         _card(
-            f"{task.task}: ε of the noised rows", f"{task.row_epsilon:.3g}", "a separate release, not added"
+            f"{task.task}: ε of the {findings.row_release(task)}",
+            f"{task.row_epsilon:.3g}",
+            "a separate release, not added",
         ),
     ]
 
@@ -162,12 +164,13 @@ def _privacy_section(summary: SeasonSummary) -> str:
     for task in summary.tasks:
         rounds = counted(task.rounds, "round", "rounds")
         rows.append([task.task, f"head, {rounds}", f"{task.epsilon:.4g}", f"{task.delta:.2g}"])
-        rows.append([task.task, "noised training rows", f"{task.row_epsilon:.4g}", f"{task.row_delta:.2g}"])
+        released = findings.row_release(task)
+        rows.append([task.task, released, f"{task.row_epsilon:.4g}", f"{task.row_delta:.2g}"])
     text = (
         "<p>The head's ε was recomputed by the auditor from the events in the ledger. It protects one "
         "person's record at one company in one campaign (record added or removed). The rows' ε protects one "
-        "student's row against the one company that opens it (row replaced). They are different releases to "
-        "different readers: two numbers, never their sum.</p>"
+        "student's row against the one company that opens it, or a sum with it (row replaced). They are "
+        "different releases to different readers: two numbers, never their sum.</p>"
     )
     table = _table("Privacy loss, by release", ["task", "release", "ε", "δ"], rows, words=2)
     return _section("Privacy", text + table)

@@ -86,7 +86,7 @@ def _privacy_table(summary: SeasonSummary) -> Table:
         table.add_row(Text(task.task), head, f"{task.epsilon:.4g}", f"{task.delta:.2g}")
         table.add_row(
             "",
-            "noised training rows, per student and company",
+            f"{findings.row_release(task)}, per student and company",
             f"{task.row_epsilon:.4g}",
             f"{task.row_delta:.2g}",
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 from noren_core import toml_text
 from noren_core.errors import NorenError
+from noren_core.season.plan import TrainingMode
 from noren_demo.parties import (
     COMMAND_SECONDS,
     InOrder,
@@ -44,6 +45,7 @@ class SeasonFailedError(NorenError):
 class Options:
     """How the season is run; data were prepared before."""
 
+    mode: TrainingMode = TrainingMode.NOISED_ROWS
     rounds: int | None = None
     epsilon: str | None = None
     in_process: bool = False
@@ -152,7 +154,8 @@ class Season:
             )
             parties.platform("campaign", "publish", campaign)
         with self.monitor.phase(f"{campaign}: alignment"):
-            self.say("Companies: accept the plan, align by VOPRF, open their own rows")
+            opened = "rows" if self.options.mode is TrainingMode.NOISED_ROWS else "sums of rows"
+            self.say(f"Companies: accept the plan, align by VOPRF, open their own {opened}")
             ready = self._each(
                 parties, companies, lambda name: self._prepare(parties, name, campaign), "prepare"
             )
@@ -185,6 +188,7 @@ class Season:
         """The operator's few choices, as a campaign file."""
         path = self.places.root / f"{campaign_name(task)}.toml"
         lines = [f'campaign = "{campaign_name(task)}"']
+        lines.append(f'mode = "{self.options.mode}"')
         lines.append(f"train_seasons = {json.dumps(list(self.data.train_seasons))}")
         lines.append(f'score_season = "{self.data.score_seasons[0]}"')
         lines.append(f"heads = {len(self.data.tasks)}")

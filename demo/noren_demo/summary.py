@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from noren_core.season.plan import TrainingMode
+
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
@@ -35,10 +37,11 @@ class TaskResult:
     observed_by_band: dict[str, float]  # band → share with the outcome
     epsilon: float  # head, recomputed by the auditor
     delta: float
-    row_epsilon: float  # noised training rows, a separate release
+    row_epsilon: float  # noised training rows, or sums of rows: a separate release
     row_delta: float
     rounds: int
     round_seconds: tuple[float, ...]
+    training_mode: str = TrainingMode.NOISED_ROWS.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,11 +156,12 @@ class CampaignRun:
     def _verify_only_commitment(self, commitment: entries.SignedEntry) -> None:
         """One per company and campaign, and no seed twice: a second could be chosen after the first was seen.
 
+        What this run has taken counts like what is in the ledger, where it will be.
         A company that is asked again after a run that failed before the beacon says the same thing, unless
         its worker started anew in between. Then it has dropped out.
         """
-        for stored in self._ledger.store.entries(kind=EntryKind.TRAINING_COMMITMENT):
-            known = stored.entry
+        stored = self._ledger.store.entries(kind=EntryKind.TRAINING_COMMITMENT)
+        for known in (*(item.entry for item in stored), *self._committed.values()):
             if known.signature == commitment.signature:
                 continue
             same_place = (known.campaign, known.company) == (commitment.campaign, commitment.company)
@@ -185,9 +186,11 @@ class CampaignRun:
         self._commitments[company] = self._ledger.append_company_entry(commitment)
 
     def _add_shares(self, company: str, reply: m.ShareReply) -> None:
+        """Who shared is in the cohort, and the ledger shows the cohort: neither without the other."""
         intent = self._verified_entry(company, reply.intent, EntryKind.INTENT, {"round": 1})
-        self._secagg.add_sealed_shares(company, reply.sealed_shares)
+        self._secagg.verify_sealed_shares(company, reply.sealed_shares)
         self._intents[company] = self._ledger.append_company_entry(intent)
+        self._secagg.add_sealed_shares(company, reply.sealed_shares)
 
     def _round(self, round_number: int, active: set[str]) -> set[str]:
         """One round: masked inputs, unmasking, aggregate; who may take part in the next one."""

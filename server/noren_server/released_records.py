@@ -70,19 +70,18 @@ class _Charging:
         self._budget = PersonBudget(plan_event(plan), person_limits(plan), earlier=self._earlier)
 
     def charge(self, assigned: Mapping[bytes, str]) -> list[bytes]:
-        """Charge these persons, given in ascending order with their companies; who may be released.
+        """Charge these persons, each with her company; who may be released.
 
         1. Judge everybody by what she was released in before. Meanwhile others may write.
         2. In one transaction: nothing was added about anybody among them, or all are judged again; who was
            not charged yet is charged.
         """
-        among = (next(iter(assigned)), next(reversed(assigned)))
+        among = (min(assigned), max(assigned))
         while True:
             known = self._read(*among)  # 1
             history = _History(self._campaign, known)
-            released = [
-                person for person, company in assigned.items() if self._reason(history, person, company) is None
-            ]
+            reasons = {person: self._reason(history, person, company) for person, company in assigned.items()}
+            released = [person for person, reason in reasons.items() if reason is None]
             fresh = [
                 ReleasedRecord(person, self._campaign, assigned[person])
                 for person in released

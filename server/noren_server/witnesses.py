@@ -7,9 +7,8 @@ answers is bounded in bytes and time; a cosignature that does not verify is no c
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -101,21 +100,32 @@ class WitnessPanel:
 
     def _ask_all(self, store: LedgerStore, note: Note) -> tuple[list[NoteSignature], bool]:
         """The verified cosignatures in the order of configuration, and whether somebody has seen more."""
-        pool = ThreadPoolExecutor(len(self._addresses), thread_name_prefix="witness")
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        asked = [pool.submit(self._ask, address, store, note, deadline) for address in self._addresses]
-        wait(asked, timeout=TIMEOUT_SECONDS)
-        pool.shutdown(wait=False, cancel_futures=True)
+
+        async def ask_all() -> list[NoteSignature | DataError | VerificationError]:
+            return await asyncio.gather(*(self._answer(item, store, note) for item in self._addresses))
+
         lines, is_outrun = [], False
-        for address, future in zip(self._addresses, asked, strict=True):
-            try:
-                lines.append(_result(future))
-            except (DataError, VerificationError) as error:
-                is_outrun |= isinstance(error, _SeenMoreError)
-                _LOG.warning("witness %s: %s", address.key.name, error.message)
+        for address, answer in zip(self._addresses, asyncio.run(ask_all()), strict=True):
+            if isinstance(answer, NoteSignature):
+                lines.append(answer)
+            else:
+                is_outrun |= isinstance(answer, _SeenMoreError)
+                _LOG.warning("witness %s: %s", address.key.name, answer.message)
         return lines, is_outrun
 
-    def _ask(self, address: WitnessAddress, store: LedgerStore, note: Note, deadline: float) -> NoteSignature:
+    async def _answer(
+        self, address: WitnessAddress, store: LedgerStore, note: Note
+    ) -> NoteSignature | DataError | VerificationError:
+        """The witness's cosignature, or why there is none; when its time is over, we hang up."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await self._ask(address, store, note)
+        except TimeoutError:
+            return VerificationError(f"expected an answer within {TIMEOUT_SECONDS:g} seconds, got none")
+        except (DataError, VerificationError) as error:
+            return error
+
+    async def _ask(self, address: WitnessAddress, store: LedgerStore, note: Note) -> NoteSignature:
         """The witness's cosignature of `note`.
 
         1. Ask with the size that it knew last.
@@ -123,21 +133,21 @@ class WitnessPanel:
         3. Its line, and only its own, verifies.
         """
         size = claimed_size(note.to_bytes())
-        with _client() as client:
+        async with _client() as client:
 
-            def post(old_size: int) -> tuple[int, bytes]:
+            async def post(old_size: int) -> tuple[int, bytes]:
                 proof = tuple(store.prove_growth(old_size, size))
                 body = AddCheckpoint(old_size, proof, note.to_bytes()).to_bytes()
-                return _post(client, address.url.rstrip("/") + PATH, body, deadline)
+                return await _post(client, address.url.rstrip("/") + PATH, body)
 
             # 1
             asked = self._known_sizes.get(address.key, 0)
-            status, answer = post(asked)
+            status, answer = await post(asked)
             # 2
             if status == _CONFLICT and (known := parse_known_size(answer)) != asked:
                 if known > size:
                     raise _SeenMoreError("has cosigned a larger tree than ours")
-                status, answer = post(known)
+                status, answer = await post(known)
             if status == _CONFLICT:
                 raise VerificationError("has cosigned another tree of this size: a split view")
             if status != _OK:
@@ -148,9 +158,9 @@ class WitnessPanel:
         return line
 
 
-def _client() -> httpx.Client:
+def _client() -> httpx.AsyncClient:
     """No redirects, no proxies, and no compressed answers, whose size could not be bounded."""
-    return httpx.Client(
+    return httpx.AsyncClient(
         timeout=TIMEOUT_SECONDS,
         trust_env=False,
         follow_redirects=False,
@@ -158,21 +168,15 @@ def _client() -> httpx.Client:
     )
 
 
-def _result(future: Future[NoteSignature]) -> NoteSignature:
-    if not future.done():
-        raise VerificationError(f"expected an answer within {TIMEOUT_SECONDS:.0f} seconds, got none")
-    return future.result()
-
-
-def _post(client: httpx.Client, url: str, body: bytes, deadline: float) -> tuple[int, bytes]:
-    """Status and body of the answer; VerificationError if there is none in time, or too long a one."""
+async def _post(client: httpx.AsyncClient, url: str, body: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer; VerificationError if there is none, or too long a one."""
     answer = bytearray()
     try:
-        with client.stream("POST", url, content=body) as response:
-            for part in response.iter_raw():
+        async with client.stream("POST", url, content=body) as response:
+            async for part in response.aiter_raw():
                 answer += part
-                if len(answer) > MAX_NOTE_BYTES or time.monotonic() > deadline:
-                    raise VerificationError("expected a short answer in time, got a longer one")
+                if len(answer) > MAX_NOTE_BYTES:
+                    raise VerificationError(f"expected at most {MAX_NOTE_BYTES} bytes, got more")
             return response.status_code, bytes(answer)
     except httpx.HTTPError as error:
         raise VerificationError(f"cannot be asked: {type(error).__name__}") from error

@@ -22,7 +22,7 @@ from noren_core.ledger.entries import PLATFORM, CompanyKey, PlatformKey, counter
 from noren_core.ledger.key_history import sign_change
 from noren_core.ledger.note import Note, VerifierKey, parse_note
 from noren_core.privacy.noise import company_variance
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_core.season.round_event import round_event
 
 ORIGIN = "noren.example/ledger"
@@ -79,7 +79,7 @@ class Statement:
     """An entry before it is signed.
 
     Attributes:
-        epoch: the statement that a table's consent_epoch points to.
+        epoch: the statement that a table's consent_epoch, or an answer's weights, points to.
         successor: the key that the author, or for the log the platform, signs with after this entry.
         signer, countersigner: who signs it, if not whoever's turn it is.
         seal: the checkpoint that a beacon holds.
@@ -187,7 +187,8 @@ class SeasonLedger:
     def _sign(self, statement: Statement, current: dict[str, SigningKey]) -> bytes:
         body = statement.body
         if statement.epoch is not None:
-            body = {**body, "consent_epoch": self.statements.index(statement.epoch)}
+            field = "weights" if statement.kind == "statistics-answer" else "consent_epoch"
+            body = {**body, field: self.statements.index(statement.epoch)}
         author_key = current.get(statement.author) or _key(statement.author)
         signed = sign_entry(statement.kind, statement.author, body, statement.signer or author_key)
         return countersign(signed, statement.countersigner or current[PLATFORM])
@@ -266,6 +267,25 @@ class SeasonLedger:
         self.say("plan", PLATFORM, body)
         return CampaignPlan.from_body(body)
 
+    def plan_of_sums(self, campaign: str) -> CampaignPlan:
+        """As `plan`, in the mode of sealed statistics."""
+        body = self.plan(campaign).to_body()
+        del body["rows"]
+        body["mode"] = "sealed-statistics"
+        body["training"].update(rounds=1, average_from=1, weight_decay="0", noise_multiplier="4.226")
+        body["training"].update(grid=1024, clipping_norm="7.9375")  # 64 · 127 units
+        body["statistics"] = {
+            "dimensions": 4,
+            "clip": "2.5",
+            "negative": 32,
+            "positive": 64,
+            "variance": 112_700_000,
+            "epsilon": "8",
+            "delta": "0.000001",
+        }
+        self.find("plan", campaign=campaign).body = body
+        return CampaignPlan.from_body(body)
+
     def prepare(self, plan: CampaignPlan) -> None:
         """Acceptances, keys, consent epochs and training tables; commitments, and the beacon after them."""
         for company in COMPANIES:
@@ -275,6 +295,8 @@ class SeasonLedger:
             where = {"campaign": plan.campaign, "company": company}
             self.say("oprf-key", PLATFORM, {**where, "public_key": _digest("oprf", *where.values())})
             self.table(plan, company, TableKind.TRAIN)
+            if plan.mode is TrainingMode.SEALED_STATISTICS:
+                self.sums(plan, company)
         for company in COMPANIES:
             commitment = {
                 "campaign": plan.campaign,
@@ -286,6 +308,16 @@ class SeasonLedger:
             self.say("training-commitment", company, commitment)
         self.say("beacon", PLATFORM, {"campaign": plan.campaign}).seal = Seal()
 
+    def sums(self, plan: CampaignPlan, company: str) -> None:
+        """The platform fixes rows, the company weights, the platform the answer."""
+        where = {"campaign": plan.campaign, "company": company}
+        rows = {**where, "table_root": "00" * 32, "commitment": _digest("rows", *where.values())}
+        self.say("statistics-rows", PLATFORM, rows)
+        weights = {**where, "commitment": _digest("weights", *where.values())}
+        stated = self.say("weights-commitment", company, weights)
+        answer = {**where, "weights": 0, "answer_sha256": _digest("answer", *where.values())}
+        self.say("statistics-answer", PLATFORM, answer, stated)
+
     def table(self, plan: CampaignPlan, company: str, kind: TableKind) -> None:
         where = {"campaign": plan.campaign, "company": company}
         epoch = {**where, "kind": kind.value, "root": _digest("epoch", *where.values(), kind)}
@@ -293,7 +325,7 @@ class SeasonLedger:
         manifest = TableManifest(
             context=TableContext(company=company, campaign=plan.campaign, kind=kind, table_id=table_id),
             padded_rows=64,
-            payload_bytes=8,
+            payload_bytes=plan.training_payload_bytes,
             chunk_rows=64,
             root=bytes(32),
         )
@@ -346,7 +378,7 @@ class SeasonLedger:
                     "campaign": plan.campaign,
                     "company": company,
                     "commitment": _digest("head", company, plan.campaign),
-                    "dimensions": plan.rows.dimensions,
+                    "dimensions": plan.release.dimensions,
                     "heads": plan.scoring.heads,
                     "weight_bits": plan.scoring.weight_bits,
                 },
@@ -393,6 +425,17 @@ def _spring(ledger: SeasonLedger) -> None:
     ledger.finish(plan)
 
 
+def _winter(ledger: SeasonLedger) -> None:
+    """Sealed statistics: one round, in which everybody takes part."""
+    plan = ledger.plan_of_sums("winter")
+    ledger.prepare(plan)
+    for company in COMPANIES:
+        ledger.intent(plan, company, 1)
+    for company in COMPANIES:
+        ledger.settle(plan, company, 1, COMPANIES)
+    ledger.finish(plan)
+
+
 @pytest.fixture
 def opening(plan_body: dict[str, Any]) -> SeasonLedger:
     """A ledger in which the companies have enrolled and nothing else happened."""
@@ -408,6 +451,14 @@ def honest(opening: SeasonLedger) -> SeasonLedger:
     """Two complete campaigns."""
     _autumn(opening)
     _spring(opening)
+    return opening
+
+
+@pytest.fixture
+def with_sums(opening: SeasonLedger) -> SeasonLedger:
+    """A campaign of noised rows, and one of sealed statistics."""
+    _autumn(opening)
+    _winter(opening)
     return opening
 
 

@@ -132,6 +132,17 @@ def linked(name: str) -> Callable[[Path], object]:
     return link
 
 
+def too_deep(bundle: Path) -> None:
+    """Directories within each other, whose path is longer than the system takes."""
+    place = os.open(bundle, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=place)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+
+
 def a_pipe(bundle: Path) -> None:
     (bundle / "checkpoint").unlink()
     os.mkfifo(bundle / "checkpoint")
@@ -146,6 +157,7 @@ def a_pipe(bundle: Path) -> None:
         (Code.BUNDLE_FILES, lambda bundle: (bundle / ENTRIES).unlink()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/0/000.p/9").unlink()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/x000").mkdir()),
+        (Code.BUNDLE_FILES, too_deep),
         (Code.BUNDLE_FILES, linked(ENTRIES)),
         (Code.BUNDLE_FILES, linked("tile")),
         (Code.BUNDLE_FILES, a_pipe),

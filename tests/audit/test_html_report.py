@@ -217,6 +217,21 @@ def test_replays_that_were_shown_are_counted_and_listed(verdict: Verdict, trust:
     assert "not as stated" in page
 
 
+def test_a_row_and_an_answer_of_sums_are_told_apart(with_sums: SeasonLedger, tmp_path: Path) -> None:
+    """Each campaign says what a student's row loses by, and under which assumptions."""
+    (tmp_path / "trust.toml").write_text(with_sums.trust_text())
+    trust = load_trust(tmp_path / "trust.toml")
+    page = unescape(render(verify_bundle(with_sums.write(tmp_path / "bundle"), trust), trust))
+    for one, other in (
+        ("ε of one training row", "ε of a row by one answer of sums"),
+        ("一つの訓練行のε", "一回の封緘集計の回答による行のε"),
+    ):
+        assert page.count(f"<dt>{one}</dt>") == page.count(f"<dt>{other}</dt>") == 1
+        assert page.index(one) < page.index(other)
+    assert "weights -32 and 64; no row is released; replacing one student's row" in page
+    assert "of norm at most 2.5, scale 512; replacing one student's row" in page
+
+
 def test_an_unbounded_epsilon_is_no_number(verdict: Verdict, trust: Trust) -> None:
     """Infinity is called what it is, in table and chart, and leads the list."""
     worst = replace(verdict.rounds[-1], epsilon=inf, epsilon_rdp=inf, epsilon_closed_form=inf, reserved=inf)
@@ -340,11 +355,14 @@ def test_axe_finds_nothing_and_nothing_leaves(
     assert browser.complaints() == []
 
 
-def test_languages_are_switched_by_links_alone(browser: Chromium, sample: Callable[[str], str]) -> None:
+def test_languages_are_switched_by_links_alone(
+    verdict: Verdict, trust: Trust, browser: Chromium, tmp_path: Path
+) -> None:
     """English first; the link at the top shows Japanese only; a link within it stays in it; and back."""
+    write_html(_found(verdict, Code.EPSILON_EXCEEDED), trust, tmp_path / "report.html")
     shown = "[...document.querySelectorAll('main')].filter(item => item.offsetHeight).map(item => item.lang)"
     browser.show()
-    browser.open(sample("overspent"))
+    browser.open((tmp_path / "report.html").as_uri())
     assert browser.evaluate(shown) == ["en"]
     for link, language in (
         ("#ja", "ja"),
@@ -353,7 +371,7 @@ def test_languages_are_switched_by_links_alone(browser: Chromium, sample: Callab
         ("#en", "en"),
         ("#en-statistics", "en"),
     ):
-        browser.evaluate(f"document.querySelector('a[href=\"{link}\"]').click()")
+        browser.click(f'a[href="{link}"]')
         assert browser.evaluate(shown) == [language], link
 
 

@@ -62,11 +62,11 @@ def in_event(**changes: Any) -> Mutation:
     return mutate
 
 
-def in_plan(section: str | None, **changes: Any) -> Mutation:
-    """The autumn's plan differs from the start; acceptances and intents follow it faithfully."""
+def in_plan(section: str | None, *, campaign: str = "autumn", **changes: Any) -> Mutation:
+    """The campaign's plan differs from the start; acceptances and intents follow it faithfully."""
 
     def mutate(ledger: SeasonLedger) -> None:
-        body = ledger.find("plan", **AUTUMN).body
+        body = ledger.find("plan", campaign=campaign).body
         old = CampaignPlan.from_body(copy.deepcopy(body)).digest().hex()
         (body[section] if section else body).update(changes)
         new = CampaignPlan.from_body(copy.deepcopy(body)).digest().hex()
@@ -841,6 +841,89 @@ def test_todays_key_is_not_trusted_without_a_valid_rotation(renewed: SeasonLedge
     assert Code.TRUSTED_KEY_MISSING in {finding.code for finding in verdict.findings}
 
 
+WINTER = {"campaign": "winter", "company": "alpha"}
+
+
+def table_after_its_rows(ledger: SeasonLedger) -> None:
+    """The platform makes alpha another training table when it has committed to the rows of one."""
+    epoch = ledger.repeat(ledger.find("consent-epoch", **WINTER), root="6e" * 32)
+    table = ledger.repeat(ledger.find("table", **WINTER))
+    table.epoch = epoch
+    table.body["manifest"]["table_id"] = "6f" * 16
+    for statement in (epoch, table):
+        ledger.move(statement, before=ledger.find("weights-commitment", **WINTER))
+
+
+def answer_to_the_weights_of_another(ledger: SeasonLedger) -> None:
+    """The platform answers beta's weights in alpha's name."""
+    ledger.find("statistics-answer", **WINTER).epoch = ledger.find("weights-commitment", company="beta")
+
+
+STATISTICS_MUTANTS: dict[str, tuple[Code, Mutation]] = {
+    **{
+        f"{kind} in a campaign of rows": (Code.STATISTICS_NOT_PLANNED, repeat(kind, WINTER, **AUTUMN))
+        for kind in ("statistics-rows", "weights-commitment", "statistics-answer")
+    },
+    "second rows": (Code.STATISTICS_REPEATED, repeat("statistics-rows", WINTER, commitment="70" * 32)),
+    "second weights": (Code.STATISTICS_REPEATED, repeat("weights-commitment", WINTER, commitment="70" * 32)),
+    "second answer": (Code.STATISTICS_REPEATED, repeat("statistics-answer", WINTER, answer_sha256="70" * 32)),
+    "weights before rows": (
+        Code.STATISTICS_ORDER,
+        move("weights-commitment", WINTER, "statistics-rows", WINTER),
+    ),
+    "answer before weights": (
+        Code.STATISTICS_ORDER,
+        move("statistics-answer", WINTER, "weights-commitment", WINTER),
+    ),
+    "answer without weights": (Code.STATISTICS_OTHER_WEIGHTS, answer_to_the_weights_of_another),
+    "answer after the commitment to it": (
+        Code.STATISTICS_LATE,
+        move("training-commitment", WINTER, "statistics-answer", WINTER),
+    ),
+    "rows of another table": (
+        Code.STATISTICS_OTHER_TABLE,
+        change("statistics-rows", WINTER, table_root="71" * 32),
+    ),
+    "rows before the table": (
+        Code.STATISTICS_OTHER_TABLE,
+        move("statistics-rows", WINTER, "table", WINTER),
+    ),
+    "table after its rows": (Code.TRAIN_TABLE_LATE, table_after_its_rows),
+    "trained without an answer": (Code.STATISTICS_MISSING, drop("statistics-answer", WINTER)),
+    "row noise too small for the sums": (
+        Code.ROW_EPSILON_EXCEEDED,
+        in_plan("statistics", campaign="winter", variance=112_000_000),
+    ),
+    "label noise too small for the sums": (
+        Code.EPSILON_EXCEEDED,
+        in_plan("training", campaign="winter", noise_multiplier="4.22"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS_MUTANTS)
+def test_falsified_sealed_statistics_are_found_and_named(
+    name: str, with_sums: SeasonLedger, tmp_path: Path
+) -> None:
+    """One falsehood about sums, signed by whoever would sign it: NOT VERIFIED with the defect's code."""
+    code, mutate = STATISTICS_MUTANTS[name]
+    mutate(with_sums)
+    assert code in {finding.code for finding in judge(with_sums, tmp_path).findings}
+
+
+def test_sealed_statistics_verify_beside_noised_rows(with_sums: SeasonLedger, tmp_path: Path) -> None:
+    """Without a finding; both modes have their epsilon of a row, within its limit, and of the labels."""
+    verdict = judge(with_sums, tmp_path, "max_row_epsilon = 8")
+    assert verdict.findings == ()
+    assert [(item.campaign, item.mode.value) for item in verdict.rows] == [
+        ("autumn", "noised-rows"),
+        ("winter", "sealed-statistics"),
+    ]
+    assert all(7.9 < item.epsilon <= 8 for item in verdict.rows)
+    assert {item.releases for item in verdict.rounds if item.campaign == "winter"} == {1}
+    assert all(0.99 < item.epsilon <= 1 for item in verdict.rounds)
+
+
 def test_every_code_has_a_test() -> None:
     """No code exists that no test provokes."""
     elsewhere = {
@@ -861,5 +944,6 @@ def test_every_code_has_a_test() -> None:
         Code.CHECKPOINT_RETIRED_KEY,
         Code.TRUSTED_KEY_MISSING,
     }
-    caught = {code for code, _ in (*MUTANTS.values(), *KEY_MUTANTS.values())}
+    mutants = (*MUTANTS.values(), *KEY_MUTANTS.values(), *STATISTICS_MUTANTS.values())
+    caught = {code for code, _ in mutants}
     assert caught | elsewhere == set(Code)

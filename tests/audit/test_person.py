@@ -101,6 +101,20 @@ def test_the_worst_company_of_the_worst_campaign_counts(honest: SeasonLedger, tm
     assert by_season(verdict)["2025"].bound == reserved["autumn", "beta"] > reserved["spring", "beta"]
 
 
+def test_a_coarse_grid_can_make_a_campaign_the_worst(honest: SeasonLedger, tmp_path: Path) -> None:
+    """What discrete noise costs counts, too: a little more noise on a coarse grid is less privacy."""
+    for campaign in ("autumn", "spring"):
+        rewrite(honest, campaign, "person", campaigns=1)
+    rewrite(honest, "autumn", "training", noise_multiplier="7.32", clipping_norm="0.0176", grid=1024)
+    plan = CampaignPlan.from_body(honest.find("plan", campaign="autumn").body)
+    for statement in honest.statements:
+        if statement.kind == "intent" and statement.body["campaign"] == "autumn":
+            statement.body["event"] = round_event(plan).to_body()
+    verdict = judge(honest, tmp_path)
+    reserved = {item.campaign: item.reserved for item in verdict.rounds}
+    assert by_season(verdict)["2025"].bound == reserved["autumn"] > reserved["spring"] + 0.005
+
+
 def test_the_stop_bounds_what_campaigns_add_up_to(honest: SeasonLedger, tmp_path: Path) -> None:
     """Two campaigns pass a stop that each of them alone keeps: no finding, since nobody need be in both."""
     for campaign in ("autumn", "spring"):

@@ -17,6 +17,7 @@ from noren_audit.replay import Agreement, ReplayCode, ReplayResult, replay
 from noren_audit.replay_ledger import CampaignFacts
 from noren_audit.replay_verdict import ReplaySubject
 from noren_client.mechanism import noised_update
+from noren_client.sums_mechanism import noised_sums
 from noren_client.training import clipped_gradient_sum
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
@@ -29,7 +30,7 @@ from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import CampaignPlan, StatisticsRelease
 from noren_core.season.round_event import round_event
-from noren_core.season.row_commitment import TrainingRow, rows_root
+from noren_core.season.row_commitment import TrainingRow, rows_root, sums_root
 
 COMPANY, ROWS, SENTINELS = "company-1", 40, 8
 BEACON, SALT, KEY = (hashlib.sha256(word).digest() for word in (b"beacon", b"salt", b"commitment key"))
@@ -149,7 +150,7 @@ class Company:
                 "row_salt": SALT.hex(),
                 "commitment_key": KEY.hex(),
                 "cohort": list(self.plan.companies),
-                "dimensions": self.plan.rows.dimensions,
+                "dimensions": self.plan.release.dimensions,
                 "rows": [
                     {"tag": row.tag.hex(), "row": list(row.coordinates), "label": row.label}
                     for row in self.rows
@@ -210,6 +211,42 @@ class OtherSentinels(Company):
         update = super().update(weights, number)
         update[-1] += 1
         return update
+
+
+@dataclass
+class SumsCompany(Company):
+    """A company that trains on opened sums."""
+
+    sums: tuple[int, ...] = (1000, -250_000, 30, 4)
+    summed: tuple[int, ...] | None = None
+    """What it adds up in truth, if not what it committed to."""
+
+    def update(self, weights, number):
+        return noised_sums(
+            self.sums if self.summed is None else self.summed,
+            plan_training=self.plan.training,
+            companies=len(self.plan.companies),
+            stream=stream_of(self.seed, self.plan, number),
+        )
+
+    def facts(self) -> CampaignFacts:
+        facts = super().facts()
+        facts.commitments[COMPANY]["rows"] = sums_root(self.sums, SecretBytes(SALT)).hex()
+        return facts
+
+    def body(self) -> dict[str, Any]:
+        return {**super().body(), "sums": list(self.sums)}
+
+
+@pytest.fixture
+def plan_of_sums(plan_body: dict[str, Any]) -> CampaignPlan:
+    training = {"rounds": 1, "average_from": 1, "weight_decay": "0", "grid": 1024, "clipping_norm": "7.9375"}
+    plan_body["training"].update(training, sentinels=SENTINELS)
+    plan_body["mode"] = "sealed-statistics"
+    del plan_body["rows"]
+    limits = {"variance": 112_700_000, "epsilon": "8", "delta": "0.000001"}
+    plan_body["statistics"] = {"dimensions": 4, "clip": "2.5", "negative": 64, "positive": 64, **limits}
+    return CampaignPlan.from_body(plan_body)
 
 
 @pytest.fixture
@@ -409,6 +446,17 @@ def test_a_file_that_is_not_what_was_said_is_caught(
     assert expected in codes(replayed(honest, body))
 
 
+def test_the_last_round_cannot_be_left_out_by_saying_nothing_of_it(honest: Company) -> None:
+    """Neither settled nor shown, although others settled a sum that it is in: what it sent is not known."""
+    body, last = honest.body(), honest.plan.training.rounds
+    body["rounds"].pop()
+    honest.settles["daigo", last] = honest.settles.pop((COMPANY, last))
+    assert codes(replayed(honest, body)) == {ReplayCode.ROUNDS_DIFFER}
+    others = [company for company in honest.plan.companies if company != COMPANY]
+    honest.settles["daigo", last] |= {"survivors": others}  # it dropped out before
+    assert codes(replayed(honest, body)) == set()
+
+
 def test_rounding_is_the_only_excuse(honest: Company) -> None:
     """As many units as there are rows pass, one more does not; the ledger says the same in both cases."""
     for units, is_found in ((0, False), (ROWS, False), (2 * ROWS + 1, True)):
@@ -436,6 +484,42 @@ def test_a_campaign_without_rows_has_nothing_to_compute(honest: Company) -> None
     facts = replace(honest.facts(), plan=replace(honest.plan, release=sums))
     parsed = replay_file.parse(canonical_json.encode(honest.body()))
     assert codes(replay(parsed, facts)) == {ReplayCode.NO_ROWS_RELEASED}
+
+
+def test_opened_sums_come_out_again_to_the_last_bit(plan_of_sums: CampaignPlan) -> None:
+    """No gradient, hence no rounding: the sums with the other sign, and noise."""
+    company = SumsCompany(plan_of_sums, [])
+    company.train()
+    result = replayed(company)
+    assert (result.findings, result.rounds, result.agreement) == ((), 1, Agreement.EXACT)
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 5])
+def test_one_unit_beside_the_opened_sums_is_found(plan_of_sums: CampaignPlan, place: int) -> None:
+    """In a sum, in the bias that nothing is learnt of, or at a sentinel."""
+
+    class Beside(SumsCompany):
+        def update(self, weights, number):
+            return super().update(weights, number) + (np.arange(4 + 1 + SENTINELS) == place)
+
+    company = Beside(plan_of_sums, [])
+    company.train()
+    at_sentinels = ReplayCode.SENTINELS_NOT_THE_NOISE
+    assert codes(replayed(company)) == {at_sentinels if place > 4 else ReplayCode.UPDATE_NOT_RECOMPUTED}
+
+
+def test_sums_that_were_not_committed_to_are_found(plan_of_sums: CampaignPlan) -> None:
+    """Trained on others and showing those it committed to; or showing those that it trained on."""
+    company = SumsCompany(plan_of_sums, [], summed=(2000, -500_000, 60, 8))
+    company.train()
+    assert codes(replayed(company)) == {ReplayCode.UPDATE_NOT_RECOMPUTED}
+    shown = {**company.body(), "sums": list(company.summed or ())}
+    assert codes(replayed(company, shown)) == {ReplayCode.ROWS_NOT_COMMITTED}
+
+
+def test_sums_of_a_campaign_of_rows_are_another_campaigns(honest: Company) -> None:
+    body = {**honest.body(), "rows": [], "sums": [0, 0, 0, 0]}
+    assert codes(replayed(honest, body)) == {ReplayCode.OTHER_CAMPAIGN}
 
 
 def test_a_round_that_the_company_missed_needs_no_update(honest: Company) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
 import signal
 import socket
 import ssl
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from self_signed_certificate import self_signed
 
+from noren_audit import witness_server
 from noren_audit.cli import main
 from noren_audit.witness import Answer, Witness, initialise, load_config
 from noren_audit.witness_server import MAX_CONNECTIONS, Listening, WitnessServer
@@ -248,6 +251,16 @@ def test_two_processes_do_not_share_a_memory(directory: Path, witness: Witness) 
     Witness(directory, clock=lambda: 1).close()
 
 
+def test_who_gave_up_its_memory_signs_nothing_more(directory: Path) -> None:
+    """A request that is still being served when another process takes over gets no signature."""
+    stopped = Witness(directory, clock=lambda: 1)
+    stopped.close()
+    with opened(directory) as witness:
+        assert witness.add_checkpoint(request(0, 8)).status == 200
+        assert stopped.add_checkpoint(request(0, 8, FORKED)).status == 503
+        assert witness.add_checkpoint(request(8, 9)).status == 200
+
+
 def test_its_files_are_its_own(directory: Path) -> None:
     """Key and state are 0600, a key is never overwritten, and the name and keys come back as given."""
     with opened(directory) as witness:
@@ -260,6 +273,38 @@ def test_its_files_are_its_own(directory: Path) -> None:
     assert [key.to_text() for key in load_config(directory).logs] == [log_key()]
 
 
+def test_a_log_cannot_leave_no_room_for_evidence_against_another(tmp_path: Path) -> None:
+    """However many trees one log signs, its evidence is bounded, and another log's is kept beside it."""
+    origins = ("noisy.example/ledger", "other.example/ledger")
+    initialise(tmp_path / "w", name=NAME, logs=[log_key(origin=origin) for origin in origins])
+    with opened(tmp_path / "w") as witness:
+        for origin, count in zip(origins, (100, 2), strict=True):
+            for number in range(count):
+                note = sign_checkpoint(origin, 1, leaf_hash(b"%d" % number), LOG)
+                witness.add_checkpoint(AddCheckpoint(int(number > 0), (), note).to_bytes())
+    kept = [json.loads(path.read_bytes()) for path in (tmp_path / "w" / "evidence").iterdir()]
+    assert 1 <= sum(origins[0] in pair["presented"] for pair in kept) <= 16
+    assert sum(origins[1] in pair["presented"] for pair in kept) == 1
+
+
+def test_a_full_disk_is_not_filled_further(
+    witness: Witness, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written is not signed, and leaves no file behind however often it is asked for."""
+    names = sorted(path.name for path in directory.iterdir())
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="full"):
+                witness.add_checkpoint(request(0, 8))
+    assert sorted(path.name for path in directory.iterdir()) == names
+    assert witness.add_checkpoint(request(0, 9, FORKED)).status == 200
+
+
 @pytest.mark.parametrize(
     ("name", "logs"),
     [
@@ -268,6 +313,8 @@ def test_its_files_are_its_own(directory: Path) -> None:
         ('a"b', [log_key()]),
         (NAME, []),
         (NAME, ["x"]),
+        (NAME, [VerifierKey('a"b', LOG.public_key).to_text()]),
+        (NAME, [VerifierKey("a\\b", LOG.public_key).to_text()]),
         (NAME, [CosignerKey(ORIGIN, LOG.public_key).to_text()]),
         (NAME, [log_key()] * 65),
     ],
@@ -395,12 +442,34 @@ def test_too_many_connections_are_hung_up_on(witness: Witness) -> None:
     with serving(witness) as server:
         address = server.server_address[:2]
         held = [socket.create_connection(address, timeout=20) for _ in range(MAX_CONNECTIONS)]
-        for connection in held:  # each is being served: it got an answer
-            connection.sendall(b"POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n")
         with socket.create_connection(address, timeout=20) as late:
             assert late.recv(1) == b""
         for connection in held:
             connection.close()
+        status = 0
+        while status != 200:  # their threads have to notice
+            with (
+                suppress(ConnectionError, http.client.BadStatusLine),
+                closing(http.client.HTTPConnection(*address, timeout=20)) as again,
+            ):
+                status, _, _ = post(again, request(0, 8))
+
+
+def test_who_sends_without_end_is_hung_up_on(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection has its time, however steadily something arrives: else 32 of them would be all."""
+    monkeypatch.setattr(witness_server, "CONNECTION_SECONDS", 0.2, raising=False)
+    left = 600
+    with serving(witness) as server, socket.create_connection(server.server_address[:2]) as slow:
+        slow.settimeout(0.05)
+        with suppress(ConnectionError):
+            slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nX: ")
+            while left:
+                left -= 1
+                with suppress(TimeoutError):
+                    slow.sendall(b"x")
+                    assert slow.recv(1) == b""
+                    break
+    assert left
 
 
 def test_with_a_certificate_it_speaks_tls(witness: Witness, tmp_path: Path) -> None:

@@ -132,6 +132,18 @@ def test_another_history_is_refused_and_kept(company_dir: Path, log: Log) -> Non
     assert len(list((company_dir / "platform" / "evidence").iterdir())) == 1  # one pair, kept once
 
 
+def test_a_platform_cannot_fill_the_disk_with_evidence(company_dir: Path, log: Log) -> None:
+    """Many forks are refused as one is; the first ones are kept, and prove as much."""
+    watch = LedgerWatch(company_dir)
+    watch.verify(log.prove(0))
+    fork = Log(log.log_key, log.platform_key, [])
+    for _ in range(100):
+        fork.grow("FORK")
+        with pytest.raises(SplitViewError):
+            watch.verify(fork.prove(0))
+    assert 1 <= len(list((company_dir / "platform" / "evidence").iterdir())) <= 16
+
+
 def test_a_proof_from_an_earlier_checkpoint_accuses_nobody(company_dir: Path, log: Log) -> None:
     """When another process moved the checkpoint, the late proof is refused as stale, without evidence."""
     watch = LedgerWatch(company_dir)

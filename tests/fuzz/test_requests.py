@@ -48,7 +48,8 @@ class Service:
         channel = self.channels[method.containing_service.name]
         stub = getattr(services, f"{method.containing_service.name}Stub")(channel)
         try:
-            answer = getattr(stub, method.name)(request, timeout=CALL_SECONDS)
+            given = iter([request]) if method.client_streaming else request
+            answer = getattr(stub, method.name)(given, timeout=CALL_SECONDS)
             list(answer) if method.server_streaming else None
         except grpc.RpcError as error:
             return Refusal(dict(error.trailing_metadata())[METADATA_KEY])
@@ -104,6 +105,10 @@ def valid_request(method: str, platform: RunningPlatform) -> Message:
             return wire.SubmitHeadRequest(
                 campaign=CAMPAIGN, head=message, commitment_entry=entry, known_tree_size=3
             )
+        case "CommitRows":
+            return wire.CommitRowsRequest(campaign=CAMPAIGN, known_tree_size=3)
+        case "SubmitWeights":
+            return wire.WeightsPart(campaign=CAMPAIGN, known_tree_size=3)
         case "RotateKey":
             old, new = keys.sealing.public_key.hex(), SealingKey.generate().public_key.hex()
             body = {"company": ATTACKER, "key": "sealing", "old": old, "new": new}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -458,7 +458,7 @@ def test_a_revocation_that_a_crash_interrupted_is_completed(
 ) -> None:
     """If the ledger has it and our database has not, the same call says so once and shuts the company out."""
     with monkeypatch.context() as patch:
-        patch.setattr(world.platform.ledger_store, "append", appended_then_crash(world))
+        patch.setattr(world.platform.ledger_store, "append_many", appended_then_crash(world))
         with pytest.raises(Crash):
             world.platform.enrolment.revoke("bravo", RevocationReason.LEFT)
     world.platform.enrolment.revoke("bravo", RevocationReason.BREACH_OF_AGREEMENT)
@@ -470,11 +470,11 @@ def test_a_revocation_that_a_crash_interrupted_is_completed(
     assert company.state is CompanyState.REVOKED
 
 
-def appended_then_crash(world: World) -> Callable[[bytes], int]:
-    append = world.platform.ledger_store.append
+def appended_then_crash(world: World) -> Callable[[Sequence[bytes]], list[int]]:
+    append_many = world.platform.ledger_store.append_many
 
-    def run(entry: bytes) -> int:
-        append(entry)
+    def run(entries: Sequence[bytes]) -> list[int]:
+        append_many(entries)
         raise Crash
 
     return run

@@ -34,8 +34,11 @@ def seed_commitment(company: str, campaign: str, seed: bytes) -> bytes:
 def rows_root(rows: Sequence[Row], salt: bytes) -> bytes:
     """What it says of its rows, given as tag, coordinates and label."""
     leaves = []
+    contents = [b""]
     for tag, coordinates, label in sorted(rows):
-        said = tag + b"".join((value % 2**16).to_bytes(2, "little") for value in coordinates) + bytes([label])
+        values = b"".join((value % 2**16).to_bytes(2, "little") for value in coordinates)
+        contents.append(tag + values + bytes([label]))
+    for said in contents:
         leaf = hmac.digest(salt, b"noren/v1/training-row\0" + said, "sha256")
         leaves.append(hashlib.sha256(b"\0" + leaf).digest())
     expect(len({tag for tag, _, _ in rows}) == len(rows), "each tag once")

@@ -289,6 +289,35 @@ def test_who_does_not_answer_in_time_does_not_count(
     assert caught.value.code == "WITNESS_QUORUM"
 
 
+def test_an_answer_that_never_comes_to_an_end_is_hung_up_on(
+    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that grows by a byte at a time holds no thread of ours: the connection is cut in time."""
+    monkeypatch.setattr(witnesses, "TIMEOUT_SECONDS", 0.2)
+    store.append(entry(0))
+    is_cut, may_end = threading.Event(), threading.Event()
+
+    class Trickling(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with suppress(ConnectionError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                while not may_end.wait(0.05):
+                    self.wfile.write(b"x")
+                return
+            is_cut.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Trickling)) as url:
+        address = WitnessAddress(url, CosignerKey("witness.example/other", NOBODY.public_key))
+        with pytest.raises(LocalProtocolError):
+            WitnessPanel((address,), 1).cosigned(store)
+        was_cut = is_cut.wait(20)
+        may_end.set()
+    assert was_cut
+
+
 @pytest.mark.parametrize(
     "url", ["", "w.example", "ftp://w.example", "http://", "http://w.example/?x", "http://w/#x"]
 )

@@ -47,15 +47,21 @@ class Chromium:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def open(self, url: str) -> None:
-        """Load a page and wait until it has loaded."""
-        self.events.clear()
-        self._call("Page.navigate", url="about:blank")
-        self._wait_for("Page.loadEventFired")
-        self.events.clear()
-        self._call("Page.navigate", url=url)
-        self._wait_for("Page.loadEventFired")
+        """Load a page anew, also if it is open at another place, and wait until it has loaded."""
+        for address in ("about:blank", url):
+            self.events.clear()
+            done = self._call("Page.navigate", url=address)
+            assert "errorText" not in done, (address, done)
+            self._wait_for_load(done["loaderId"])
+
+    def click(self, selector: str) -> None:
+        """Click the first element that a CSS selector finds; there must be one."""
+        item = f"document.querySelector({json.dumps(selector)})"
+        found = self.evaluate(f"(item => {{ item?.click(); return item !== null }})({item})")
+        assert found, f"nothing to click: {selector}"
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression; of a promise, what it resolves to."""
@@ -107,8 +113,13 @@ class Chromium:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def _wait_for(self, method: str) -> None:
-        while not any(event["method"] == method for event in self.events):
+    def _wait_for_load(self, loader: str) -> None:
+        """Until this very document has loaded: the event of another, still on its way, is none of ours."""
+        expected = {"loaderId": loader, "name": "load"}
+        while not any(
+            event["method"] == "Page.lifecycleEvent" and expected.items() <= event["params"].items()
+            for event in self.events
+        ):
             self._receive()
 
     def _receive(self) -> dict[str, Any]:

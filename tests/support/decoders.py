@@ -52,9 +52,11 @@ from noren_client import (
     replay_data,
     revocations,
     scoring,
+    sealed_statistics,
 )
 from noren_client.config import Addresses, CompanyConfig, Limits
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.opened_sums import OpenedSums
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids, toml_text
 from noren_core.crypto import (
@@ -78,6 +80,7 @@ from noren_core.crypto.revocation_list import RevocationList
 from noren_core.crypto.sealed_files import HEADER_NAME, SealedFiles
 from noren_core.crypto.secret import SecretBytes
 from noren_core.crypto.vault import Vault, VaultHeader, VaultState
+from noren_core.crypto.weight_encryption import WeightSecret
 from noren_core.crypto.weight_layout import WeightLayout
 from noren_core.errors import NorenError
 from noren_core.ids import IdentifierKind, TableKind
@@ -243,6 +246,8 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
         EntryKind.CONSENT_EPOCH: {**where, "kind": "train", "root": _digest("root")},
         EntryKind.OPRF_KEY: {**where, "public_key": _digest("oprf")},
         EntryKind.TABLE: {**where, "consent_epoch": 7, "manifest": _manifest().to_body()},
+        EntryKind.STATISTICS_ROWS: {**where, "table_root": _digest("table"), "commitment": _digest("rows")},
+        EntryKind.STATISTICS_ANSWER: {**where, "weights": 9, "answer_sha256": _digest("answer")},
         EntryKind.CAMPAIGN_CLOSED: {"campaign": CAMPAIGN},
         EntryKind.PLATFORM_KEY_ROTATION: _platform_key_change(),
         EntryKind.REVOCATION: {"company": COMPANY, "reason": "LEFT"},
@@ -287,6 +292,7 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
             "model_in": _digest(0),
             "model_out": _digest(1),
         },
+        EntryKind.WEIGHTS_COMMITMENT: {**where, "commitment": _digest("weights")},
         EntryKind.HEAD_COMMITMENT: {
             **where,
             "commitment": _digest("head"),
@@ -1160,6 +1166,20 @@ def _training_set(directory: Path) -> None:
     campaign_files.save_training_set(directory, CAMPAIGN, _TRAINING_SET)
 
 
+_KEPT_WEIGHTS = sealed_statistics.KeptWeights(
+    WeightSecret.from_bytes(bytes([1]) * 64), bytes(32), np.array([0, -3, 7, 0], dtype=np.int8)
+)
+
+
+def _keep_weights(directory: Path) -> None:
+    name = campaign_files.secret_name(CAMPAIGN, sealed_statistics.WEIGHTS_FILE)
+    keystore.write_secret(directory, name, _KEPT_WEIGHTS.to_bytes())
+
+
+def _keep_sums(directory: Path) -> None:
+    campaign_files.save_sums(directory, CAMPAIGN, OpenedSums((-3, 0, 2**40)))
+
+
 def _replay_data(directory: Path) -> None:
     data = replay_data.ReplayData(
         campaign=CAMPAIGN,
@@ -1258,6 +1278,29 @@ _COMPANY = (
             lambda where: campaign_files.load_training_set(where, CAMPAIGN), f"{_IN_CAMPAIGN}/training.rows"
         ),
         examples=150,
+    ),
+    Decoder(
+        name="noren_client.campaign_files.load_sums",
+        shape=shapes.JsonBytes(),
+        valid=_of_campaign(_keep_sums, "sums.json"),
+        decode=_directory(
+            lambda where: campaign_files.load_sums(where, CAMPAIGN), f"{_IN_CAMPAIGN}/sums.json"
+        ),
+    ),
+    Decoder(
+        name="noren_client.sealed_statistics.load_weights",
+        shape=shapes.Bytes(shapes.pieces(32)),
+        valid=_of_campaign(_keep_weights, "weights.bin"),
+        decode=_directory(
+            lambda where: sealed_statistics.load_weights(where, CAMPAIGN), f"{_IN_CAMPAIGN}/weights.bin"
+        ),
+        examples=150,
+    ),
+    Decoder(
+        name="noren_client.sealed_statistics.KeptWeights.from_bytes",
+        shape=shapes.Bytes(shapes.pieces(32)),
+        valid=lambda _: [_KEPT_WEIGHTS.to_bytes()],
+        decode=_calls(sealed_statistics.KeptWeights.from_bytes),
     ),
     Decoder(
         name="noren_client.training_set.TrainingSet.from_bytes",
@@ -2001,10 +2044,12 @@ EXEMPT = {
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
     "noren_audit.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
     "noren_audit.shown_verdicts.read_verdicts": "hands on bytes; parse_verdict is here",
+    "noren_client.campaign_files.load_material": "load_training_set or load_sums, by the plan",
     "noren_client.odometer.Odometer.open": "keystore, configuration and ledger lines, then rounds_reserved",
     "noren_client.keystore.read_secret": "hands on bytes; SealedFiles.read, and whoever parses them, is here",
     "noren_client.scoring.open_scores": "a conversation; what comes back goes through decoders that are here",
     "noren_client.table_reading.Aligner.open_rows": "as scoring.open_scores",
+    "noren_client.table_reading.Aligner.open_table": "as scoring.open_scores",
     "noren_core.crypto.sealed_files.Files.read": "an interface",
     "noren_core.crypto.vault.Vault.open": "VaultHeader.parse, then 0.15 s of Argon2id for each try",
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",

@@ -1,4 +1,6 @@
-"""The group secp256k1 from the libsecp256k1 that coincurve ships; the only file that touches coincurve.
+"""The group secp256k1 from the libsecp256k1 that coincurve ships.
+
+This file and `multi_scalar`, which works on many points at once, are the only ones that touch coincurve.
 
 Promises: a `Point` is always a valid element other than the identity, which has no encoding; operations named
 `secret` take the same time whatever the scalar (`secp256k1_ec_pubkey_create`, `secp256k1_ecdh` and the

@@ -13,7 +13,7 @@ import secrets
 from typing import Self
 
 from noren_core.crypto.secret import Secret, SecretBytes
-from noren_core.errors import DataError
+from noren_core.errors import DataError, LocalProtocolError
 from noren_core.privacy.discrete_gaussian import NoiseStream
 
 SEED_BYTES = 32
@@ -30,12 +30,13 @@ class NoiseSeed(Secret):
     Drawn anew for every session and never read back into one.
     """
 
-    __slots__ = ("_seed",)
+    __slots__ = ("_is_wiped", "_seed")
 
     def __init__(self, seed: bytes | bytearray) -> None:
         if len(seed) != SEED_BYTES:
             raise DataError(f"noise seed: expected {SEED_BYTES} bytes, got {len(seed)}")
         self._seed = SecretBytes(seed)
+        self._is_wiped = False
 
     @classmethod
     def generate(cls) -> Self:
@@ -56,15 +57,19 @@ class NoiseSeed(Secret):
 
         Raises:
             DataError: if `beacon` is not a value of 32 bytes.
+            LocalProtocolError: if the seed was wiped: everybody would know the noise.
         """
+        if self._is_wiped:
+            raise LocalProtocolError("noise seed: expected one that is still known, got one that was wiped")
         if len(beacon) != BEACON_BYTES:
             raise DataError(f"beacon: expected {BEACON_BYTES} bytes, got {len(beacon)}")
         message = _ROUND_LABEL + _joined(beacon, campaign, round_number)
         return NoiseStream(hmac.digest(self._seed.buffer, message, "sha256"))
 
     def wipe(self) -> None:
-        """Overwrite the seed; what is drawn from it afterwards is worth nothing."""
+        """Overwrite the seed; nothing is drawn from it any more."""
         self._seed.wipe()
+        self._is_wiped = True
 
 
 def _joined(*fields: bytes | bytearray | str | int) -> bytes:

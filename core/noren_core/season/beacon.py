@@ -24,8 +24,8 @@ _LABEL = b"noren/v1/beacon\0"
 def beacon_value(checkpoint: str, witnesses: Witnesses) -> bytes:
     """The 32 bytes that noise is drawn with: SHA-256 over label ‖ the note under the witnesses' lines alone.
 
-    Those in the plan's order. All others cost their authors nothing, the log's own among them, and would be as
-    many values to choose from; so would a second line of a witness.
+    Those in the plan's order. All others, the log's own among them, cost their authors nothing, and would be
+    as many values to choose from; so would a second line of a witness.
 
     Raises:
         DataError: if the note or a key is malformed.

@@ -24,11 +24,14 @@ from noren_core.privacy.events import format_decimal, parse_decimal
 MAX_COMPANIES = 200
 MAX_ROUNDS = 100
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of one training message. Set-up exchanges keys and shares of all rounds at once (docs/protocol.md §4.1)."""
+"""Of one training message. Set-up exchanges keys and shares of all rounds at once, and who missed every round
+gets all aggregates with them (docs/protocol.md §4.1)."""
 
 _SET_UP_BYTES_PER_ROUND = 132  # of one company to one other: the larger of its shares and its keys
 _SET_UP_BYTES_PER_COMPANY = 512  # names, signatures, contribution, encoding
-_OTHER_MESSAGE_BYTES = 128 << 10  # ledger proofs and aggregates that travel beside them
+_PROOF_BYTES = 128 << 10  # a ledger proof that travels beside them
+_SURVIVOR_BYTES = 42  # a name in an aggregate
+_AGGREGATE_BYTES = 32  # its round, encoding
 MAX_DIMENSIONS = 128
 MAX_HEADS = 8
 MAX_SENTINELS = 64
@@ -375,12 +378,7 @@ class CampaignPlan:
             raise DataError("plan.training.tolerated: expected at least the companies that may drop out")
         if self.training.placement == "local" and self.training.tolerated:
             raise DataError("plan.training.tolerated: expected 0 with local placement")
-        set_up = n * (_SET_UP_BYTES_PER_ROUND * self.training.rounds + _SET_UP_BYTES_PER_COMPANY)
-        if set_up + _OTHER_MESSAGE_BYTES > MAX_MESSAGE_BYTES:
-            raise DataError(
-                f"plan: expected fewer companies or rounds, the set-up of {n} companies and "
-                f"{self.training.rounds} rounds does not fit a message"
-            )
+        self._verify_message_size()
         if isinstance(self.release, StatisticsRelease):
             self._verify_statistics(self.release)
         if 1 < self.scoring.heads >= self.release.dimensions:
@@ -388,6 +386,16 @@ class CampaignPlan:
         if len(self.bundle_sha256) != 64 or set(self.bundle_sha256) - set("0123456789abcdef"):
             raise DataError("plan.bundle_sha256: expected 64 lower-case hex digits")
 
+    def _verify_message_size(self) -> None:
+        """The largest messages: set-up with a ledger proof, and with the aggregates of all rounds."""
+        n, rounds = len(self.cohort), self.training.rounds
+        set_up = n * (_SET_UP_BYTES_PER_ROUND * rounds + _SET_UP_BYTES_PER_COMPANY)
+        aggregates = rounds * (n * _SURVIVOR_BYTES + 8 * self.vector_length + _AGGREGATE_BYTES)
+        if set_up + max(_PROOF_BYTES, aggregates) > MAX_MESSAGE_BYTES:
+            raise DataError(
+                f"plan: expected fewer companies or rounds, messages of {n} companies and {rounds} rounds "
+                "would be too long"
+            )
 
     def _verify_statistics(self, release: StatisticsRelease) -> None:
         """One round of one step from the prior; noise for labels is on the sums' own grid.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.crypto.sealed_table import TAG_BYTES
@@ -46,7 +46,9 @@ class TrainingRow:
 
 
 def rows_root(rows: Sequence[TrainingRow], salt: SecretBytes) -> bytes:
-    """The RFC 6962 root over the salted rows; of no rows, the root of the empty tree.
+    """The RFC 6962 root over the salt's own leaf and the salted rows.
+
+    The first leaf is of no row: the root of the rows alone would be public if there are none.
 
     Args:
         rows: in ascending order of their tags, each tag once; all with as many coordinates.
@@ -63,7 +65,8 @@ def rows_root(rows: Sequence[TrainingRow], salt: SecretBytes) -> bytes:
         raise DataError("training rows: expected each tag once, in ascending order, got another order")
     if len({len(row.coordinates) for row in rows}) > 1:
         raise DataError("training rows: expected as many coordinates in each, got different numbers")
-    leaves = (hmac.digest(salt.buffer, _ROW_LABEL + row.to_bytes(), "sha256") for row in rows)
+    contents = chain([b""], (row.to_bytes() for row in rows))
+    leaves = (hmac.digest(salt.buffer, _ROW_LABEL + content, "sha256") for content in contents)
     return root_hash(map(leaf_hash, leaves))
 
 

@@ -143,7 +143,13 @@ class SecAggServer:
             RemoteProtocolError: if it is not that; nothing is changed.
             RoundFailedError: if too few have advertised; more may still be added.
         """
-        after = next_state(self._state, Event.ADD_SHARES)
+        self.verify_sealed_shares(sender, sealed)
+        self._sealed[sender] = dict(sealed)
+        self._state = next_state(self._state, Event.ADD_SHARES)
+
+    def verify_sealed_shares(self, sender: str, sealed: Mapping[str, bytes]) -> None:
+        """Raise what `add_sealed_shares` would raise; nothing is changed."""
+        next_state(self._state, Event.ADD_SHARES)
         self._require_quorum(len(self._advertisements), "advertisements")
         if sender not in self._advertisements or sender in self._sealed:
             raise RemoteProtocolError("sealed shares: expected them once, from an advertiser")
@@ -151,8 +157,6 @@ class SecAggServer:
             raise RemoteProtocolError("sealed shares: expected one for each other advertiser, got others")
         if any(len(message) != self._group.sealed_bytes for message in sealed.values()):
             raise RemoteProtocolError(f"sealed shares: expected {self._group.sealed_bytes} bytes each")
-        self._sealed[sender] = dict(sealed)
-        self._state = after
 
     def inbox(self, recipient: str) -> dict[str, bytes]:
         """The sealed shares for a member of the cohort, by sender; the first inbox fixes the cohort.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from noren_core.errors import DataError
+from noren_core.errors import DataError, LocalProtocolError
 from noren_core.privacy.discrete_gaussian import NoiseStream, sample
 from noren_core.privacy.noise_seed import NoiseSeed
 
@@ -87,6 +87,14 @@ def test_a_seed_is_fresh_and_does_not_show():
         pickle.dumps(one)
     one.wipe()
     assert one.to_bytes() == bytes(32)
+
+
+def test_a_seed_that_was_wiped_makes_no_noise():
+    """Noise of zeros is noise that everybody knows."""
+    seed = NoiseSeed(SEED)
+    seed.wipe()
+    with pytest.raises(LocalProtocolError, match="wiped"):
+        seed.round_stream(beacon=BEACON, campaign="spring-2026", round_number=1)
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])

@@ -1,13 +1,14 @@
+import numpy as np
 import pytest
 
 from noren_core import canonical_json
 from noren_core.crypto import head_encryption
-from noren_core.errors import DataError
+from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season import messages as m
 from noren_core.season import plan as plan_module
 from noren_core.season.head_message import head_layout
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_core.secagg.messages import Advertisement
 
 
@@ -128,3 +129,65 @@ def test_the_largest_plan_fits_its_messages(plan_body, companies, rounds):
         len(m.encode_request(m.FinishRequest(plan.campaign, every, sealed, signatures))),
     ):
         assert size < plan_module.MAX_MESSAGE_BYTES
+
+
+def test_a_plan_of_sealed_statistics_round_trips(statistics_plan_body):
+    """It has sums in place of rows, and one length for a head in both modes."""
+    plan = CampaignPlan.from_body(statistics_plan_body)
+    assert plan.to_body() == statistics_plan_body
+    assert plan.mode is TrainingMode.SEALED_STATISTICS
+    assert (plan.head_length, plan.training_payload_bytes) == (5, 1)
+    assert plan.release is plan.statistics
+    assert (plan.statistics.label_sensitivity, plan.statistics.sensitivity) == (7 * 127, 14 * 127)
+    with pytest.raises(LocalProtocolError):
+        _ = plan.rows
+
+
+def test_noised_rows_have_no_statistics(plan_body):
+    plan = CampaignPlan.from_body(plan_body)
+    assert plan.mode is TrainingMode.NOISED_ROWS
+    assert (plan.training_payload_bytes, plan.release) == (8, plan.rows)
+    with pytest.raises(LocalProtocolError):
+        _ = plan.statistics
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "names"),
+    [
+        ("training", {"rounds": 2}, "one round"),
+        ("training", {"weight_decay": "0.1"}, "one round"),
+        ("training", {"clipping_norm": "0.868"}, "clipping_norm"),  # less noise than a record needs
+        ("training", {"grid": 2048}, "clipping_norm"),
+        ("statistics", {"positive": 8}, "clipping_norm"),
+        ("statistics", {"negative": 0}, "negative"),
+        ("statistics", {"positive": 128}, "positive"),
+        ("statistics", {"scale": 512}, "no further fields"),
+    ],
+)
+def test_sealed_statistics_out_of_bounds_are_refused(statistics_plan_body, part, change, names):
+    """The training part does what one exchange of sums allows, and no more."""
+    statistics_plan_body[part] |= change
+    with pytest.raises(DataError, match=names):
+        CampaignPlan.from_body(statistics_plan_body)
+
+
+def test_a_plan_has_the_release_of_its_mode_alone(plan_body, statistics_plan_body):
+    """One of rows and statistics, and a mode that there is."""
+    for body in (
+        plan_body | {"mode": "sealed-statistics"},
+        plan_body | {"statistics": statistics_plan_body["statistics"]},
+        plan_body | {"mode": "both"},
+        {name: value for name, value in plan_body.items() if name != "mode"},
+    ):
+        with pytest.raises(DataError):
+            CampaignPlan.from_body(body)
+
+
+def test_sums_that_could_not_be_opened_are_refused(statistics_plan_body):
+    """So many applicants with so large a weight that a sum may be beyond 2^27."""
+    statistics_plan_body["statistics"] |= {"negative": 127, "positive": 127}
+    statistics_plan_body["training"]["clipping_norm"] = "15.7509765625"
+    CampaignPlan.from_body(statistics_plan_body)
+    statistics_plan_body["cohort"][0]["padded_batch"] = 2**14
+    with pytest.raises(DataError, match="sums"):
+        CampaignPlan.from_body(statistics_plan_body)

@@ -1,6 +1,9 @@
 """What a company says about its rows before it trains."""
 
+import hashlib
+import hmac
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from noren_core.crypto.merkle import EMPTY_ROOT
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError
-from noren_core.season.row_commitment import TrainingRow, rows_root
+from noren_core.season.row_commitment import TrainingRow, rows_root, sums_root
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "noise_v1.json").read_text())
 SALT = SecretBytes(bytes.fromhex(VECTORS["row_salt"]))
@@ -18,9 +21,14 @@ ROWS = [TrainingRow(bytes.fromhex(row["tag"]), tuple(row["row"]), row["label"]) 
 
 @pytest.mark.parametrize("count", range(6))
 def test_the_root_is_the_documents(count):
-    """docs/protocol.md §4.2.1, as the second client reads it; of no rows, the empty tree's."""
+    """docs/protocol.md §4.2.1, as the second client reads it."""
     assert rows_root(ROWS[:count], SALT).hex() == VECTORS["roots"][count]
-    assert (rows_root(ROWS[:count], SALT) == EMPTY_ROOT) is (count == 0)
+
+
+def test_nobody_sees_that_a_company_has_no_rows():
+    """A platform that garbled all but one student's row would learn whether she applied there."""
+    roots = {rows_root([], SecretBytes(bytes([number]) * 32)) for number in range(3)}
+    assert len(roots | {EMPTY_ROOT}) == 4
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,18 @@ def test_a_row_does_not_show():
     """Its repr has neither coordinates nor label."""
     assert "600" not in repr(ROWS[2])
     assert "600" not in repr([ROWS[2]])
+
+
+def test_sums_are_committed_to_as_one_salted_leaf():
+    """Written out: SHA-256 of zero and the HMAC under the salt of label and little-endian integers."""
+    data = b"noren/v1/opened-sums\0" + struct.pack("<3q", -3, 0, 2**40)
+    leaf = hmac.digest(SALT.reveal(), data, "sha256")
+    assert sums_root([-3, 0, 2**40], SALT) == hashlib.sha256(b"\0" + leaf).digest()
+    assert sums_root([-3, 0, 2**40], SALT) != sums_root([-3, 1, 2**40], SALT)
+
+
+def test_sums_beyond_64_bits_or_another_salt_are_refused():
+    with pytest.raises(DataError):
+        sums_root([2**63], SALT)
+    with pytest.raises(DataError):
+        sums_root([1], SecretBytes(bytes(31)))

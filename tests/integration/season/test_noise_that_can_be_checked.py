@@ -355,6 +355,57 @@ def seed_that_is_taken(season: SmallSeason) -> str:
     return "ef" * 32
 
 
+def test_two_companies_that_commit_to_one_seed_do_not_spoil_the_ledger(season: SmallSeason) -> None:
+    """In one run, where neither commitment is in the ledger yet: the first stands, the other drops out."""
+    seeds: dict[str, str] = {}
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes | None:
+        if not isinstance(request, m.AdvertiseRequest):
+            return handle(request)
+        if company == VICTIM and "akane" not in seeds:
+            return None  # asked again when the others have answered
+        data = handle(request)
+        answer = m.parse_answer(wire.SignedReply.FromString(data).reply)
+        body = parse_entry(answer.reply.commitment).body
+        seeds[company] = body["seed"]
+        if company != VICTIM:
+            return data
+        key = keystore.load(season.company_dir(VICTIM)).signing
+        body = {**body, "seed": seeds["akane"]}
+        entry = sign_entry(EntryKind.TRAINING_COMMITMENT, VICTIM, body, key)
+        changed = replace(answer, reply=replace(answer.reply, commitment=entry))
+        return m.sign_answer(changed, company=VICTIM, request=m.encode_request(request), key=key)
+
+    season.train(around)
+    committed = [entry.author for entry in season.entries(EntryKind.TRAINING_COMMITMENT)]
+    assert committed == [company for company in season.companies if company != VICTIM]
+    assert season.audit().word == "VERIFIED"
+
+
+def test_the_cohort_is_who_reserved_in_the_ledger(season: SmallSeason) -> None:
+    """Noise is shared among as many as the ledger shows: whose intent it cannot take has not shared either.
+
+    Otherwise one company with a rolled-back odometer would make the replays of all others fail.
+    """
+    with season.platform() as platform:
+        key = keystore.load(season.company_dir(VICTIM)).signing
+        body = {
+            "campaign": "earlier",
+            "company": VICTIM,
+            "event": round_event(season.plan).to_body(),
+            "plan_sha256": "ab" * 32,
+            "previous": "cd" * 32,
+            "round": 1,
+            "sequence": 1000,
+        }
+        entry = sign_entry(EntryKind.INTENT, VICTIM, body, key)
+        platform.ledger.append_company_entry(parse_entry(entry))
+    season.train()
+    reserved = {entry.author for entry in season.entries(EntryKind.INTENT) if entry.campaign == CAMPAIGN}
+    assert reserved == set(season.companies) - {VICTIM}
+    assert set(exported(season, "akane")["cohort"]) == reserved
+
+
 def test_the_training_set_that_was_committed_to_is_the_one_kept(finished: SmallSeason) -> None:
     """The export has the very rows that the company prepared, tags ascending."""
     for company in finished.companies:
