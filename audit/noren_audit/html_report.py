@@ -288,6 +288,10 @@ def _checkpoint(verdict: Verdict, trust: Trust, say: Say, language: Language) ->
         (say("Platform key", "プラットフォーム鍵"), code(trust.platform_key.hex())),
         *((name, str(limit)) for name, limit in _own_limits(trust, say)),
         *_witnesses(verdict, trust, say),
+        *(
+            (say("Auditor whose replays count", "再計算が認められる監査人"), code(key.hex()))
+            for key in trust.auditor_keys
+        ),
     ]
     trusted = say(
         "What was believed beforehand (the trust file)", "検証の前提として信頼したもの（信頼ファイル）"

@@ -250,7 +250,7 @@ def replay_forget(context: Context, campaign: str) -> Result:
 
 @app.command()
 def mechanism(context: Context) -> None:
-    """Answer a certifier's requests for the training mechanism, from stdin to stdout; uses no company's data."""
+    """Answer a certifier's requests for the training mechanism on stdin; uses no company's data."""
     from noren_client import mechanism_service
 
     mechanism_service.serve(context.obj, sys.stdin.buffer, sys.stdout.buffer)

@@ -12,17 +12,21 @@ from pathlib import Path
 def write_private(path: Path, data: bytes) -> None:
     """Replace `path` by `data` (mode 0600), durably; a crash leaves the old file or the new one.
 
-    The directory is made (mode 0700) if it is not there.
+    The directory is made (mode 0700) if it is not there. What the disk does not take leaves nothing behind.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     # A file that is there already could be one that others may read.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 

@@ -104,7 +104,7 @@ def clip_norm(dimensions: int) -> float:
 def clip_rows(values: FloatArray, *, clip: float) -> FloatArray:
     """Each row, shortened to an L2 norm of at most `clip`."""
     norms = np.linalg.norm(values, axis=1, keepdims=True)
-    clipped: FloatArray = values * np.minimum(1.0, clip / np.maximum(norms, np.finfo(np.float64).tiny))
+    clipped: FloatArray = values * (clip / np.maximum(norms, clip))
     return clipped
 
 

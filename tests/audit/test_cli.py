@@ -116,6 +116,19 @@ def test_a_changed_bundle_is_not_verified_and_says_why(
         assert code in done.stdout
 
 
+def test_a_row_and_an_answer_of_sums_are_told_apart(
+    with_sums: SeasonLedger, tmp_path: Path, invoke: Callable[..., Done]
+) -> None:
+    """On the terminal and for machines, each campaign says what a student's row loses by."""
+    (tmp_path / "trust.toml").write_text(with_sums.trust_text())
+    bundle, trust = with_sums.write(tmp_path / "bundle"), tmp_path / "trust.toml"
+    said = invoke("verify", str(bundle), "--trust", str(trust)).stdout
+    assert "  autumn  one row  7.9" in said
+    assert "  winter  one answer of sums  7.9" in said
+    fields = json.loads(invoke("verify", str(bundle), "--trust", str(trust), "--json").stdout)
+    assert [item["mode"] for item in fields["rows"]] == ["noised-rows", "sealed-statistics"]
+
+
 def test_json_is_for_machines(bundle: Path, trust: Path, invoke: Callable[..., Done]) -> None:
     """--json prints one object with everything; epsilons are decimal strings."""
     done = invoke("verify", str(bundle), "--trust", str(trust), "--json")

@@ -217,6 +217,21 @@ def test_replays_that_were_shown_are_counted_and_listed(verdict: Verdict, trust:
     assert "not as stated" in page
 
 
+def test_witnesses_and_auditors_that_are_believed_are_named() -> None:
+    """Each witness with whether it cosigned, each auditor whose verdicts count; or that there is none."""
+    trust = load_trust(DIRECTORY / TRUST_FILE)
+    judged = verify_bundle(DIRECTORY / "honest", trust)
+    first, second = trust.witnesses
+    page = unescape(render(replace(judged, witnesses=(first,)), replace(trust, auditor_keys=(b"\x0a" * 32,))))
+    assert f"<code>{first.to_text()}</code> cosigned" in page
+    assert f"<code>{second.to_text()}</code> no valid cosignature" in page
+    assert f"<code>{second.to_text()}</code> 有効な連署なし" in page
+    assert page.count("0a" * 32) == 2
+    alone = unescape(render(judged, replace(trust, witnesses=(), witness_quorum=0)))
+    assert "<dd>none named</dd>" in alone
+    assert "whose replays count" not in alone
+
+
 def test_a_row_and_an_answer_of_sums_are_told_apart(with_sums: SeasonLedger, tmp_path: Path) -> None:
     """Each campaign says what a student's row loses by, and under which assumptions."""
     (tmp_path / "trust.toml").write_text(with_sums.trust_text())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.cosignature import CosignerKey
 from noren_core.privacy import accounting
-from noren_core.season.head import attenuation
+from noren_core.season.head import HeadState, attenuation
 from noren_core.season.plan import MAX_COMPANIES, CampaignPlan, Witnesses
 from noren_core.season.round_event import round_event
 from noren_server import campaigns
@@ -323,3 +323,83 @@ def test_a_plan_that_cannot_be_leaves_no_trace(platform: Platform) -> None:
     assert platform.plan("spring").companies == ("a", "b", "c", "d")
     with pytest.raises(LocalProtocolError):
         platform.plan("next")
+
+
+# Sealed statistics
+
+SEALED = replace(CHOICES, mode="sealed-statistics", index_direction=-1, expected_rate="0.3")
+
+
+@pytest.fixture(scope="module")
+def sealed() -> CampaignPlan:
+    """A plan of sealed statistics with its real noise."""
+    return write_plan(SEALED, sizes(8), BUNDLE)
+
+
+def test_sums_stay_within_both_epsilons(sealed: CampaignPlan) -> None:
+    """Labels by the event of the one round, rows by the platform's noise; both recomputed from the plan."""
+    statistics = sealed.statistics
+    labels = accounting.epsilon_pld([round_event(sealed)], sealed.training.delta)
+    rows = accounting.epsilon_rows(
+        variance=statistics.variance,
+        sensitivity=statistics.sensitivity,
+        delta=statistics.delta,
+        coordinates=statistics.dimensions,
+    )
+    assert 0.99 < labels <= Fraction(sealed.training.epsilon) == 1
+    assert 0.99 < rows <= Fraction(statistics.epsilon) == 1
+    assert (statistics.dimensions, Fraction(statistics.clip)) == (5, Fraction("2.8"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "largest", "expected"),
+    [
+        ("0.5", 64, (1, 1)),
+        ("0.3", 64, (3, 7)),
+        ("0.2", 64, (1, 4)),
+        ("0.01", 64, (1, 99)),
+        ("0.317", 64, (13, 28)),
+        ("0.01", 2**15, (1, 32)),  # larger weights could not be opened
+        ("0.99", 2**15, (32, 1)),
+    ],
+)
+def test_weights_balance_the_outcomes(
+    known_noise: None, rate: str, largest: int, expected: tuple[int, int]
+) -> None:
+    """-a to b as the expected rate to its complement, in the integers that the largest batch allows."""
+    declared = {**sizes(4), "large": largest}
+    statistics = write_plan(replace(SEALED, expected_rate=rate), declared, BUNDLE).statistics
+    assert (statistics.negative, statistics.positive) == expected
+
+
+def test_the_head_is_the_shrunk_difference_of_means(sealed: CampaignPlan) -> None:
+    """With s² the variance of all noise in a weight: (1 − κ)·w + κ·expectation, κ = s²/(s² + 1/16)."""
+    statistics, training = sealed.statistics, sealed.training
+    sums = [40_000, -30_000, 0, 1, 20_000]
+    noise = round_event(sealed).grid_deviation ** 2 / (8 - training.tolerated) + statistics.variance
+    clean = (float(Fraction(statistics.clip)) / 127) * (3 + 7) / (3 * 7 * training.normaliser)
+    shrinkage = (s2 := clean**2 * 8 * float(noise)) / (s2 + 1 / 16)
+    head = HeadState.initial(training).advance([*(-value for value in sums), 0], training)
+    expected = [(1 - shrinkage) * clean * value for value in sums]
+    expected[0] -= shrinkage
+    assert 0.05 < shrinkage < 0.95
+    assert head.as_floats()[:-1] == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    "line", ["rounds = 4", 'row_epsilon = "8"', 'learning_rate = "7"', "row_dimensions = 4"]
+)
+def test_a_choice_of_the_other_mode_is_refused(tmp_path: Path, line: str) -> None:
+    """Whoever sets it expects something of it."""
+    path = tmp_path / "campaign.toml"
+    path.write_text('mode = "sealed-statistics"\n' + FILE.replace("rounds = 4", line))
+    with pytest.raises(ConfigurationError, match="sealed-statistics"):
+        PlanChoices.from_toml(path)
+    path.write_text(FILE.replace("rounds = 4", "statistics_dimensions = 5"))
+    with pytest.raises(ConfigurationError, match="noised-rows"):
+        PlanChoices.from_toml(path)
+
+
+def test_another_mode_is_no_plan() -> None:
+    with pytest.raises(DataError, match="mode"):
+        write_plan(replace(CHOICES, mode="clean-rows"), sizes(4), BUNDLE)

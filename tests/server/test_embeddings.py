@@ -13,7 +13,13 @@ import pytest
 
 from noren_core.errors import DataError
 from noren_core.privacy import discrete_gaussian
-from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings, noised_training_rows
+from noren_server.embeddings import (
+    Cohort,
+    EmbeddedCohort,
+    build_embeddings,
+    noised_training_rows,
+    statistics_rows,
+)
 from noren_server.encoder import clip_norm
 from noren_server.event_log import SCHEMA, open_event_log
 from noren_server.features import DAY_US, FeatureConfig, Season
@@ -132,3 +138,22 @@ def test_a_row_that_is_not_finite_is_refused() -> None:
     for bad in (np.nan, np.inf):
         with pytest.raises(DataError):
             noised(np.array([[0.0, bad]]))
+
+
+def test_rows_for_sums_are_never_longer_than_127() -> None:
+    """Clipped, in units of clip / 127, truncated toward zero: also where floating point rounds up."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 3, (20_000, 5))
+    values[:3] = [[2.8, 0, 0, 0, 0], [-1e9] * 5, [0] * 5]
+    rows = statistics_rows(values, clip=2.8)
+    assert rows.dtype == np.int8
+    assert (np.sum(rows.astype(np.int64) ** 2, axis=1) <= 127**2).all()
+    short = np.linalg.norm(values, axis=1) < 2.79
+    expected = values[short] * 127 / 2.8
+    assert (np.abs(rows[short]) <= np.abs(expected)).all()
+    assert np.abs(rows[short] - expected).max() < 1
+
+
+def test_a_row_for_sums_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(DataError):
+        statistics_rows(np.array([[np.nan, 1]]), clip=2.5)

@@ -25,7 +25,13 @@ from noren_server.consents import COLUMNS, ConsentTable, read_consents
 from noren_server.embeddings import Cohort, EmbeddedCohort
 from noren_server.event_log import EventLog
 from noren_server.features import FeatureConfig, Season
-from noren_server.publication import prepare, score_rows, training_company, withdrawn_identifiers
+from noren_server.publication import (
+    prepare,
+    score_rows,
+    training_company,
+    training_rows,
+    withdrawn_identifiers,
+)
 from noren_server.released_records import ReleasedRecords
 from noren_server.store import EnrolmentRecord, Store
 
@@ -416,3 +422,26 @@ def test_a_generated_season_from_logs_to_rows(plan: CampaignPlan, tmp_path: Path
         scored = score_rows(data.consents, plan, company, embeddings_dir=tmp_path / "embeddings")
         assert len(scored.identifiers) == len(scored.features) == len(consented)
         assert np.abs(scored.features.astype(int)).max() > 20
+
+
+@pytest.fixture
+def sums_plan(statistics_plan_body: dict[str, Any]) -> CampaignPlan:
+    """The same companies and seasons, in the mode of sealed statistics."""
+    return CampaignPlan.from_body({**statistics_plan_body, "train_seasons": ["2024", "2025"]})
+
+
+def test_sums_need_rows_that_stay_here(
+    sums_plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """Payloads say nothing; the rows are kept for who still consents, of the last season with a consent."""
+    both = [("s8", "company-1", season, TRAIN) for season in ("2024", "2025")]
+    consents = [("s4", "company-1", "2024", TRAIN), *both]
+    rows = published(data(consents), sums_plan, tmp_path)
+    assert rows["company-1"] == sorted([(code("s4"), b"\0"), (code("s8"), b"\0")])
+    kept = training_rows(data(consents).consents, sums_plan, "company-1", embeddings_dir=tmp_path)
+    found = dict(zip(kept.identifiers, kept.features.tolist(), strict=True))
+    unit = 127 / 2.5
+    assert found == {code("s4"): [0, int(unit / 2), 0, 0], code("s8"): [int(unit), int(unit), 0, 0]}
+    now = data(consents, ("s8", "company-1", "2025", TRAIN)).consents
+    assert training_rows(now, sums_plan, "company-1", embeddings_dir=tmp_path).identifiers == [code("s4")]
+    assert training_rows(now, sums_plan, "company-2", embeddings_dir=tmp_path).identifiers == []

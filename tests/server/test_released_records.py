@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from noren_core.privacy.accounting import epsilon_pld
 from noren_core.privacy.person_budget import PersonBudget
@@ -160,6 +161,19 @@ def test_who_was_charged_while_she_was_judged_is_judged_again(
     other.close()
     assert [record.campaign for record in records(store) if record.campaign == "faster"] == ["faster"]
     assert len(records(store)) == 2
+
+
+def test_in_a_snapshot_nothing_is_written(store: Store, plan: CampaignPlan) -> None:
+    """It refuses changes, sees one state whatever others write, and leaves a connection that writes again."""
+    with store.snapshot() as snapshot:
+        assert snapshot.plans() == []
+        with pytest.raises(OperationalError, match="readonly"):
+            snapshot.add_campaign(plan)
+        with store.transaction() as transaction:
+            transaction.add_campaign(plan)
+        assert snapshot.plans() == []
+    for _ in range(2):
+        assert reserve(store, plan, {"s1": "company-1"}) == {"s1"}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 8])

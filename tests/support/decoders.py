@@ -2052,6 +2052,7 @@ EXEMPT = {
     "noren_client.table_reading.Aligner.open_table": "as scoring.open_scores",
     "noren_core.crypto.sealed_files.Files.read": "an interface",
     "noren_core.crypto.vault.Vault.open": "VaultHeader.parse, then 0.15 s of Argon2id for each try",
+    "noren_core.secagg.server.SecAggServer.verify_sealed_shares": "names and lengths of a parsed message",
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",
     "noren_server.behaviour_data.load": "load_seasons, open_event_log and read_consents together",
     "noren_server.campaign_rounds.verify_not_begun": "a question to our own ledger by a name that was parsed",

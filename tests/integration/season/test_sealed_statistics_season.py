@@ -25,8 +25,10 @@ from noren_client import alignment, campaign_files, keystore, replay_data, seale
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.transport import PlatformClient
 from noren_core import canonical_json
+from noren_core.crypto.sealed_sums import opening_bound
 from noren_core.crypto.sealed_table import TableManifest
 from noren_core.crypto.weight_encryption import MessageDigest, WeightSecret, encrypt_weights
+from noren_core.crypto.weight_layout import WeightLayout
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
@@ -107,6 +109,13 @@ def test_every_company_ends_with_the_head_of_the_sums(over: SmallSeason) -> None
     deviation = float(unit * Fraction(training.noise_multiplier) * training.clipping_norm * training.grid)
     assert np.abs(found - expected).max() < 8 * deviation
     assert np.abs(found - expected).min() > 0
+
+
+def test_the_auditor_verifies_it(over: SmallSeason) -> None:
+    """Both campaigns of one ledger: the one in which nothing was trained, and this one."""
+    verdict = over.audit()
+    assert (verdict.word, verdict.findings) == ("VERIFIED", ())
+    assert all(0.9 < item.epsilon <= 1 for item in verdict.rounds)
 
 
 def test_the_auditor_computes_the_update_again(over: SmallSeason, tmp_path: Path) -> None:
@@ -382,14 +391,17 @@ def test_sums_that_no_honest_platform_can_send_become_zeros(
     attacker: Attacker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether they do not open or open to too much: the company goes on, and only its own log says so."""
-    season = attacker.season
-    for company, noise in (("akane", 2**40), ("benten", 2**27)):
+    season, plan = attacker.season, plan_of(attacker.season)
+    sizes = {"nonzero": plan.member("benten").padded_batch, "positions": 1}
+    weights = {"negative": plan.statistics.negative, "positive": plan.statistics.positive}
+    opens = opening_bound(WeightLayout(**sizes, **weights), Fraction(plan.statistics.variance))
+    for company, noise in (("akane", 2**40), ("benten", opens - 40_000)):
 
         def too_much(count: int, *, noise: int = noise, **_: object) -> npt.NDArray[np.int64]:
             return np.full(count, noise, dtype=np.int64)
 
         monkeypatch.setattr(server, "sample", too_much)
-        assert prepare(season, company) == (0,) * plan_of(season).statistics.dimensions
+        assert prepare(season, company) == (0,) * plan.statistics.dimensions
         assert "cannot be honest" in caplog.text
         caplog.clear()
 
