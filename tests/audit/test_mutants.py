@@ -844,14 +844,18 @@ def test_todays_key_is_not_trusted_without_a_valid_rotation(renewed: SeasonLedge
 WINTER = {"campaign": "winter", "company": "alpha"}
 
 
-def table_after_its_rows(ledger: SeasonLedger) -> None:
-    """The platform makes alpha another training table when it has committed to the rows of one."""
-    epoch = ledger.repeat(ledger.find("consent-epoch", **WINTER), root="6e" * 32)
-    table = ledger.repeat(ledger.find("table", **WINTER))
-    table.epoch = epoch
-    table.body["manifest"]["table_id"] = "6f" * 16
-    for statement in (epoch, table):
-        ledger.move(statement, before=ledger.find("weights-commitment", **WINTER))
+def second_table(before: str) -> Mutation:
+    """The platform makes alpha another training table, with other rows, before this kind of entry."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        epoch = ledger.repeat(ledger.find("consent-epoch", **WINTER), root="6e" * 32)
+        table = ledger.repeat(ledger.find("table", **WINTER))
+        table.epoch = epoch
+        table.body["manifest"].update(table_id="6f" * 16, root="72" * 32)
+        for statement in (epoch, table):
+            ledger.move(statement, before=ledger.find(before, **WINTER))
+
+    return mutate
 
 
 def answer_to_the_weights_of_another(ledger: SeasonLedger) -> None:
@@ -888,7 +892,8 @@ STATISTICS_MUTANTS: dict[str, tuple[Code, Mutation]] = {
         Code.STATISTICS_OTHER_TABLE,
         move("statistics-rows", WINTER, "table", WINTER),
     ),
-    "table after its rows": (Code.TRAIN_TABLE_LATE, table_after_its_rows),
+    "rows of an older table": (Code.STATISTICS_OTHER_TABLE, second_table("statistics-rows")),
+    "table after its rows": (Code.TRAIN_TABLE_LATE, second_table("weights-commitment")),
     "trained without an answer": (Code.STATISTICS_MISSING, drop("statistics-answer", WINTER)),
     "row noise too small for the sums": (
         Code.ROW_EPSILON_EXCEEDED,

@@ -339,6 +339,7 @@ def settle(world: World, plan: CampaignPlan, company: str) -> None:
         "company": company,
         "round": plan.training.rounds,
         "survivors": list(COMPANIES),
+        "sentinels": [0] * plan.training.sentinels,
         **dict.fromkeys(("update_sha256", "model_in", "model_out"), "00" * 32),
     }
     signed = sign_entry(EntryKind.SETTLE, company, body, keystore.load(world.company(company)).signing)

@@ -1,8 +1,8 @@
 """The beacon: randomness that nobody chose, drawn from the ledger after all commitments (protocol §4.2.1).
 
 A beacon entry holds a signed checkpoint that covers every company's `training-commitment`. Its value depends
-on all of those, so it was known to no company when it committed. It depends on the cosignatures of the plan's
-witnesses, too, and on no other line of the note: a platform that helps a company, and would try values until
+on all of those, so it was known to no company when it committed. It depends on one cosignature of a
+witness, too, and on no other line of the note: a platform that helps a company, and would try values until
 the company's noise is kind, needs another answer of a witness for every one of them.
 """
 
@@ -22,23 +22,26 @@ _LABEL = b"noren/v1/beacon\0"
 
 
 def beacon_value(checkpoint: str, witnesses: Witnesses) -> bytes:
-    """The 32 bytes that noise is drawn with: SHA-256 over label ‖ the note under the witnesses' lines alone.
+    """The 32 bytes that noise is drawn with: SHA-256 over label ‖ the note under one witness's line alone.
 
-    Those in the plan's order. All others, the log's own among them, cost their authors nothing, and would be
-    as many values to choose from; so would a second line of a witness.
+    That of the first of the plan's witnesses who has one; none if nobody has. The log's own line and those of
+    strangers cost their authors nothing, and would be as many values to choose from. The lines of several
+    witnesses could be combined, and k answers of each of n would be more than k·n values.
 
     Raises:
         DataError: if the note or a key is malformed.
-        VerificationError: if a witness has more than one line.
+        VerificationError: if that witness has more than one line.
     """
     note = parse_note(checkpoint.encode())
-    lines: list[NoteSignature] = []
+    line: tuple[NoteSignature, ...] = ()
     for key in map(CosignerKey.from_text, witnesses.keys):
         stated = note.signatures_of(key)
         if len(stated) > 1:
-            raise VerificationError("beacon: expected one cosignature of each witness, got two of one")
-        lines += [NoteSignature(key.name, key.key_id, signature) for signature in stated]
-    return hashlib.sha256(_LABEL + Note(note.text, tuple(lines)).to_bytes()).digest()
+            raise VerificationError("beacon: expected one cosignature of a witness, got two")
+        if stated:
+            line = (NoteSignature(key.name, key.key_id, stated[0]),)
+            break
+    return hashlib.sha256(_LABEL + Note(note.text, line).to_bytes()).digest()
 
 
 def verify_beacon(beacon: VerifiedEntry, *, commitment: int, plan: CampaignPlan, keys: KeyHistory) -> bytes:
@@ -47,7 +50,7 @@ def verify_beacon(beacon: VerifiedEntry, *, commitment: int, plan: CampaignPlan,
     1. It is a beacon of this campaign.
     2. The log key that is current at the checkpoint's size signed it.
     3. The checkpoint covers the commitment, and nothing later than the beacon itself.
-    4. Enough of the plan's witnesses cosigned it, each once.
+    4. Enough of the plan's witnesses cosigned it.
     That both entries are in the ledger, and that there is one beacon only, is left to the caller.
 
     Raises:

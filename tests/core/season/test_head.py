@@ -52,7 +52,8 @@ def test_a_bad_aggregate_changes_nothing(plan):
 
 def test_commitments_tell_heads_apart_only_with_the_key(plan):
     """Two heads differ under one key, one head differs under two keys."""
-    one, two = HeadState.initial(plan.training), HeadState.initial(plan.training).advance([1] * 5, plan.training)
+    one = HeadState.initial(plan.training)
+    two = one.advance([1] * 5, plan.training)
     assert one.commitment(b"k" * 32) == HeadState.initial(plan.training).commitment(b"k" * 32)
     assert len({one.commitment(b"k" * 32), two.commitment(b"k" * 32), one.commitment(b"l" * 32)}) == 3
 
