@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,18 +100,18 @@ class SealedStatistics:
         3. Commit to them in the ledger.
 
         Raises:
-            LocalProtocolError: with code NOT_AVAILABLE, if the plan is of the other mode or there is no
-                table; NOT_READY, if another call of this company is being answered.
+            LocalProtocolError: with code NOT_AVAILABLE, if the plan is of the other mode, there is no table,
+                or what was committed to is lost; NOT_READY, if another call of this company is answered.
         """
         table = self._table(plan, company)
         with self._exclusively(plan, company):
             seed = self._seed(plan, company)
             if seed is None:
+                if self._entries(EntryKind.STATISTICS_ROWS, plan, company):
+                    raise _refused(Refusal.NOT_AVAILABLE)  # with other noise, the first would be half undone
                 seed = self._keep_rows(plan, table)  # 1, 2
-            commitment = seed.commit(self._kept_rows(table), binding=weights_binding(plan, table.manifest))
-            return self._ledger.append_platform_entry(  # 3
-                EntryKind.STATISTICS_ROWS, rows_body(table.manifest, commitment)
-            )
+            body = self._rows_body(plan, table, seed)
+            return self._append_once(EntryKind.STATISTICS_ROWS, plan, company, body)  # 3
 
     @contextmanager
     def receiving(self, plan: CampaignPlan, company: str) -> Iterator[Receiving]:
@@ -127,6 +127,8 @@ class SealedStatistics:
             seed = self._seed(plan, company)
             if not committed or seed is None:
                 raise _refused(Refusal.NOT_READY)
+            if committed[0].entry.body != self._rows_body(plan, table, seed):
+                raise _refused(Refusal.NOT_AVAILABLE)
             self._attempts[plan.campaign, company] += 1
             if self._attempts[plan.campaign, company] > MAX_ATTEMPTS:
                 raise _refused(Refusal.TOO_MANY_ATTEMPTS)
@@ -168,11 +170,9 @@ class SealedStatistics:
                 "ledger: expected one entry of each kind for a company, got another number"
             )
         committed, weights, answered = (entries[0] for entries in found)
-        rows, binding = self._kept_rows(table), weights_binding(plan, table.manifest)
-        if committed.entry.body != rows_body(table.manifest, seed.commit(rows, binding=binding)):  # 1
+        if committed.entry.body != self._rows_body(plan, table, seed):  # 1
             raise VerificationError("statistics: expected the rows and seed of the ledger, got others")
-        layout = weight_layout(plan, table.manifest)
-        sums = SealedSums(layout, rows, binding=binding)
+        sums, layout = self.sums(plan, table), weight_layout(plan, table.manifest)
         with message.open("rb") as file:  # 2
             for length in layout.part_lengths:
                 sums.add(file.read(length))
@@ -233,7 +233,7 @@ class SealedStatistics:
                 transaction.add_sealed_sums(plan.campaign, company, sums)
                 standing = sums
         body = answer_body(table.manifest, weights=weights, answer=standing)
-        return self._ledger.append_platform_entry(EntryKind.STATISTICS_ANSWER, body), standing
+        return self._append_once(EntryKind.STATISTICS_ANSWER, plan, company, body), standing
 
     def sums(self, plan: CampaignPlan, table: StoredTable) -> SealedSums:
         """The sums of the kept rows, before any part of a message."""
@@ -294,6 +294,24 @@ class SealedStatistics:
     def _kept_rows(self, table: StoredTable) -> npt.NDArray[np.int8]:
         data = self._place(table, "rows").read_bytes()
         return np.frombuffer(data, dtype=np.int8).reshape(table.manifest.padded_rows, -1)
+
+    def _rows_body(self, plan: CampaignPlan, table: StoredTable, seed: AnswerSeed) -> dict[str, Any]:
+        """The commitment to the rows that are kept."""
+        binding = weights_binding(plan, table.manifest)
+        return rows_body(table.manifest, seed.commit(self._kept_rows(table), binding=binding))
+
+    def _append_once(self, kind: EntryKind, plan: CampaignPlan, company: str, body: dict[str, Any]) -> int:
+        """The index of the one entry of this kind about the company, which says `body`.
+
+        Raises:
+            LocalProtocolError: with code NOT_AVAILABLE, if the ledger has one that says something else: our
+                files or database are older than the ledger.
+        """
+        with self._store.transaction():
+            known = self._entries(kind, plan, company)
+            if known and known[0].entry.body != body:
+                raise _refused(Refusal.NOT_AVAILABLE)
+            return known[0].index if known else self._ledger.append_platform_entry(kind, body)
 
     def _entries(self, kind: EntryKind, plan: CampaignPlan, company: str) -> list[StoredEntry]:
         return self._ledger.store.entries(kind=kind, campaign=plan.campaign, company=company)

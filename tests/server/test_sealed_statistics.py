@@ -214,3 +214,36 @@ def test_an_answer_that_the_ledger_has_otherwise_is_found(
         process.answer(weights, WeightSecret.generate())
     with pytest.raises(VerificationError, match="the answer of the ledger"):
         process.statistics.recompute(process.plan, COMPANY)
+
+
+def test_a_platform_that_lost_its_seed_commits_to_no_other(process: Process) -> None:
+    """An older database: other noise would undo half of what was sent."""
+    process.statistics.commit_rows(process.plan, COMPANY)
+    weights = np.zeros(process.table.manifest.padded_rows, dtype=np.int8)
+    secret = WeightSecret.generate()
+    process.answer(weights, secret)
+    with process.platform.store.transaction() as transaction:
+        transaction.forget_answer_seeds(process.plan.campaign)
+    with pytest.raises(LocalProtocolError) as refused:
+        process.statistics.commit_rows(process.plan, COMPANY)
+    assert refused.value.code == "NOT_AVAILABLE"
+    with pytest.raises(LocalProtocolError):
+        process.answer(weights, secret)
+    for kind in (EntryKind.STATISTICS_ROWS, EntryKind.STATISTICS_ANSWER):
+        assert len(process.platform.ledger_store.entries(kind=kind)) == 1
+
+
+def test_rows_that_changed_on_disk_are_not_summed(process: Process) -> None:
+    """The ledger has the commitment to others; an answer made of these would stand against the platform."""
+    process.statistics.commit_rows(process.plan, COMPANY)
+    path = process.platform.directory / "statistics" / process.plan.campaign / f"{COMPANY}.rows"
+    path.write_bytes(bytes(len(path.read_bytes())))
+    weights = np.zeros(process.table.manifest.padded_rows, dtype=np.int8)
+    for ask in (
+        lambda: process.statistics.commit_rows(process.plan, COMPANY),
+        lambda: process.answer(weights, WeightSecret.generate()),
+    ):
+        with pytest.raises(LocalProtocolError) as refused:
+            ask()
+        assert refused.value.code == "NOT_AVAILABLE"
+    assert not process.platform.ledger_store.entries(kind=EntryKind.WEIGHTS_COMMITMENT)
