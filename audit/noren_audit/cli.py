@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from noren_audit import certify_commands, replay_commands
-from noren_audit.witness_commands import witness_commands
+from noren_audit.certification import commands as certify_commands
+from noren_audit.replay import commands as replay_commands
+from noren_audit.witness.commands import witness_commands
 from noren_core import __version__
 from noren_core.console import run_command
 
@@ -52,11 +53,11 @@ def verify(
     """Verify an exported ledger; exit 0 if VERIFIED, 9 if NOT VERIFIED. Takes --json."""
     from rich.console import Console
 
-    from noren_audit.report import print_report, to_fields
-    from noren_audit.seen_checkpoints import read_seen, write_evidence
-    from noren_audit.shown_verdicts import read_verdicts
-    from noren_audit.trust import load_trust
-    from noren_audit.verify import verify_bundle
+    from noren_audit.verification.report import print_report, to_fields
+    from noren_audit.verification.seen_checkpoints import read_seen, write_evidence
+    from noren_audit.verification.shown_verdicts import read_verdicts
+    from noren_audit.verification.trust import load_trust
+    from noren_audit.verification.verify import verify_bundle
 
     if html is not None and not html.parent.is_dir():
         raise typer.BadParameter("expected a file in a directory that exists", param_hint="--html")
@@ -65,7 +66,7 @@ def verify(
     verdict = verify_bundle(bundle, trusted, read_seen(seen or []), replays)
     write_evidence(verdict.findings, evidence)
     if html is not None:
-        from noren_audit.html_report import write_html
+        from noren_audit.html.html_report import write_html
 
         write_html(verdict, trusted, html)
     exit_code = 0 if verdict.is_verified else EXIT_NOT_VERIFIED
@@ -81,8 +82,8 @@ def proof(
     trust: Annotated[Path, typer.Option(help="TOML file with the keys you trust.", show_default=False)],
 ) -> Result:
     """Verify that one entry is in the ledger; exit 0 if it is, 9 if this proof does not show it."""
-    from noren_audit.entry_proof import verify_entry_proof
-    from noren_audit.trust import load_trust
+    from noren_audit.verification.entry_proof import verify_entry_proof
+    from noren_audit.verification.trust import load_trust
 
     return verify_entry_proof(entry, tlog_proof, load_trust(trust))
 

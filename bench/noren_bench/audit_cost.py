@@ -277,8 +277,8 @@ def _random() -> str:
 
 def _main(directory: str) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    from noren_audit.trust import load_trust
-    from noren_audit.verify import verify_bundle
+    from noren_audit.verification.trust import load_trust
+    from noren_audit.verification.verify import verify_bundle
 
     bundle, start = Path(directory) / "bundle", time.perf_counter()
     verdict = verify_bundle(bundle, load_trust(Path(directory) / "trust.toml"))

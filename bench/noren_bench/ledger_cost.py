@@ -14,8 +14,8 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from noren_audit.bundle import read_bundle
-from noren_audit.findings import Findings
+from noren_audit.verification.bundle import read_bundle
+from noren_audit.verification.findings import Findings
 from noren_bench.measurement import Goal, Row, least_in_turn, wall_seconds
 from noren_core.crypto.identity import SigningKey
 from noren_core.ledger.entries import PLATFORM, countersign, sign_entry

@@ -1,8 +1,8 @@
 """What the whole deployed pipeline is worth: scores of real seasons beside what others could have had.
 
-Every setting is run once whole, in this process: enrolment, alignment, rounds with secure aggregation and
-noise, sealed scoring, audit. Its noise is then drawn again several times (`utility_draws`). Only an evaluator
-who holds the truth of both sides can compute any of this.
+Every setting is run once whole in each mode, in this process: enrolment, alignment, rounds with secure
+aggregation and noise, sealed scoring, audit. Its noise is then drawn again several times (`utility_draws`).
+Only an evaluator who holds the truth of both sides can compute any of this.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from noren_bench.progress import say
 from noren_bench.utility_draws import Draw
 from noren_bench.utility_result import Federated, Measured
 from noren_bench.utility_settings import Setting, groups, write_data
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_demo import evaluation_of_season
 from noren_demo.evaluation import (
     BoolArray,
@@ -55,7 +55,14 @@ class Mode:
     draw: Callable[[CampaignPlan, TaskPeople, Sequence[str]], Draw]
 
 
-MODES = (Mode("noised rows", Options(in_process=True), utility_draws.draw),)
+MODES = (
+    Mode("noised rows", Options(in_process=True), utility_draws.draw_noised_rows),
+    Mode(
+        "sealed statistics",
+        Options(mode=TrainingMode.SEALED_STATISTICS, in_process=True),
+        utility_draws.draw_sealed_statistics,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +115,7 @@ def measure(settings: Sequence[Setting], *, modes: Sequence[Mode] = MODES) -> It
         NorenError: if a season cannot be run to its end.
     """
     for setting in settings:
-        say(f"{setting.name}: a whole season, then its noise drawn {setting.draws} times more ...")
+        say(f"{setting.name}: a whole season in each mode, its noise drawn {setting.draws} times more ...")
         root = Path(tempfile.mkdtemp(prefix="noren-utility-"))
         try:
             yield from _measure_one(setting, modes, root)
@@ -136,13 +143,13 @@ def _run(mode: Mode, data: SeasonData, files: SeasonFiles, root: Path) -> _Run:
     finally:
         logging.disable(logging.NOTSET)
         monitor.close()
-    plan = evaluation_of_season.plan_of(season, campaign_name(data.tasks[0]))
+    plan = CampaignPlan.from_body(evaluation_of_season.plan_of(season, campaign_name(data.tasks[0])))
     return _Run(
         mode,
         season,
         results,
         reference=evaluation_of_season.embed(season),
-        embedded=evaluation_of_season.embed(season, dimensions=plan["rows"]["dimensions"]),
+        embedded=evaluation_of_season.embed(season, dimensions=plan.release.dimensions),
     )
 
 

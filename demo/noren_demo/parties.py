@@ -381,8 +381,8 @@ class InProcess:
 
     def start_witness(self) -> str:
         """Serve the auditor's witness in a thread; its address."""
-        from noren_audit.witness import Witness
-        from noren_audit.witness_server import Listening, WitnessServer
+        from noren_audit.witness.witness import Witness
+        from noren_audit.witness.witness_server import Listening, WitnessServer
 
         witness = Witness(self._places.witness, clock=lambda: int(time.time()))
         self._services.callback(witness.close)

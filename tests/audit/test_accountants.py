@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from noren_audit.budget import Accountants, Epsilons, row_event
-from noren_audit.certified import Bracket, certified_epsilon
-from noren_audit.closed_form import epsilon_closed_form, grid_term, mu_squared
-from noren_audit.findings import Code, Findings
+from noren_audit.verification.budget import Accountants, Epsilons, row_event
+from noren_audit.verification.certified import Bracket, certified_epsilon
+from noren_audit.verification.closed_form import epsilon_closed_form, grid_term, mu_squared
+from noren_audit.verification.findings import Code, Findings
 from noren_core.errors import ConfigurationError
 from noren_core.privacy.accounting import MARGIN, epsilon_pld, epsilon_rdp, epsilon_rows
 from noren_core.privacy.events import GaussianEvent, NoisePlacement
@@ -122,7 +122,7 @@ def test_certified_bounds_of_nothing_and_of_almost_nothing() -> None:
 
 def test_without_flint_the_certified_bounds_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optional library is never required."""
-    monkeypatch.setattr("noren_audit.certified.find_spec", lambda _: None)
+    monkeypatch.setattr("noren_audit.verification.certified.find_spec", lambda _: None)
     assert certified_epsilon([event("5")], "0.000001") is None
 
 
@@ -219,7 +219,9 @@ def test_accountants_that_disagree_are_a_finding(
     for fields, expected in ((sound, []), ({**sound, **wrong}, [Code.ACCOUNTANTS_DISAGREE])):
         findings = Findings()
         found = Epsilons(**fields)  # type: ignore[arg-type]
-        monkeypatch.setattr("noren_audit.budget._compose", lambda events, delta, found=found: found)
+        monkeypatch.setattr(
+            "noren_audit.verification.budget._compose", lambda events, delta, found=found: found
+        )
         assert Accountants(findings).epsilons([event("5")], "0.000001", campaign="x") is found
         assert [finding.code for finding in findings.in_order()] == expected
 

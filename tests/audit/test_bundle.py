@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_bundle import files, read_entries, write_bundle
 
-from noren_audit.findings import Code
-from noren_audit.trust import Trust
-from noren_audit.verify import Verdict, verify_bundle
+from noren_audit.verification.findings import Code
+from noren_audit.verification.trust import Trust
+from noren_audit.verification.verify import Verdict, verify_bundle
 from noren_core.crypto.identity import SigningKey
 from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_server.ledger_store import LedgerStore

@@ -16,11 +16,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from noren_audit import certify, certify_cases, certify_client, certify_report, mutants
-from noren_audit.certify import Certification
-from noren_audit.certify_cases import CanaryClaim, exact_cases
-from noren_audit.certify_client import ClientCommands, MechanismClient
-from noren_audit.mutants import MUTANTS, Mutant
+from noren_audit.certification import cases as certify_cases
+from noren_audit.certification import certificate as certify_report
+from noren_audit.certification import certify, mutants
+from noren_audit.certification import client_process as certify_client
+from noren_audit.certification.cases import CanaryClaim, exact_cases
+from noren_audit.certification.certify import Certification
+from noren_audit.certification.client_process import ClientCommands, MechanismClient
+from noren_audit.certification.mutants import MUTANTS, Mutant
 from noren_client import mechanism, mechanism_service
 from noren_core.errors import ConfigurationError, DataError, RemoteProtocolError
 from noren_core.privacy.noise_seed import NoiseSeed

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from noren_audit import budget, report
-from noren_audit.findings import Code
-from noren_audit.trust import load_trust
-from noren_audit.verify import NOT_CHECKED, verify_bundle
+from noren_audit.verification import budget, report
+from noren_audit.verification.findings import Code
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import NOT_CHECKED, verify_bundle
 from noren_core.privacy import accounting
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noren_audit.season import parse_plan
+from noren_audit.verification.season import parse_plan
 from noren_core.errors import DataError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.season.plan import CampaignPlan

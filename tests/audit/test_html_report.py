@@ -18,15 +18,15 @@ import pytest
 from chromium import Chromium, chromium
 from sample_bundles import DIRECTORY, SAMPLES, TRUST_FILE
 
-from noren_audit.budget import rounded_up
 from noren_audit.cli import main
-from noren_audit.findings import Code, Evidence, Finding
-from noren_audit.html_facts import Status, company_lines
-from noren_audit.html_report import render, write_html
-from noren_audit.html_words import AREAS, JAPANESE, MEANINGS
-from noren_audit.shown_verdicts import ShownReplay
-from noren_audit.trust import Trust, load_trust
-from noren_audit.verify import NOT_CHECKED, Verdict, verify_bundle
+from noren_audit.html.facts import Status, company_lines
+from noren_audit.html.html_report import render, write_html
+from noren_audit.html.words import AREAS, JAPANESE, MEANINGS
+from noren_audit.verification.budget import rounded_up
+from noren_audit.verification.findings import Code, Evidence, Finding
+from noren_audit.verification.shown_verdicts import ShownReplay
+from noren_audit.verification.trust import Trust, load_trust
+from noren_audit.verification.verify import NOT_CHECKED, Verdict, verify_bundle
 
 if TYPE_CHECKING:
     from conftest import SeasonLedger
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;</style><script>alert(2)</script>\u202e\x00"
-STYLE = Path(__file__).parents[2] / "audit" / "noren_audit" / "html_report.css"
+STYLE = Path(__file__).parents[2] / "audit" / "noren_audit" / "html" / "report.css"
 LANGUAGES = ("en", "ja")
 VOID = frozenset({"meta", "link", "br", "rect", "circle", "line", "path"})
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from noren_audit.findings import Code
-from noren_audit.trust import load_trust
-from noren_audit.verify import Verdict, verify_bundle
+from noren_audit.verification.findings import Code
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import Verdict, verify_bundle
 from noren_core.crypto.identity import SigningKey
 from noren_core.ledger.entries import CompanyKey
 from noren_core.season.plan import CampaignPlan
@@ -504,7 +504,10 @@ MUTANTS: dict[str, tuple[Code, Mutation]] = {
     ),
     "fewer sentinels than planned": (Code.SENTINELS_NOT_THE_PLANS, in_sentinels(lambda sums, _: sums[1:], 2)),
     "no noise": (Code.SENTINELS_TOO_SMALL, in_sentinels(lambda sums, _: [0] * 7 + [1])),
-    "half the noise": (Code.SENTINELS_TOO_SMALL, in_sentinels(lambda sums, _: [x // 3 for x in sums])),
+    "a quarter of the noise": (
+        Code.SENTINELS_TOO_SMALL,
+        in_sentinels(lambda sums, _: [x // 4 for x in sums]),
+    ),
     "other noise than planned": (
         Code.SENTINELS_TOO_LARGE,
         in_sentinels(lambda sums, _: [3 * x for x in sums]),

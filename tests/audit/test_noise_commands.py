@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from noren_audit import auditor_key, replay_ledger, replay_verdict, sentinel_report
-from noren_audit.replay import Agreement, ReplayCode, ReplayFinding, ReplayResult
-from noren_audit.replay_verdict import ReplaySubject
-from noren_audit.trust import load_trust
-from noren_audit.verify import verify_bundle
+from noren_audit.replay import auditor_key, replay_ledger, replay_verdict
+from noren_audit.replay.replay import Agreement, ReplayCode, ReplayFinding, ReplayResult
+from noren_audit.replay.replay_verdict import ReplaySubject
+from noren_audit.verification import sentinel_report
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import verify_bundle
 from noren_core import canonical_json
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.ledger.checkpoint import Checkpoint

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from noren_audit.closed_form import epsilon_closed_form
-from noren_audit.findings import Code
-from noren_audit.person import PersonSpending
-from noren_audit.report import to_fields
-from noren_audit.trust import load_trust
-from noren_audit.verify import Verdict, verify_bundle
+from noren_audit.verification.closed_form import epsilon_closed_form
+from noren_audit.verification.findings import Code
+from noren_audit.verification.person import PersonSpending
+from noren_audit.verification.report import to_fields
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import Verdict, verify_bundle
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from noren_audit import privacy_curve
+from noren_audit.certification import privacy_curve
 from noren_core.privacy.accounting import epsilon_pld, noise_multiplier_for
 from noren_core.privacy.events import GaussianEvent, NoisePlacement, parse_decimal
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from noren_audit.reference_gradient import reference_sum
+from noren_audit.replay.reference_gradient import reference_sum
 from noren_client.training import clipped_gradient_sum
 from noren_core.errors import DataError
 

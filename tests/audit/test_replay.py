@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noren_audit import replay_file, replay_verdict
-from noren_audit.replay import Agreement, ReplayCode, ReplayResult, replay
-from noren_audit.replay_ledger import CampaignFacts
-from noren_audit.replay_verdict import ReplaySubject
+from noren_audit.replay import replay_file, replay_verdict
+from noren_audit.replay.replay import Agreement, ReplayCode, ReplayResult, replay
+from noren_audit.replay.replay_ledger import CampaignFacts
+from noren_audit.replay.replay_verdict import ReplaySubject
 from noren_client.mechanism import noised_update
 from noren_client.sums_mechanism import noised_sums
 from noren_client.training import clipped_gradient_sum

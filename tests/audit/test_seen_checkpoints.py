@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from noren_audit.findings import Code
-from noren_audit.seen_checkpoints import read_seen, write_evidence
-from noren_audit.trust import Trust
-from noren_audit.verify import verify_bundle
+from noren_audit.verification.findings import Code
+from noren_audit.verification.seen_checkpoints import read_seen, write_evidence
+from noren_audit.verification.trust import Trust
+from noren_audit.verification.verify import verify_bundle
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.errors import DataError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import sqrt
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from noren_audit import sentinels
-from noren_audit.sentinels import SentinelFault, SentinelRound, judge
+from noren_audit.verification import sentinels
+from noren_audit.verification.sentinels import SentinelFault, SentinelRound, judge
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import verify_bundle
 from noren_core.errors import ConfigurationError
 from noren_core.privacy.discrete_gaussian import NoiseStream, sample
 from noren_core.privacy.events import GaussianEvent, NoisePlacement
@@ -154,3 +158,16 @@ def test_the_power_table_is_scipys(ratio: float) -> None:
     for count, is_enough in ((needed, True), (needed - 1, False)):
         limit = chi2.ppf(sentinels.FALSE_ALARM / 2, count)
         assert bool(chi2.cdf(limit / ratio**2, count) >= sentinels.POWER) == is_enough
+
+
+def test_a_verdict_is_slower_to_accuse_than_the_test(
+    honest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens to one honest campaign in a thousand is shown, and is no finding; one in a million is."""
+    (tmp_path / "trust.toml").write_text(honest.trust_text())
+    trust, bundle = load_trust(tmp_path / "trust.toml"), honest.write(tmp_path / "bundle")
+    for p_value, is_found in ((1e-4, False), (1e-7, True)):
+        monkeypatch.setattr(sentinels, "two_sided", lambda *_, p_value=p_value: p_value)
+        verdict = verify_bundle(bundle, trust)
+        assert all(item.judgement.faults for item in verdict.sentinels)
+        assert verdict.is_verified is not is_found

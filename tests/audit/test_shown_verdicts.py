@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from noren_audit.findings import Code
-from noren_audit.replay import Agreement, ReplayCode, ReplayFinding, ReplayResult
-from noren_audit.replay_verdict import ReplaySubject, sign_verdict
-from noren_audit.shown_verdicts import read_verdicts
-from noren_audit.trust import BadTrustFileError, load_trust
-from noren_audit.verify import Verdict, verify_bundle
+from noren_audit.replay.replay import Agreement, ReplayCode, ReplayFinding, ReplayResult
+from noren_audit.replay.replay_verdict import ReplaySubject, sign_verdict
+from noren_audit.verification.findings import Code
+from noren_audit.verification.shown_verdicts import read_verdicts
+from noren_audit.verification.trust import BadTrustFileError, load_trust
+from noren_audit.verification.verify import Verdict, verify_bundle
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError
 from noren_core.ledger.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from noren_audit.trust import BadTrustFileError, load_trust
+from noren_audit.verification.trust import BadTrustFileError, load_trust
 from noren_core.crypto.identity import SigningKey
 from noren_core.ledger.cosignature import CosignerKey
 

@@ -23,10 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from self_signed_certificate import self_signed
 
-from noren_audit import witness_server
 from noren_audit.cli import main
-from noren_audit.witness import Answer, Witness, initialise, load_config
-from noren_audit.witness_server import MAX_CONNECTIONS, Listening, WitnessServer
+from noren_audit.witness import witness_server
+from noren_audit.witness.witness import Answer, Witness, initialise, load_config
+from noren_audit.witness.witness_server import MAX_CONNECTIONS, Listening, WitnessServer
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import ConfigurationError

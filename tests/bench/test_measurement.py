@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noren_audit.trust import load_trust
-from noren_audit.verify import verify_bundle
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import verify_bundle
 from noren_bench import aggregation_cost, audit_cost, cli, peers, training_cost
 from noren_bench.measurement import Goal, Row
 from noren_bench.peers import Peer, PeerUnavailableError

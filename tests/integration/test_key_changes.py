@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import pytest
 
-from noren_audit.trust import Trust, load_trust
-from noren_audit.verify import verify_bundle
+from noren_audit.verification.trust import Trust, load_trust
+from noren_audit.verification.verify import verify_bundle
 from noren_client import alignment, campaign_files, enrolment, key_rotation, keystore
 from noren_client.company_secrets import secrets_of
 from noren_client.ledger_watch import LedgerWatch

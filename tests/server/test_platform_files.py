@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noren_audit.cli import main as audit_main
-from noren_audit.trust import load_trust
+from noren_audit.verification.trust import load_trust
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ledger.cosignature import CosignerKey

@@ -28,18 +28,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ledger_bundle import write_bundle
 from whole_table import seal_table
 
-from noren_audit import (
-    auditor_key,
-    certify,
-    entry_proof,
-    replay,
-    replay_file,
-    replay_verdict,
-    trust,
-    verify,
-    witness,
-)
-from noren_audit import season as audit_season
+from noren_audit.certification import certify
+from noren_audit.replay import auditor_key, replay, replay_file, replay_verdict
+from noren_audit.verification import entry_proof, trust, verify
+from noren_audit.verification import season as audit_season
+from noren_audit.witness import witness
 from noren_client import (
     applicants,
     campaign_files,
@@ -1690,33 +1683,33 @@ def _mechanism_requests(place: Place) -> list[bytes]:
 
 _AUDITOR = (
     Decoder(
-        name="noren_audit.replay_file.parse",
+        name="noren_audit.replay.replay_file.parse",
         shape=shapes.JsonBytes(),
         valid=_replay_files,
         decode=_calls(replay_file.parse),
     ),
     Decoder(
-        name="noren_audit.replay_verdict.parse_verdict",
+        name="noren_audit.replay.replay_verdict.parse_verdict",
         shape=shapes.JsonBytes(),
         valid=_verdicts,
         decode=_calls(lambda data: replay_verdict.parse_verdict(data, signing_key("auditor").public_key)),
         encode=canonical_json.encode,
     ),
     Decoder(
-        name="noren_audit.auditor_key.load",
+        name="noren_audit.replay.auditor_key.load",
         shape=shapes.Bytes(lambda data: [data[:32], data[32:64], data[64:]]),
         valid=lambda _: [b"5a" * 32 + b"\n"],
         decode=_file(_load_auditor_key),
     ),
     Decoder(
-        name="noren_audit.auditor_key.parse_public",
+        name="noren_audit.replay.auditor_key.parse_public",
         shape=shapes.Text(),
         valid=lambda _: ["5a" * 32],
         decode=_calls(auditor_key.parse_public),
         encode=bytes.hex,
     ),
     Decoder(
-        name="noren_audit.certify.parse_claims",
+        name="noren_audit.certification.certify.parse_claims",
         shape=shapes.Text(),
         valid=lambda _: ["1,4,8", "16"],
         decode=_calls(certify.parse_claims),
@@ -1730,52 +1723,52 @@ _AUDITOR = (
         has_own_fields=False,
     ),
     Decoder(
-        name="noren_audit.trust.load_trust",
+        name="noren_audit.verification.trust.load_trust",
         shape=shapes.Toml(),
         valid=_trust,
         decode=_file(trust.load_trust),
         examples=120,
     ),
     Decoder(
-        name="noren_audit.verify.verify_bundle",
+        name="noren_audit.verification.verify.verify_bundle",
         shape=shapes.JsonLines(),
         valid=_bundle,
         decode=_verify_bundle,
         examples=30,
     ),
     Decoder(
-        name="noren_audit.bundle.verify_checkpoint",
+        name="noren_audit.verification.bundle.verify_checkpoint",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
         valid=lambda place: [_checkpoint([]), _checkpoint(_ledger_entries(place))],
         decode=_verify_bundle_checkpoint,
     ),
     Decoder(
-        name="noren_audit.seen_checkpoints.verify_seen",
+        name="noren_audit.verification.seen_checkpoints.verify_seen",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
         valid=lambda place: [_checkpoint(_ledger_entries(place)), _checkpoint(_ledger_entries(place)[:2])],
         decode=_verify_seen,
     ),
     Decoder(
-        name="noren_audit.entry_proof.verify_entry_proof",
+        name="noren_audit.verification.entry_proof.verify_entry_proof",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
         valid=_tlog_proofs,
         decode=_verify_entry_proof,
     ),
     Decoder(
-        name="noren_audit.witness.load_config",
+        name="noren_audit.witness.witness.load_config",
         shape=shapes.Toml(),
         valid=lambda _: [f'name = "w.example"\nlogs = ["{LOG_KEY.to_text()}"]\n'.encode()],
         decode=_directory(witness.load_config, "witness.toml"),
         examples=120,
     ),
     Decoder(
-        name="noren_audit.witness.Witness.add_checkpoint",
+        name="noren_audit.witness.witness.Witness.add_checkpoint",
         shape=shapes.Bytes(lambda data: data.splitlines(keepends=True)),
         valid=_witness_requests,
         decode=_add_checkpoint,
     ),
     Decoder(
-        name="noren_audit.witness.Witness",
+        name="noren_audit.witness.witness.Witness",
         shape=shapes.JsonBytes(),
         valid=lambda place: [
             b"{}",
@@ -1785,7 +1778,7 @@ _AUDITOR = (
         examples=60,
     ),
     Decoder(
-        name="noren_audit.season.parse_plan",
+        name="noren_audit.verification.season.parse_plan",
         shape=shapes.JsonValue(),
         valid=lambda place: [place.plan_body],
         decode=_parse_plan,
@@ -2040,10 +2033,10 @@ DECODERS = (*_LEDGER, *_KEYS_AND_PROOFS, *_TABLES, *_MESSAGES, *_COMPANY, *_PLAT
 """All of them."""
 
 EXEMPT = {
-    "noren_audit.bundle.read_bundle": "part of noren_audit.verify.verify_bundle",
+    "noren_audit.verification.bundle.read_bundle": "part of noren_audit.verification.verify.verify_bundle",
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
-    "noren_audit.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
-    "noren_audit.shown_verdicts.read_verdicts": "hands on bytes; parse_verdict is here",
+    "noren_audit.verification.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
+    "noren_audit.verification.shown_verdicts.read_verdicts": "hands on bytes; parse_verdict is here",
     "noren_client.campaign_files.load_material": "load_training_set or load_sums, by the plan",
     "noren_client.odometer.Odometer.open": "keystore, configuration and ledger lines, then rounds_reserved",
     "noren_client.keystore.read_secret": "hands on bytes; SealedFiles.read, and whoever parses them, is here",

@@ -20,7 +20,7 @@ from typing import Any
 
 from ledger_bundle import read_entries, write_bundle
 
-from noren_audit.findings import Code
+from noren_audit.verification.findings import Code
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.cosignature import cosign

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from noren_audit import sentinels
-from noren_audit.trust import load_trust
-from noren_audit.verify import Verdict, verify_bundle
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import Verdict, verify_bundle
 from noren_client import campaign_files, keystore
 from noren_client.odometer import Odometer
 from noren_client.training_session import TrainingSessions
@@ -203,16 +202,8 @@ class SmallSeason:
         trust = self.root / "trust.toml"
         with self.platform() as platform:
             trust.write_text(trust_file(platform))
-        with _accounting_once(), _no_false_alarms():
+        with _accounting_once():
             return verify_bundle(bundle, load_trust(trust))
-
-
-@contextmanager
-def _no_false_alarms() -> Iterator[None]:
-    """True noise fails the test of the sentinels once in a thousand audits, of which there are many here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sentinels, "FALSE_ALARM", 1e-9)
-        yield
 
 
 @contextmanager

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from noren_audit import replay_file
-from noren_audit.bundle import parse_entries, read_bundle
-from noren_audit.findings import Findings
-from noren_audit.replay import Agreement, ReplayCode, replay
-from noren_audit.replay_ledger import CampaignFacts, campaign_facts
-from noren_audit.trust import load_trust
+from noren_audit.replay import replay_file
+from noren_audit.replay.replay import Agreement, ReplayCode, replay
+from noren_audit.replay.replay_ledger import CampaignFacts, campaign_facts
+from noren_audit.verification.bundle import parse_entries, read_bundle
+from noren_audit.verification.findings import Findings
+from noren_audit.verification.trust import load_trust
 from noren_client import alignment, campaign_files, keystore, replay_data, sealed_statistics
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.transport import PlatformClient

@@ -1,0 +1,1 @@
+"""Examining an installed client, and faults made in it on purpose."""

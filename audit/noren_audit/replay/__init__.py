@@ -1,0 +1,1 @@
+"""Computing a company's training again, on its own machine."""

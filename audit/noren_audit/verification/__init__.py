@@ -1,0 +1,1 @@
+"""What can be concluded from an exported ledger and a trust file."""
