@@ -85,9 +85,7 @@ def demo(
             data=description,
             files=files,
             places=Places(root),
-            options=Options(
-                mode=TrainingMode(mode), rounds=rounds, epsilon=epsilon, in_process=in_process
-            ),
+            options=Options(mode=TrainingMode(mode), rounds=rounds, epsilon=epsilon, in_process=in_process),
             monitor=monitor,
             say=notes.print,
         )

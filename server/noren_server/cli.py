@@ -269,7 +269,9 @@ def statistics_recompute(context: Context, campaign: str, company: str) -> Resul
     found = _statistics(platform).recompute(platform.plan(campaign), company)
     rows, weights, answer = found.indices
     return {
-        "campaign": campaign, "company": company, "answer_sha256": found.answer_sha256,
+        "campaign": campaign,
+        "company": company,
+        "answer_sha256": found.answer_sha256,
         "entries": {"statistics-rows": rows, "weights-commitment": weights, "statistics-answer": answer},
     }
 

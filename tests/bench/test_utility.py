@@ -15,13 +15,16 @@ import pytest
 from rich.console import Console
 
 from noren_bench import cli, utility, utility_draws, utility_settings
+from noren_bench.utility import Mode
 from noren_bench.utility_result import Federated, Measured
 from noren_bench.utility_settings import Setting, settings
 from noren_bench.utility_table import print_measured
 from noren_client import calibration, training_session
 from noren_core.errors import DataError, VerificationError
+from noren_core.privacy.noise import company_variance
 from noren_core.season.head import WEIGHT_SCALE
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_event import training_event
 from noren_demo import generator
 from noren_demo.evaluation import ranking
 from noren_demo.evaluation_of_season import Scored, TaskPeople
@@ -154,6 +157,24 @@ def test_the_table_says_what_was_missed_and_spent() -> None:
     assert "modules, WF, noised rows: MISSED below the pooled linear head: 0.0105 ≤ 0.01" in text
 
 
+def test_modes_stand_side_by_side_with_what_each_spent() -> None:
+    """A row of the table and a line of ε for each, whichever is better."""
+    sums = replace(auc(0.825), mode="sealed statistics", epsilon=0.75, row_epsilon=0.998)
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_measured([replace(MEASURED, federated=(FEDERATED, sums))], console)
+    lines = console.export_text().splitlines()
+    rows = [line for line in lines if "0.7930" in line]
+    assert [("noised rows" in line, "sealed statistics" in line) for line in rows] == [
+        (True, False),
+        (False, True),
+    ]
+    assert ["0.8200" in rows[0], "0.8250" in rows[1]] == [True, True]
+    spent = [line for line in lines if "head ε" in line]
+    assert [("ε = 1," in line, "ε_h = 7.999" in line) for line in spent] == [(True, True), (False, False)]
+    assert "head ε = 0.75," in spent[1]
+    assert "ε_h = 0.998" in spent[1]
+
+
 def test_a_whole_run_has_all_cohorts_and_both_controls() -> None:
     """With OULAD: modules, natural cells, small companies; without: generated people; controls always."""
     whole = settings("oulad:somewhere", quick=False)
@@ -205,6 +226,26 @@ def plan(plan_body: dict[str, Any]) -> CampaignPlan:
     return CampaignPlan.from_body(plan_body)
 
 
+@pytest.fixture
+def sums_plan(statistics_plan_body: dict[str, Any]) -> CampaignPlan:
+    """The same companies with sealed statistics; what is there is eight times the noise."""
+    statistics_plan_body["cohort"] = statistics_plan_body["cohort"][:3]
+    statistics_plan_body["minimum_cohort"] = statistics_plan_body["threshold"] = 3
+    statistics_plan_body["training"] |= {"tolerated": 0, "normaliser": 900, "prior": [0] * 5}
+    return CampaignPlan.from_body(statistics_plan_body)
+
+
+@pytest.fixture(params=utility.MODES, ids=lambda mode: mode.name)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    found: Mode = request.param
+    return found
+
+
+@pytest.fixture
+def plan_of_mode(mode: Mode, plan: CampaignPlan, sums_plan: CampaignPlan) -> CampaignPlan:
+    return {known.mode: known for known in (plan, sums_plan)}[mode.options.mode]
+
+
 def people(seed: int, *, is_permuted: bool = False) -> TaskPeople:
     """300 people to train on at each of three companies, and as many to score; coordinate 2 decides."""
     rng = np.random.default_rng(seed)
@@ -225,23 +266,45 @@ def auc_of(scores: np.ndarray[Any, Any], task: TaskPeople) -> float:
     return ranking(labels=task.score.labels, scores=scores, companies=task.score.companies).auc
 
 
-def test_a_draw_learns_what_is_there_and_nothing_else(plan: CampaignPlan) -> None:
+def test_a_draw_learns_what_is_there_and_nothing_else(mode: Mode, plan_of_mode: CampaignPlan) -> None:
     """Coordinate 2 is found (AUC of its own .80); from permuted outcomes nothing is (seven deviations)."""
-    found = utility_draws.draw(plan, people(1), plan.companies)
+    found = mode.draw(plan_of_mode, people(1), plan_of_mode.companies)
     assert auc_of(found.scores, people(1)) > 0.76
     assert auc_of(found.scores, people(1)) == pytest.approx(auc_of(found.exact, people(1)), abs=0.003)
     nothing = people(2, is_permuted=True)
-    assert abs(auc_of(utility_draws.draw(plan, nothing, plan.companies).scores, nothing) - 0.5) < 0.14
+    assert abs(auc_of(mode.draw(plan_of_mode, nothing, plan_of_mode.companies).scores, nothing) - 0.5) < 0.14
 
 
-def test_draws_differ_and_are_calibrated_to_each_company(plan: CampaignPlan) -> None:
+def test_draws_differ_and_are_calibrated_to_each_company(mode: Mode, plan_of_mode: CampaignPlan) -> None:
     """Every draw has noise of its own; a company's mean probability is its past rate."""
     task = people(3)
-    first, second = (utility_draws.draw(plan, task, plan.companies) for _ in range(2))
+    first, second = (mode.draw(plan_of_mode, task, plan_of_mode.companies) for _ in range(2))
     assert first.scores.tolist() != second.scores.tolist()
-    for company in plan.companies:
+    for company in plan_of_mode.companies:
         rate = calibration.base_rate(task.train.labels[task.train.companies == company].astype(np.float64))
         assert first.probabilities[task.score.companies == company].mean() == pytest.approx(rate, abs=1e-6)
+
+
+def test_opened_sums_are_weighted_int8_rows_and_the_plans_noise(sums_plan: CampaignPlan) -> None:
+    """Rows are cut toward zero (1 · 127 / 2.5 = 50.8); the variance is within seven deviations."""
+    rows = np.array([[2.5, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 0]], dtype=np.float64)
+    company = utility_draws._Company(rows, np.array([True, False, True, False]))
+    exact = np.array([7 * 127 - 3 * 50, -7 * 50, 0, 0])
+    quiet = replace(sums_plan, release=replace(sums_plan.statistics, variance=1))
+    assert np.abs(np.array(utility_draws._opened_sums(quiet, company).values) - exact).max() < 16
+    noise = [np.array(utility_draws._opened_sums(sums_plan, company).values) - exact for _ in range(400)]
+    assert np.square(noise).mean() / sums_plan.statistics.variance == pytest.approx(1, abs=0.25)
+
+
+def test_the_step_has_every_companys_share_of_noise_for_labels(sums_plan: CampaignPlan) -> None:
+    """Without any record and with hardly any noise of the platform, a head is the noise of all shares."""
+    quiet = replace(sums_plan, release=replace(sums_plan.statistics, variance=1))
+    nobody = utility_draws._Company(np.empty((0, 4)), np.empty(0, dtype=np.bool_))
+    heads = [utility_draws._step(quiet, dict.fromkeys(quiet.companies, nobody)) for _ in range(320)]
+    training = quiet.training
+    share = company_variance(training_event(training), companies=3)
+    step = training.learning_rate * WEIGHT_SCALE / (training.grid * training.normaliser)
+    assert np.square(np.array(heads) / float(step)).mean() / (3 * float(share)) == pytest.approx(1, abs=0.25)
 
 
 def test_who_applied_twice_trains_once(plan: CampaignPlan) -> None:
@@ -253,9 +316,9 @@ def test_who_applied_twice_trains_once(plan: CampaignPlan) -> None:
     assert min(len(company.labels) for company in trained.values()) > 50
 
 
-def test_opened_scores_must_be_the_integer_product(plan: CampaignPlan) -> None:
+def test_opened_scores_must_be_the_integer_product(plan_of_mode: CampaignPlan) -> None:
     """A single score that is off by one is refused."""
-    task = people(5)
+    plan, task = plan_of_mode, people(5)
     released = [WEIGHT_SCALE, -WEIGHT_SCALE // 2, 0, 7, 0]
     head = calibration.integer_head(released, plan)
     scores = utility_draws._integer_scores(plan, task.score, head).tolist()
@@ -296,7 +359,7 @@ def test_four_fifths_compares_within_companies() -> None:
 def test_a_whole_season_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three small companies, whole: real rounds and sealed scores, then one draw; JSON on standard output."""
+    """Three small companies, whole in both modes, then one draw each; JSON on standard output."""
     monkeypatch.setattr(generator, "COMPANIES", {"akane": 40, "benten": 50, "chidori": 60})
     monkeypatch.setattr(training_session, "_MAX_SESSIONS", 1)  # of each company's worker, so one is enough
     small = (Setting("small", "generated", draws=1),)
@@ -304,12 +367,13 @@ def test_a_whole_season_is_measured(
     assert cli.main(["utility", "--json"]) == 0
     captured = capsys.readouterr()
     (task,) = json.loads(captured.out)["tasks"]
-    (federated,) = task["federated"]
     assert (task["setting"], task["task"], task["companies"]) == ("small", "decline", 3)
-    assert len(federated["draws"]) == 1
-    assert 0.99 < federated["epsilon"] <= 1.0
-    assert 7.9 < federated["row_epsilon"] <= 8.0
-    assert {"below the pooled linear head", "below the index", "calibration gap"} <= {
-        goal["what"] for goal in federated["goals"]
-    }
+    assert [item["mode"] for item in task["federated"]] == ["noised rows", "sealed statistics"]
+    for federated, of_row in zip(task["federated"], (8.0, 1.0), strict=True):
+        assert len(federated["draws"]) == 1
+        assert 0.99 < federated["epsilon"] <= 1.0
+        assert 0.98 * of_row < federated["row_epsilon"] <= of_row
+        assert {"below the pooled linear head", "below the index", "calibration gap"} <= {
+            goal["what"] for goal in federated["goals"]
+        }
     assert "generated people" in captured.err
