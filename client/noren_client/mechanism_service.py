@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from noren_client import config
 from noren_core import canonical_json
-from noren_core.errors import DataError, LocalProtocolError, NorenError
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError
 from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import MAX_WEIGHT, WEIGHT_SCALE, row_scale
 from noren_core.season.plan import CampaignPlan, TrainingMode
@@ -65,11 +66,16 @@ def serve(directory: Path, requests: BinaryIO, replies: BinaryIO) -> None:
         replies: likewise; an error is an object with `code` and `message`.
 
     Raises:
+        ConfigurationError: if torch and Opacus are not installed beside this program.
         LocalProtocolError: in a company's directory: the service needs no secret and gets none.
         DataError: for a line that is too long; where the next one begins is not known then.
     """
     if any((place / config.FILE_NAME).exists() for place in (directory, Path())):
         raise LocalProtocolError("mechanism: expected a place without a company's files, got a company's")
+    if find_spec("torch") is None or find_spec("opacus") is None:
+        raise ConfigurationError(
+            "mechanism: expected a client's installation, got one without torch: pip install 'noren[client]'"
+        )
     while line := requests.readline(MAX_REQUEST_BYTES + 1):
         if len(line) > MAX_REQUEST_BYTES:
             raise DataError(

@@ -286,13 +286,14 @@ def test_draws_differ_and_are_calibrated_to_each_company(mode: Mode, plan_of_mod
 
 
 def test_opened_sums_are_weighted_int8_rows_and_the_plans_noise(sums_plan: CampaignPlan) -> None:
-    """Rows are cut toward zero (1 · 127 / 2.5 = 50.8); the variance is within seven deviations."""
-    rows = np.array([[2.5, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 0]], dtype=np.float64)
-    company = utility_draws._Company(rows, np.array([True, False, True, False]))
-    exact = np.array([7 * 127 - 3 * 50, -7 * 50, 0, 0])
+    """Rows are cut toward zero (1 is 50.8 grid units); the variance is within seven deviations."""
+    rows = np.array([[2, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 0]], dtype=np.float64)
+    company = utility_draws._Company(np.tile(rows, (10, 1)), np.tile([True, False, True, False], 10))
+    exact = 10 * np.array([7 * 101 - 3 * 50, -7 * 50, 0, 0])
     quiet = replace(sums_plan, release=replace(sums_plan.statistics, variance=1))
     assert np.abs(np.array(utility_draws._opened_sums(quiet, company).values) - exact).max() < 16
     noise = [np.array(utility_draws._opened_sums(sums_plan, company).values) - exact for _ in range(400)]
+    assert len({tuple(drawn) for drawn in noise}) == 400
     assert np.square(noise).mean() / sums_plan.statistics.variance == pytest.approx(1, abs=0.25)
 
 

@@ -15,7 +15,7 @@ import pytest
 from noren_client import mechanism_service
 from noren_client.mechanism import noised_update
 from noren_core import canonical_json
-from noren_core.errors import DataError, LocalProtocolError
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import row_scale
 from noren_core.season.plan import CampaignPlan
@@ -177,6 +177,13 @@ def test_it_does_not_start_where_a_company_keeps_its_files(
     monkeypatch.chdir(company if is_current else tmp_path)
     with pytest.raises(LocalProtocolError, match="a company's"):
         answers(b"{}", directory=Path("elsewhere") if is_current else company)
+
+
+def test_an_auditors_installation_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch is not installed, the program says so at once and not with every answer."""
+    monkeypatch.setattr(mechanism_service, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"noren\[client\]"):
+        answers(b"{}")
 
 
 def test_the_command_answers_on_its_streams(request_body: dict[str, Any], tmp_path: Path) -> None:
