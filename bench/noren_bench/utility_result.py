@@ -36,7 +36,8 @@ class Federated:
         calibration_gap: mean over season and draws.
         four_fifths: by group, for the best fifth of each company; mean over season and draws.
         epsilon: of the head, as the auditor recomputed it; with `delta`.
-        row_epsilon: of each student's training row, a release of its own; with `row_delta`.
+        row_epsilon: of each student's training row, or of the sums it is in; a release of its own, with
+            `row_delta`.
         person_epsilon: lifetime stop of a student, with `person_delta`; in at most `person_campaigns`.
     """
 

@@ -67,7 +67,8 @@ def score(
 
 def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
     """What decides which coordinates a head's weights belong to."""
-    return plan.companies, plan.train_seasons, plan.score_season, plan.release, plan.scoring.weight_bits
+    cohorts = plan.companies, plan.train_seasons, plan.score_season
+    return *cohorts, plan.release.dimensions, plan.release.clip, plan.scoring.weight_bits
 
 
 def _keep_bands(

@@ -939,11 +939,15 @@ def test_a_second_campaign_for_the_season_gets_no_head(season: Season, plan: Cam
 
 
 def test_heads_of_several_campaigns_travel_in_one_message(season: Season, plan: CampaignPlan) -> None:
-    """Two outcomes over the same rows are scored with one message; each campaign keeps its own scores."""
+    """Two outcomes over the same rows are scored with one message; each campaign keeps its own scores.
+
+    Their noise may differ, as it does in sealed statistics when outcomes are expected at different rates.
+    """
     directory = season.company("alpha")
+    noisier = replace(plan.release, variance=2 * plan.release.variance)
     wide = replace(plan, campaign="wide", scoring=replace(plan.scoring, heads=3))
     heads = {"wide": [1 << 32, 0, 0, -(1 << 31), 0], "other": [0, 3 << 32, 1 << 32, 0, 0]}
-    for trained in (wide, replace(plan, campaign="other")):
+    for trained in (wide, replace(plan, campaign="other", release=noisier)):
         season.publish(trained)
         rows = {c: [(identifier(n), row_of(n)) for n in season.consenting.get(c, [])] for c in COMPANIES}
         season.publisher.publish_training_tables(trained, rows)

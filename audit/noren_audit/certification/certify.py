@@ -13,6 +13,7 @@ must be caught. That is what makes the first result worth something.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ from noren_core.errors import DataError
 
 FALSE_ALARM = 1e-3
 """The probability with which the curve test rejects an honest client, over all claims and looks."""
+
+_CLAIM = re.compile(r"[1-9][0-9]?\Z", re.ASCII)
 
 LOOKS = (100, 400, 1_200, 2_500, 5_000)
 """Runs per side after which the claim is tested."""
@@ -203,7 +206,7 @@ def _scores(client: MechanismClient, claim: CanaryClaim, runs: int, *, is_presen
 def parse_claims(text: str) -> tuple[int, ...]:
     """The ε of `--claims 1,4,8`; DataError unless they are distinct integers from 1 to 16."""
     words = text.split(",")
-    if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 16 for word in words):
+    if not all(_CLAIM.match(word) and int(word) <= 16 for word in words):
         raise DataError("claims: expected integers from 1 to 16, separated by commas")
     if len(set(words)) != len(words):
         raise DataError("claims: expected each once, got one twice")

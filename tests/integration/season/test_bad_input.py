@@ -6,8 +6,10 @@ sees, that what was there before still is, and that the others go on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,12 +77,17 @@ def assert_refused(got: Answer, exit_code: int, code: str, *told: str) -> None:
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
-    """Every file; SQLite's side files are how it reads, not what it holds."""
+    """Every file; of a database what it holds, for what lies in which of SQLite's files changes by itself."""
     return {
-        str(path.relative_to(directory)): path.read_bytes()
+        str(path.relative_to(directory)): dump(path) if path.suffix == ".db" else path.read_bytes()
         for path in sorted(directory.rglob("*"))
         if path.is_file() and not path.name.endswith(("-wal", "-shm"))
     }
+
+
+def dump(database: Path) -> bytes:
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        return "\n".join(db.iterdump()).encode()
 
 
 # A company's own file
