@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from noren_core.errors import DataError
 from noren_core.season.head import WEIGHT_SCALE, attenuation
-from noren_core.season.plan import CampaignPlan, Release, RowRelease
+from noren_core.season.plan import CampaignPlan, Release, StatisticsRelease
 
 FEATURE_LEVELS = 127  # an embedding coordinate v travels as round(v · 127 / clip)
 _BISECTIONS = 80
@@ -50,14 +50,23 @@ def integer_head(released: Sequence[int], plan: CampaignPlan) -> IntegerHead:
 
 
 def _steepening(weights: npt.NDArray[np.float64], release: Release) -> float:
-    """By how much noise in the rows flattens a logistic curve, beyond the dilution of its coefficients.
+    """By how much a head's log-odds are too flat, beyond the dilution of its coefficients; at most 2.
 
-    What the noise hides of the log-odds has variance v = ρ·|g|² for clean-row weights g and the share ρ of
-    noise in a coordinate; averaged over it, σ(m) becomes about σ(m / √(1 + πv/8)) (Spiegelhalter and
-    Lauritzen 1990). Solved for the curve before; bounded, since a large head is mostly noise.
+    *Rows*: what their noise hides of the log-odds has variance v = ρ·|g|² for clean-row weights g and the
+    share ρ of noise in a coordinate; averaged over it, σ(m) becomes about σ(m / √(1 + πv/8)) (Spiegelhalter
+    and Lauritzen 1990). Solved for the curve before.
+
+    *Sums*: their head is the difference Δ of the classes' means, as if coordinates had variance 1 within a
+    class. They have it in all; with shares π and 1 − π of the classes, the inverse of what is left within
+    makes it Δ / (1 − π(1 − π)·|Δ|²) (Sherman and Morrison 1950). The plan's weights a and b stand in the
+    proportion of the expected shares.
+
+    Bounded, since a large head is mostly noise.
     """
-    if not isinstance(release, RowRelease):
-        return 1.0  # sums are of clean rows
+    if isinstance(release, StatisticsRelease):
+        both = release.negative + release.positive
+        between = release.negative * release.positive / both**2 * float(weights @ weights)
+        return 1 / (1 - min(1 / 2, between))
     noise_share = release.variance / (release.scale**2 + release.variance)
     clean = attenuation(release) * weights
     return float(1 / np.sqrt(1 - min(3 / 4, np.pi / 8 * noise_share * float(clean @ clean))))

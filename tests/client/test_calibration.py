@@ -47,6 +47,28 @@ def test_a_score_in_units_is_the_clean_log_odds(plan, slope):
     assert learned @ true / (true @ true) == pytest.approx(1, abs=0.08)
 
 
+@pytest.mark.parametrize("apart", [0.5, 1.2])
+def test_a_score_of_sums_is_the_log_odds_of_a_logistic_regression(statistics_plan_body, apart):
+    """Coordinates have variance 1 over both classes, not within one: the difference of the means is too flat.
+
+    Without the correction the larger of the two slopes would come out a quarter too small.
+    """
+    plan = CampaignPlan.from_body(statistics_plan_body)
+    a, b = plan.statistics.negative, plan.statistics.positive
+    rng, share = np.random.default_rng(4), a / (a + b)
+    labels = rng.random(400_000) < share
+    direction = np.full(plan.release.dimensions, plan.release.dimensions**-0.5)
+    along = rng.standard_normal(len(labels)) + apart * labels
+    along = (along - along.mean()) / along.std()
+    rows = rng.standard_normal((len(labels), plan.release.dimensions))
+    rows += np.outer(along - rows @ direction, direction)
+    means = rows[labels].mean(axis=0) - rows[~labels].mean(axis=0)
+    head = calibration.integer_head([int(w * WEIGHT_SCALE) for w in [*means, 0]], plan)
+    learned = head.unit * 127 / float(plan.release.clip) * np.array(head.weights)
+    true = fitted(rows, labels)[:-1]
+    assert learned @ true / (true @ true) == pytest.approx(1, abs=0.03)
+
+
 def test_a_large_head_is_not_blown_up(plan):
     """Beyond three quarters of noise in the log-odds the correction stays at a factor of 2."""
     one, ten = (calibration.integer_head([w << 32, 0, 0, 0, 0], plan).unit for w in (1, 10))
