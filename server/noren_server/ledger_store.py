@@ -143,10 +143,6 @@ class LedgerStore:
         with self._lock, _transaction(self._db, "BEGIN IMMEDIATE"):
             yield
 
-    def append(self, entry: bytes) -> int:
-        """Append one countersigned entry and return its index; see `append_many`."""
-        return self.append_many([entry])[0]
-
     def append_many(self, entries: Sequence[bytes]) -> list[int]:
         """Append countersigned entries, all or none, with one fsync; their indices.
 

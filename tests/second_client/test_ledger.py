@@ -139,7 +139,7 @@ def test_it_takes_no_change_against_the_rules(setting: Setting, entry: bytes, re
     """Another party's key, another's signature, a second enrolment: both refuse, whoever countersigned."""
     with pytest.raises(NorenError):
         setting.platform.ledger.append_company_entry(parse_entry(entry))
-    setting.platform.ledger_store.append(countersign(entry, setting.platform.signing_key))
+    setting.platform.ledger_store.append_many([countersign(entry, setting.platform.signing_key)])
     with pytest.raises(RefusedError, match=reason):
         setting.watch().read(setting.proof())
 
@@ -155,7 +155,7 @@ def test_a_revoked_company_says_nothing_more(setting: Setting) -> None:
     entry = ledger.signed_entry(KEYS["company-1"], "company-1", "agreement", said)
     with pytest.raises(NorenError):
         setting.say(entry)
-    setting.platform.ledger_store.append(countersign(entry, setting.platform.signing_key))
+    setting.platform.ledger_store.append_many([countersign(entry, setting.platform.signing_key)])
     with pytest.raises(RefusedError, match="revoked"):
         watch.read(setting.proof(watch.checkpoint.size if watch.checkpoint else 0))
 
@@ -171,7 +171,7 @@ def test_a_revocation_is_the_end(setting: Setting) -> None:
     for place, entry in enumerate((change, again)):
         with pytest.raises(NorenError):
             setting.platform.ledger.append_company_entry(parse_entry(entry))
-        setting.platform.ledger_store.append(countersign(entry, key))
+        setting.platform.ledger_store.append_many([countersign(entry, key)])
         indices = [*range(size), size + place]
         proof = setting.platform.ledger.prove(known_tree_size=size, indices=indices)
         with pytest.raises(RefusedError, match="revoked"):
@@ -184,7 +184,7 @@ def test_a_platform_key_is_replaced_with_its_own_consent(setting: Setting) -> No
     body = {"key": "platform", "old": old, "new": PUBLIC[US].hex(), "possession": "00" * 64}
     key = setting.platform.signing_key
     signed = sign_entry("platform-key-rotation", PLATFORM, body, key)
-    setting.platform.ledger_store.append(countersign(signed, key))
+    setting.platform.ledger_store.append_many([countersign(signed, key)])
     with pytest.raises(RefusedError, match="key-possession"):
         setting.watch().read(setting.proof())
 

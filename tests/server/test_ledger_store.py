@@ -53,7 +53,7 @@ def store(path: Path) -> Iterator[LedgerStore]:
 
 def test_entries_come_back_in_order_and_survive_reopening(store: LedgerStore, path: Path) -> None:
     """Indices count up from 0; another store on the file sees the same entries and the same root."""
-    assert [store.append(entry(0)), *store.append_many([entry(1), entry(2, "spring")])] == [0, 1, 2]
+    assert [*store.append_many([entry(0)]), *store.append_many([entry(1), entry(2, "spring")])] == [0, 1, 2]
     with open_store(path) as again:
         assert again.size == 3
         assert [item.entry.to_bytes() for item in again.entries()] == [entry(0), entry(1), entry(2, "spring")]
@@ -78,7 +78,7 @@ def test_entries_are_found_by_kind_campaign_and_company(store: LedgerStore) -> N
 def test_sending_an_entry_again_adds_nothing(store: LedgerStore) -> None:
     """An entry that is in the ledger already keeps its index, alone, within a batch, and after reopening."""
     store.append_many([entry(0), entry(1)])
-    assert store.append(entry(0)) == 0
+    assert store.append_many([entry(0)]) == [0]
     assert store.append_many([entry(2), entry(1), entry(2)]) == [2, 1, 2]
     assert store.size == 3
 
@@ -153,7 +153,7 @@ def test_a_row_with_a_known_leaf_replaces_nothing(store: LedgerStore, path: Path
 
 def test_the_file_is_private_and_durable(store: LedgerStore, path: Path) -> None:
     """The file and its journal are 0600, in WAL mode, and every commit is synced."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     for file in path.parent.glob("ledger.db*"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -173,7 +173,7 @@ def test_a_ledger_that_shrank_under_us_is_refused(store: LedgerStore, path: Path
     raw = sqlite3.connect(path)
     raw.executescript("DROP TRIGGER entries_no_delete; DELETE FROM entries WHERE seq = 1;")
     raw.close()
-    for call in (store.checkpoint, lambda: store.append(entry(5)), lambda: store.prove(0, [0])):
+    for call in (store.checkpoint, lambda: store.append_many([entry(5)]), lambda: store.prove(0, [0])):
         with pytest.raises(LocalProtocolError):
             call()
 
@@ -182,7 +182,7 @@ def test_companies_believe_what_the_store_proves(store: LedgerStore) -> None:
     """Proofs verify from every earlier size, and a size or index beyond the ledger is refused."""
     known = None
     for size in range(1, 12):
-        store.append(entry(size))
+        store.append_many([entry(size)])
         known_size = KEYS.open_checkpoint(known).size if known else 0
         proof = store.prove(known_size, sorted({0, size - 1}))
         shown = verify_ledger_proof(proof, known=known, keys=KEYS)
@@ -202,7 +202,7 @@ with open_store(Path({path!r})) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range({first}, {first} + 200):
-        store.append(entry(number))
+        store.append_many([entry(number)])
 """
 
 
@@ -268,7 +268,7 @@ open_store(Path({path!r})).export(Path({target!r}))
 
 def test_a_killed_export_leaves_no_half_bundle(store: LedgerStore, path: Path, tmp_path: Path) -> None:
     """Killed before the rename, the export has left nothing under its name, and can be repeated."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     target = tmp_path / "bundle"
     script = _KILLED_EXPORT.format(tests=TESTS, support=SUPPORT, path=str(path), target=str(target))
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
@@ -282,7 +282,7 @@ def test_a_failed_export_cleans_up(
     store: LedgerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the disk refuses the rename, neither a bundle nor a partial one stays behind."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
 
     def refuse(self: Path, target: Path) -> None:
         raise OSError("no space")

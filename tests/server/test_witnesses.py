@@ -115,19 +115,19 @@ def test_a_platform_that_restarts_learns_what_its_witnesses_know(store: LedgerSt
     for _ in range(2):
         with running(tmp_path / "w", "witness.example/w") as address:
             verify_quorum(parse_note(WitnessPanel((address,), 1).cosigned(store)), [address.key], 1)
-        store.append(entry(2))
+        store.append_many([entry(2)])
 
 
 def test_without_witnesses_a_checkpoint_is_the_logs_alone(store: LedgerStore) -> None:
     """No witnesses, a quorum of none."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     assert WitnessPanel().stated == Witnesses((), 0)
     assert len(parse_note(WitnessPanel().cosigned(store)).signatures) == 1
 
 
 def test_too_few_answers_are_an_error_and_some_are_enough(store: LedgerStore, tmp_path: Path) -> None:
     """One witness down: a quorum of one is met, of two is not; nothing else is affected."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     down = WitnessAddress("http://127.0.0.1:1/", CosignerKey("witness.example/down", NOBODY.public_key))
     with running(tmp_path / "w", "witness.example/w") as address:
         verify_quorum(parse_note(WitnessPanel((down, address), 1).cosigned(store)), [address.key], 1)
@@ -180,7 +180,7 @@ def test_no_answer_but_a_cosignature_counts(
     store: LedgerStore, answer: Callable[[bytes], tuple[int, bytes]]
 ) -> None:
     """Any other answer is no cosignature: the quorum is missed, with its code, and nothing else happens."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     with answering(answer) as address, pytest.raises(LocalProtocolError) as caught:
         WitnessPanel((address,), 1).cosigned(store)
     assert caught.value.code == "WITNESS_QUORUM"
@@ -188,7 +188,7 @@ def test_no_answer_but_a_cosignature_counts(
 
 def test_it_is_not_sent_elsewhere(store: LedgerStore) -> None:
     """A redirection is not followed, also if a good answer waits at its end."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     asked: list[bytes] = []
 
     def moved(request: bytes) -> tuple[int, bytes]:
@@ -202,7 +202,7 @@ def test_it_is_not_sent_elsewhere(store: LedgerStore) -> None:
 
 def test_an_answer_without_end_is_not_read(store: LedgerStore) -> None:
     """The connection is cut soon after the answer is too long."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
     sent: list[int] = []
     is_over = threading.Event()
 
@@ -228,7 +228,7 @@ def test_an_answer_without_end_is_not_read(store: LedgerStore) -> None:
 
 def test_lines_of_other_keys_are_left_out(store: LedgerStore) -> None:
     """Of an answer with several lines only the configured witness's goes into the note, once."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
 
     def generous(asked: bytes) -> tuple[int, bytes]:
         return 200, line_for(asked, LOG_KEY, "stranger.example") + line_for(asked, NOBODY) * 2
@@ -240,11 +240,11 @@ def test_lines_of_other_keys_are_left_out(store: LedgerStore) -> None:
 
 def test_who_was_outrun_by_another_process_begins_again(store: LedgerStore) -> None:
     """A witness that has seen more than our checkpoint is asked about a newer one of ours."""
-    store.append(entry(0))
+    store.append_many([entry(0)])
 
     def ahead(asked: bytes) -> tuple[int, bytes]:
         if claimed_size(asked.partition(b"\n\n")[2]) == 1:
-            store.append(entry(1))
+            store.append_many([entry(1)])
             return 409, b"2\n"
         return 200, line_for(asked, NOBODY)
 
@@ -260,13 +260,13 @@ def test_a_ledger_restored_from_an_old_copy_gets_no_cosignature(store: LedgerSto
         LedgerStore(tmp_path / "old.db", origin=ORIGIN, log_key=LOG_KEY) as old,
         running(tmp_path / "w", "witness.example/w") as address,
     ):
-        old.append(entry(0))
+        old.append_many([entry(0)])
         panel = WitnessPanel((address,), 1)
         panel.cosigned(store)
         for _ in range(2):
             with pytest.raises(LocalProtocolError):
                 panel.cosigned(old)
-            old.append(entry(7))
+            old.append_many([entry(7)])
 
 
 def test_who_does_not_answer_in_time_does_not_count(
@@ -274,7 +274,7 @@ def test_who_does_not_answer_in_time_does_not_count(
 ) -> None:
     """A witness that says nothing is waited for as long as configured, and no longer."""
     monkeypatch.setattr(witnesses, "TIMEOUT_SECONDS", 0.2)
-    store.append(entry(0))
+    store.append_many([entry(0)])
     may_end = threading.Event()
 
     def silent(asked: bytes) -> tuple[int, bytes]:
@@ -294,7 +294,7 @@ def test_an_answer_that_never_comes_to_an_end_is_hung_up_on(
 ) -> None:
     """A header that grows by a byte at a time holds no thread of ours: the connection is cut in time."""
     monkeypatch.setattr(witnesses, "TIMEOUT_SECONDS", 0.2)
-    store.append(entry(0))
+    store.append_many([entry(0)])
     is_cut, may_end = threading.Event(), threading.Event()
 
     class Trickling(BaseHTTPRequestHandler):
