@@ -26,16 +26,6 @@ class TableKind(StrEnum):
     SCORE = "score"
 
 
-class Purpose(StrEnum):
-    """The purposes a student can consent to here (the full enumeration is in docs/glossary.md)."""
-
-    TRAIN = "train.decline_model"
-    SCORE = "score.offer_followup"
-
-
-PURPOSE_OF_TABLE = {TableKind.TRAIN: Purpose.TRAIN, TableKind.SCORE: Purpose.SCORE}
-
-
 def parse_name(text: object, what: str) -> str:
     """`text` if it is a valid company, campaign or season name, else DataError naming `what`.
 
@@ -46,12 +36,16 @@ def parse_name(text: object, what: str) -> str:
     return text
 
 
-def normalise_identifier(kind: IdentifierKind, value: str) -> bytes:
-    """The VOPRF input for one applicant: kind ‖ 0 ‖ NFKC-casefold-trim(value).
+def normalise_identifier(kind: IdentifierKind, value: str, position: str) -> bytes:
+    """The VOPRF input for one application: kind ‖ 0 ‖ position ‖ 0 ‖ NFKC-casefold-trim(value).
+
+    The position is in it, so that a row that was consented to for one position opens for no other.
 
     Raises:
-        DataError: if nothing is left after trimming or the result is longer than 512 bytes.
+        DataError: if the position is no name, or nothing is left of the value after trimming, or that is
+            longer than 512 bytes.
     """
+    parse_name(position, "position")
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).strip()
     try:
         folded = text.encode()
@@ -59,4 +53,4 @@ def normalise_identifier(kind: IdentifierKind, value: str) -> bytes:
         raise DataError("identifier: expected text of whole characters, got half of a pair") from error
     if not folded or len(folded) > MAX_IDENTIFIER_BYTES:
         raise DataError(f"identifier: expected 1 to {MAX_IDENTIFIER_BYTES} bytes, got {len(folded)}")
-    return kind.value.encode() + b"\0" + folded
+    return b"\0".join((kind.value.encode(), position.encode(), folded))

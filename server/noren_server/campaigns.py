@@ -44,7 +44,7 @@ GRID = 1 << 16
 STATISTICS_GRID = 1 << 10  # so that a clipping norm in its units is a decimal; sums are integers anyhow
 EXPECTED_WEIGHT = Fraction(1, 4)
 MINIMUM_COHORT = 5
-EVALUATION_ROUNDS = 2  # one batch for the training table, one for the score table
+EVALUATION_ROUNDS = 2  # for the training table: a second batch after the applicant file was corrected
 
 
 _CHOICES_OF_MODE = {
@@ -97,6 +97,10 @@ class PlanChoices:
     band_edges: tuple[str, ...] = ("0.2", "0.4")
     minimum_cohort: int = MINIMUM_COHORT
     deadline_seconds: int = 60
+    cooling_seconds: int = 86_400
+    decision_batches: int = 4
+    minimum_batch: int = 5
+    score_days: int = 30
 
     @classmethod
     def from_toml(cls, path: Path) -> PlanChoices:
@@ -222,6 +226,12 @@ def write_plan(
                 "heads": choices.heads,
                 "weight_bits": choices.weight_bits,
                 "band_edges": list(choices.band_edges),
+            },
+            "gate": {
+                "cooling_seconds": choices.cooling_seconds,
+                "batches": choices.decision_batches,
+                "minimum_batch": choices.minimum_batch,
+                "score_seconds": choices.score_days * 86_400,
             },
             "bundle_sha256": bundle_sha256,
         }

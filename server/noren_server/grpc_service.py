@@ -73,6 +73,11 @@ _STATUS = {
     Refusal.ALREADY_ENROLLED: grpc.StatusCode.ALREADY_EXISTS,
     Refusal.NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.NOT_ACCEPTED: grpc.StatusCode.FAILED_PRECONDITION,
+    Refusal.GATE_NOT_OPEN: grpc.StatusCode.FAILED_PRECONDITION,
+    Refusal.BATCH_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Refusal.SERVICE_SUSPENDED: grpc.StatusCode.UNAVAILABLE,
+    Refusal.LAUNCH_BLOCKED: grpc.StatusCode.FAILED_PRECONDITION,
+    Refusal.PENDING_ERASURE_ORDERS: grpc.StatusCode.FAILED_PRECONDITION,
     Refusal.INTERNAL: grpc.StatusCode.INTERNAL,
 }  # INVALID_ARGUMENT for the rest
 

@@ -106,6 +106,7 @@ def plan(campaign: str = CAMPAIGN) -> CampaignPlan:
         "person": {"companies": 1, "campaigns": 3, "epsilon": "4", "delta": "0.000001"},
         "witnesses": {"keys": [], "quorum": 0},
         "scoring": {"heads": 1, "weight_bits": 8, "band_edges": ["0.2", "0.4"]},
+        "gate": {"cooling_seconds": 0, "batches": 4, "minimum_batch": 1, "score_seconds": 2_592_000},
         "bundle_sha256": platform_files.bundle_sha256(),
     }
     return CampaignPlan.from_body(body)

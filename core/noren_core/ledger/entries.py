@@ -30,6 +30,7 @@ MAX_ENTRY_BYTES = 65_535  # entry bundles of tlog-tiles state lengths in 16 bits
 MAX_SENTINELS = 64
 MAX_NOTE_CHARACTERS = 8 << 10
 MAX_SURVIVORS = 200
+MAX_DECISION_BATCHES = 64
 MAX_DECLARED_SIZE = 1 << 15  # padded to a power of two, it must fit one evaluation batch of 65,535
 
 _AUTHOR_LABEL = b"noren/v1/entry"
@@ -65,6 +66,16 @@ class EntryKind(StrEnum):
     KEY_ROTATION = "key-rotation"
     PLATFORM_KEY_ROTATION = "platform-key-rotation"
     REVOCATION = "revocation"
+    POLICY = "policy"
+    COVERAGE = "coverage"
+    CONSENT_LOG = "consent-log"
+    DECISION_BATCH = "decision-batch"
+    GATE_OPENED = "gate-opened"
+    MIRROR_DEPOSIT = "mirror-deposit"
+    ERASURE_ORDER = "erasure-order"
+    DELETION_CERTIFICATE = "deletion-certificate"
+    SERVICE_STATE = "service-state"
+    INCIDENT = "incident"
 
 
 class CompanyKey(StrEnum):
@@ -92,6 +103,49 @@ class RevocationReason(StrEnum):
     MISTAKEN_ENROLMENT = "MISTAKEN_ENROLMENT"
 
 
+class CoverageVerdict(StrEnum):
+    """Whether a coverage report lets processing begin."""
+
+    CLEAR = "clear"
+    BLOCKED = "blocked"
+
+
+class ErasureGround(StrEnum):
+    """Why companies are told to erase; one order goes to every company of a campaign, whoever left."""
+
+    RIGHTS = "rights"
+    SEASON_END = "season-end"
+    ABOLITION = "abolition"
+    LEAK = "leak"
+
+
+class ServiceScope(StrEnum):
+    """What a service state is about."""
+
+    GLOBAL = "global"
+    COMPANY = "company"
+    CAMPAIGN = "campaign"
+
+
+class ServiceStatus(StrEnum):
+    """Whether processing goes on there; rights work in every state."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    WINDING_DOWN = "winding-down"
+    ABOLISHED = "abolished"
+
+
+class IncidentState(StrEnum):
+    """How far the handling of an incident is."""
+
+    DETECTED = "detected"
+    CONTAINED = "contained"
+    ASSESSED = "assessed"
+    NOTIFIED = "notified"
+    CLOSED = "closed"
+
+
 COMPANY_KINDS = frozenset(
     {
         EntryKind.ENROLMENT,
@@ -103,6 +157,9 @@ COMPANY_KINDS = frozenset(
         EntryKind.WEIGHTS_COMMITMENT,
         EntryKind.HEAD_COMMITMENT,
         EntryKind.KEY_ROTATION,
+        EntryKind.DECISION_BATCH,
+        EntryKind.MIRROR_DEPOSIT,
+        EntryKind.DELETION_CERTIFICATE,
     }
 )
 """Signed by the company that the body names; all other kinds are the platform's."""
@@ -336,6 +393,21 @@ def _platform_key(value: Any, what: str) -> None:
         raise DataError(f"{what}: expected platform or log, got another value")
 
 
+def _word_of(kind: type[StrEnum]) -> Check:
+    words = ", ".join(kind)
+
+    def check(value: Any, what: str) -> None:
+        if value not in tuple(kind):
+            raise DataError(f"{what}: expected one of {words}; got another value")
+
+    return check
+
+
+def _name_or_nothing(value: Any, what: str) -> None:
+    if value != "":
+        _name(value, what)
+
+
 def _table_kind(value: Any, what: str) -> None:
     if value not in tuple(ids.TableKind):
         raise DataError(f"{what}: expected train or score, got another value")
@@ -396,6 +468,7 @@ def _integer(low: int, high: int) -> Check:
 
 _ROUND = _integer(1, 10_000)
 _INDEX = _integer(0, canonical_json.MAX_INTEGER)
+_SECONDS = _integer(0, 1 << 40)
 _SIGNED = _integer(-(2**62), 2**62)
 
 _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
@@ -414,7 +487,7 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
     },
     EntryKind.PLAN_ACCEPTANCE: {"campaign": _name, "company": _name, "plan_sha256": _hash},
     EntryKind.CONSENT_EPOCH: {"campaign": _name, "company": _name, "kind": _table_kind, "root": _hash},
-    EntryKind.OPRF_KEY: {"campaign": _name, "company": _name, "public_key": _hash},
+    EntryKind.OPRF_KEY: {"campaign": _name, "company": _name, "kind": _table_kind, "public_key": _hash},
     EntryKind.TABLE: {"campaign": _name, "company": _name, "consent_epoch": _INDEX, "manifest": _manifest},
     EntryKind.TRAINING_COMMITMENT: {
         "campaign": _name,
@@ -440,6 +513,7 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "survivors": _survivors,
         "update_sha256": _hash,
         "sentinels": _sentinels,
+        "consents": _hash,
         "model_in": _hash,
         "model_out": _hash,
     },
@@ -474,4 +548,55 @@ _SCHEMAS: dict[EntryKind, dict[str, Check]] = {
         "possession": _signature,
     },
     EntryKind.REVOCATION: {"company": _name, "reason": _revocation_reason},
+    EntryKind.POLICY: {"policy": _name, "sha256": _hash, "activated_at": _SECONDS},
+    EntryKind.COVERAGE: {
+        "campaign": _name,
+        "report_sha256": _hash,
+        "as_of": _SECONDS,
+        "policy_sha256": _hash,
+        "screens_sha256": _hash,
+        "verdict": _word_of(CoverageVerdict),
+        "auditor_key": _hash,
+        "attestation": _signature,
+    },
+    EntryKind.CONSENT_LOG: {"root": _hash},
+    EntryKind.DECISION_BATCH: {
+        "campaign": _name,
+        "company": _name,
+        "position": _name,
+        "sequence": _integer(1, MAX_DECISION_BATCHES),
+        "root": _hash,
+        "evaluation_sha256": _hash,
+        "sealed_at": _SECONDS,
+    },
+    EntryKind.GATE_OPENED: {"campaign": _name, "company": _name, "batch": _INDEX, "opened_at": _SECONDS},
+    EntryKind.MIRROR_DEPOSIT: {"campaign": _name, "company": _name, "root": _hash, "deposited_at": _SECONDS},
+    EntryKind.ERASURE_ORDER: {
+        "campaign": _name,
+        "company": _name,
+        "order_sha256": _hash,
+        "ground": _word_of(ErasureGround),
+        "due_at": _SECONDS,
+    },
+    EntryKind.DELETION_CERTIFICATE: {
+        "campaign": _name,
+        "company": _name,
+        "order": _INDEX,
+        "certificate_sha256": _hash,
+    },
+    EntryKind.SERVICE_STATE: {
+        "scope": _word_of(ServiceScope),
+        "name": _name_or_nothing,
+        "state": _word_of(ServiceStatus),
+        "reason": _reason,
+        "at": _SECONDS,
+        "evidence_sha256": _hash,
+    },
+    EntryKind.INCIDENT: {
+        "incident": _name,
+        "class": _reason,
+        "state": _word_of(IncidentState),
+        "at": _SECONDS,
+        "report_sha256": _hash,
+    },
 }

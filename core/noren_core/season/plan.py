@@ -19,6 +19,7 @@ from noren_core import canonical_json, ids
 from noren_core.crypto.weight_layout import MAX_WEIGHT as MAX_STATISTICS_WEIGHT
 from noren_core.crypto.weight_layout import ROW_NORM, WeightLayout
 from noren_core.errors import DataError, LocalProtocolError
+from noren_core.ledger.entries import MAX_DECISION_BATCHES
 from noren_core.privacy.events import format_decimal, parse_decimal
 
 MAX_COMPANIES = 200
@@ -38,6 +39,7 @@ MAX_SENTINELS = 64
 PRIOR_SCALE = 1 << 16
 MAX_PRIOR = 16 * PRIOR_SCALE
 MAX_WITNESSES = 16
+_DAY_SECONDS = 86_400
 _COSIGNER_KEY = re.compile(r"[!-*,-~]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", re.ASCII)
 UNIT = "one person's deduplicated record at one company in one campaign"
 
@@ -196,8 +198,28 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What stands between a decision and a score.
+
+    Attributes:
+        cooling_seconds: how long after a decision batch is in the ledger nothing is evaluated for it.
+        batches: how many decision batches a company may seal in the campaign.
+        minimum_batch: how many applicants a batch must decide about at least.
+        score_seconds: how long a company may keep a score.
+    """
+
+    cooling_seconds: int
+    batches: int
+    minimum_batch: int
+    score_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """One company of the cohort: how many evaluations it may ask for and how its batches are padded."""
+    """One company of the cohort: how its batches are padded, and how many evaluations it may ask for.
+
+    The evaluations are those for training; for scoring there is one batch for each decision batch.
+    """
 
     company: str
     padded_batch: int
@@ -220,6 +242,7 @@ class CampaignPlan:
     person: PersonLimit
     witnesses: Witnesses
     scoring: Scoring
+    gate: Gate
     bundle_sha256: str
 
     @property
@@ -321,6 +344,7 @@ class CampaignPlan:
                 "weight_bits": self.scoring.weight_bits,
                 "band_edges": list(self.scoring.band_edges),
             },
+            "gate": asdict(self.gate),
             "bundle_sha256": self.bundle_sha256,
         }
 
@@ -349,6 +373,7 @@ class CampaignPlan:
             person=_person(top.inner("person")),
             witnesses=_witnesses(top.inner("witnesses")),
             scoring=_scoring(top.inner("scoring")),
+            gate=_gate(top.inner("gate")),
             bundle_sha256=top.text("bundle_sha256"),
         )
         top.expect("unit", UNIT)
@@ -605,3 +630,14 @@ def _scoring(fields: _Fields) -> Scoring:
     if scoring.weight_bits not in (8, 12):
         raise DataError("plan.scoring.weight_bits: expected 8 or 12")
     return scoring
+
+
+def _gate(fields: _Fields) -> Gate:
+    gate = Gate(
+        cooling_seconds=fields.integer("cooling_seconds", 0, 30 * _DAY_SECONDS),
+        batches=fields.integer("batches", 1, MAX_DECISION_BATCHES),
+        minimum_batch=fields.integer("minimum_batch", 1, 1_000),
+        score_seconds=fields.integer("score_seconds", 3_600, 400 * _DAY_SECONDS),
+    )
+    fields.finish()
+    return gate

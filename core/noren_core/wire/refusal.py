@@ -37,6 +37,12 @@ class Refusal(StrEnum):
     NOT_VERIFIED = "NOT_VERIFIED"
     PLAN_MISMATCH = "PLAN_MISMATCH"
     UNKNOWN_TREE_SIZE = "UNKNOWN_TREE_SIZE"
+    GATE_NOT_OPEN = "GATE_NOT_OPEN"
+    BATCH_LIMIT = "BATCH_LIMIT"
+    SERVICE_SUSPENDED = "SERVICE_SUSPENDED"
+    LAUNCH_BLOCKED = "LAUNCH_BLOCKED_COVERAGE"
+    PENDING_ERASURE_ORDERS = "PENDING_ERASURE_ORDERS"
+    CERTIFICATE_INCOMPLETE = "CERT_INCOMPLETE"
     INTERNAL = "INTERNAL"
 
     @property
@@ -67,5 +73,11 @@ _SENTENCES = {
     Refusal.NOT_VERIFIED: "a signature or proof in the request does not verify",
     Refusal.PLAN_MISMATCH: "the request is about another plan than the one in the ledger",
     Refusal.UNKNOWN_TREE_SIZE: "expected a tree size that the ledger has had, got a larger one",
+    Refusal.GATE_NOT_OPEN: "expected a sealed decision batch whose cooling time is over, got none",
+    Refusal.BATCH_LIMIT: "the plan's number of decision batches is used up",
+    Refusal.SERVICE_SUSPENDED: "the service is suspended; withdrawal, disclosure and erasure go on",
+    Refusal.LAUNCH_BLOCKED: "expected an attested, fresh and clear coverage report, got none",
+    Refusal.PENDING_ERASURE_ORDERS: "expected every erasure order that is due to be certified first",
+    Refusal.CERTIFICATE_INCOMPLETE: "the deletion certificate does not say all that its order asks for",
     Refusal.INTERNAL: "the platform could not answer; it keeps the reason in its own log",
 }

@@ -159,7 +159,7 @@ class AppendRequest(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     KNOWN_TREE_SIZE_FIELD_NUMBER: _builtins.int
     entry: _builtins.bytes
-    """signed by the caller; kinds plan-acceptance, deletion-certificate"""
+    """signed by the caller; kinds plan-acceptance, decision-batch, mirror-deposit"""
     known_tree_size: _builtins.int
     def __init__(
         self,
@@ -181,7 +181,16 @@ class EvaluateRequest(_message.Message):
 
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     BLINDED_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DECISION_BATCH_FIELD_NUMBER: _builtins.int
+    KNOWN_TREE_SIZE_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
+    kind: _builtins.str
+    """train or score: the table, and with it the key"""
+    decision_batch: _builtins.int
+    """for score: index of the entry that commits to these very elements"""
+    known_tree_size: _builtins.int
+    """for score: the proof of gate-opened begins here"""
     @_builtins.property
     def blinded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -189,10 +198,13 @@ class EvaluateRequest(_message.Message):
         *,
         campaign: _builtins.str = ...,
         blinded: _abc.Iterable[_builtins.bytes] | None = ...,
+        kind: _builtins.str = ...,
+        decision_batch: _builtins.int = ...,
+        known_tree_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded", b"blinded", "campaign", b"campaign"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded", b"blinded", "campaign", b"campaign", "decision_batch", b"decision_batch", "kind", b"kind", "known_tree_size", b"known_tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,18 +216,24 @@ class EvaluateReply(_message.Message):
 
     EVALUATED_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
     @_builtins.property
     def evaluated(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def gate(self) -> _training_pb2.LedgerProof:
+        """for score: of the decision-batch and gate-opened entries"""
+
     def __init__(
         self,
         *,
         evaluated: _abc.Iterable[_builtins.bytes] | None = ...,
         proof: _builtins.bytes = ...,
+        gate: _training_pb2.LedgerProof | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated", b"evaluated", "proof", b"proof"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated", b"evaluated", "gate", b"gate", "proof", b"proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,3 +505,171 @@ class RotateKeyReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateKeyReply: _TypeAlias = RotateKeyReply  # noqa: Y015
+
+@_typing.final
+class DepositCopyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    MAILBOX_FIELD_NUMBER: _builtins.int
+    SEALED_COPY_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    mailbox: _builtins.bytes
+    """16 bytes, from the score row or the inbox item"""
+    sealed_copy: _builtins.bytes
+    """of one fixed size, sealed to the student"""
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        mailbox: _builtins.bytes = ...,
+        sealed_copy: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "mailbox", b"mailbox", "sealed_copy", b"sealed_copy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepositCopyRequest: _TypeAlias = DepositCopyRequest  # noqa: Y015
+
+@_typing.final
+class DepositCopyReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.bytes
+    """the platform's signature over a label, mailbox and the copy's hash"""
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepositCopyReply: _TypeAlias = DepositCopyReply  # noqa: Y015
+
+@_typing.final
+class FetchInboxRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchInboxRequest: _TypeAlias = FetchInboxRequest  # noqa: Y015
+
+@_typing.final
+class FetchInboxReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """a fixed number of a fixed size, sealed to the company; most are dummies"""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchInboxReply: _TypeAlias = FetchInboxReply  # noqa: Y015
+
+@_typing.final
+class FetchOrdersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    KNOWN_TREE_SIZE_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    known_tree_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        known_tree_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "known_tree_size", b"known_tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchOrdersRequest: _TypeAlias = FetchOrdersRequest  # noqa: Y015
+
+@_typing.final
+class FetchOrdersReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """signed erasure orders, oldest first"""
+
+    @_builtins.property
+    def proof(self) -> _training_pb2.LedgerProof:
+        """of their erasure-order entries"""
+
+    def __init__(
+        self,
+        *,
+        orders: _abc.Iterable[_builtins.bytes] | None = ...,
+        proof: _training_pb2.LedgerProof | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["orders", b"orders", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchOrdersReply: _TypeAlias = FetchOrdersReply  # noqa: Y015
+
+@_typing.final
+class DeliverCertificateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    KNOWN_TREE_SIZE_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    certificate: _builtins.bytes
+    """the whole signed certificate, canonical JSON"""
+    entry: _builtins.bytes
+    """ledger entry of kind deletion-certificate"""
+    known_tree_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        certificate: _builtins.bytes = ...,
+        entry: _builtins.bytes = ...,
+        known_tree_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "certificate", b"certificate", "entry", b"entry", "known_tree_size", b"known_tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverCertificateRequest: _TypeAlias = DeliverCertificateRequest  # noqa: Y015

@@ -561,3 +561,207 @@ class Platform:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RightsStub:
+    """On the same port as Platform: what students' rights need. Works while the service is suspended.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.DepositCopy = channel.unary_unary(
+                '/noren_core.wire.v1.Rights/DepositCopy',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyReply.FromString,
+                _registered_method=True)
+        self.FetchInbox = channel.unary_unary(
+                '/noren_core.wire.v1.Rights/FetchInbox',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxReply.FromString,
+                _registered_method=True)
+        self.FetchOrders = channel.unary_unary(
+                '/noren_core.wire.v1.Rights/FetchOrders',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersReply.FromString,
+                _registered_method=True)
+        self.DeliverCertificate = channel.unary_unary(
+                '/noren_core.wire.v1.Rights/DeliverCertificate',
+                request_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DeliverCertificateRequest.SerializeToString,
+                response_deserializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+                _registered_method=True)
+
+
+class RightsServicer:
+    """On the same port as Platform: what students' rights need. Works while the service is suspended.
+    """
+
+    def DepositCopy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchInbox(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchOrders(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeliverCertificate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RightsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'DepositCopy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DepositCopy,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyReply.SerializeToString,
+            ),
+            'FetchInbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchInbox,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxReply.SerializeToString,
+            ),
+            'FetchOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchOrders,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersReply.SerializeToString,
+            ),
+            'DeliverCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverCertificate,
+                    request_deserializer=noren__core_dot_wire_dot_v1_dot_platform__pb2.DeliverCertificateRequest.FromString,
+                    response_serializer=noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'noren_core.wire.v1.Rights', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('noren_core.wire.v1.Rights', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Rights:
+    """On the same port as Platform: what students' rights need. Works while the service is suspended.
+    """
+
+    @staticmethod
+    def DepositCopy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Rights/DepositCopy',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.DepositCopyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchInbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Rights/FetchInbox',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchInboxReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Rights/FetchOrders',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.FetchOrdersReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noren_core.wire.v1.Rights/DeliverCertificate',
+            noren__core_dot_wire_dot_v1_dot_platform__pb2.DeliverCertificateRequest.SerializeToString,
+            noren__core_dot_wire_dot_v1_dot_training__pb2.LedgerProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

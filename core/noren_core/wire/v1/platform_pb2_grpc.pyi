@@ -166,3 +166,58 @@ class PlatformServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_platform_pb2.RotateKeyReply, _abc.Awaitable[_platform_pb2.RotateKeyReply]]: ...
 
 def add_PlatformServicer_to_server(servicer: PlatformServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RightsStub:
+    """On the same port as Platform: what students' rights need. Works while the service is suspended."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RightsAsyncStub: ...
+    DepositCopy: _grpc.UnaryUnaryMultiCallable[_platform_pb2.DepositCopyRequest, _platform_pb2.DepositCopyReply]
+    FetchInbox: _grpc.UnaryUnaryMultiCallable[_platform_pb2.FetchInboxRequest, _platform_pb2.FetchInboxReply]
+    FetchOrders: _grpc.UnaryUnaryMultiCallable[_platform_pb2.FetchOrdersRequest, _platform_pb2.FetchOrdersReply]
+    DeliverCertificate: _grpc.UnaryUnaryMultiCallable[_platform_pb2.DeliverCertificateRequest, _training_pb2.LedgerProof]
+
+@_typing.type_check_only
+class RightsAsyncStub(RightsStub):
+    """On the same port as Platform: what students' rights need. Works while the service is suspended."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    DepositCopy: _aio.UnaryUnaryMultiCallable[_platform_pb2.DepositCopyRequest, _platform_pb2.DepositCopyReply]  # type: ignore[assignment]
+    FetchInbox: _aio.UnaryUnaryMultiCallable[_platform_pb2.FetchInboxRequest, _platform_pb2.FetchInboxReply]  # type: ignore[assignment]
+    FetchOrders: _aio.UnaryUnaryMultiCallable[_platform_pb2.FetchOrdersRequest, _platform_pb2.FetchOrdersReply]  # type: ignore[assignment]
+    DeliverCertificate: _aio.UnaryUnaryMultiCallable[_platform_pb2.DeliverCertificateRequest, _training_pb2.LedgerProof]  # type: ignore[assignment]
+
+class RightsServicer(metaclass=_abc_1.ABCMeta):
+    """On the same port as Platform: what students' rights need. Works while the service is suspended."""
+
+    @_abc_1.abstractmethod
+    def DepositCopy(
+        self,
+        request: _platform_pb2.DepositCopyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.DepositCopyReply, _abc.Awaitable[_platform_pb2.DepositCopyReply]]: ...
+
+    @_abc_1.abstractmethod
+    def FetchInbox(
+        self,
+        request: _platform_pb2.FetchInboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.FetchInboxReply, _abc.Awaitable[_platform_pb2.FetchInboxReply]]: ...
+
+    @_abc_1.abstractmethod
+    def FetchOrders(
+        self,
+        request: _platform_pb2.FetchOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_platform_pb2.FetchOrdersReply, _abc.Awaitable[_platform_pb2.FetchOrdersReply]]: ...
+
+    @_abc_1.abstractmethod
+    def DeliverCertificate(
+        self,
+        request: _platform_pb2.DeliverCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.LedgerProof, _abc.Awaitable[_training_pb2.LedgerProof]]: ...
+
+def add_RightsServicer_to_server(servicer: RightsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
