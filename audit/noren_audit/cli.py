@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from noren_audit.certification import commands as certify_commands
+from noren_audit.custodian.commands import custodian_commands
+from noren_audit.fairness import commands as fairness_commands
 from noren_audit.replay import commands as replay_commands
 from noren_audit.witness.commands import witness_commands
 from noren_core import __version__
@@ -106,8 +108,10 @@ def make_app(*, as_json: bool) -> typer.Typer:
     app.command()(verify)
     app.command()(proof)
     app.add_typer(witness_commands(), name="witness")
+    app.add_typer(custodian_commands(), name="custodian")
     replay_commands.register(app)
     certify_commands.register(app)
+    fairness_commands.register(app)
     app.command()(version)
     return app
 

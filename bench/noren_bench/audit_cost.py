@@ -210,6 +210,7 @@ class _Ledger:
                     "survivors": list(cohort),
                     "update_sha256": _random(),
                     "sentinels": sums[number - 1],
+                    "consents": _random(),
                     "model_in": models[number - 1],
                     "model_out": models[number],
                 }

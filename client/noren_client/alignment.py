@@ -26,7 +26,7 @@ from noren_client.config import CompanyConfig
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.lifetime import CampaignSpending, forecasts, verify_room
 from noren_client.odometer import Odometer
-from noren_client.table_reading import Aligner, OpenedRow
+from noren_client.table_reading import Aligner, OpenedTable
 from noren_client.training_set import TrainingSet
 from noren_client.transport import PlatformClient
 from noren_core.errors import (
@@ -142,7 +142,7 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
             TableKind.TRAIN, list(labels), payload_bytes=plan.training_payload_bytes
         )
         if plan.mode is TrainingMode.NOISED_ROWS:  # 5
-            joined = _joined(opened.rows, labels, plan.rows.dimensions)
+            joined = _joined(opened, labels, plan.rows.dimensions)
             campaign_files.save_training_set(company_dir, campaign, joined)
             used = joined.labels
         else:
@@ -160,14 +160,16 @@ def past_labels(company_dir: Path, plan: CampaignPlan) -> NDArray[np.int8]:
     return sealed_statistics.load_weights(company_dir, plan.campaign).labels
 
 
-def _joined(opened: Mapping[bytes, OpenedRow], labels: Mapping[bytes, bool], dimensions: int) -> TrainingSet:
+def _joined(opened: OpenedTable, labels: Mapping[bytes, bool], dimensions: int) -> TrainingSet:
     """The opened rows with their outcomes, by tag: the order in which they are committed to."""
-    ordered = sorted(opened, key=lambda identifier: opened[identifier].tag)
-    values = np.frombuffer(b"".join(opened[identifier].payload for identifier in ordered), dtype="<i2")
+    rows = opened.rows
+    ordered = sorted(rows, key=lambda identifier: rows[identifier].tag)
+    values = np.frombuffer(b"".join(rows[identifier].payload for identifier in ordered), dtype="<i2")
     return TrainingSet(
-        tags=tuple(opened[identifier].tag for identifier in ordered),
+        tags=tuple(rows[identifier].tag for identifier in ordered),
         rows=values.reshape(len(ordered), dimensions).astype(np.int16),
         labels=np.array([labels[identifier] for identifier in ordered], dtype=np.int8),
+        table_id=opened.manifest.context.table_id,
     )
 
 

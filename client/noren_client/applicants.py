@@ -1,4 +1,4 @@
-"""The company's own file: who applied, who was offered a place, and what became of it.
+"""The company's own file: who applied for which position, what was decided, and what became of it.
 
 It is read on the company's machine and its content stays there. A file is used only as a whole: every problem
 found is listed by row and column (up to twenty), none by content, and nothing is returned. What comes back is
@@ -11,7 +11,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from noren_core.errors import DataError
 from noren_core.ids import IdentifierKind, normalise_identifier, parse_name
 from noren_core.season.plan import Task
 
-COLUMNS = ("season", "identifier_kind", "identifier", "decision", "outcome")
+COLUMNS = ("season", "position", "identifier_kind", "identifier", "decision", "outcome")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_ROWS = 1_000_000
 MAX_FIELD_CHARACTERS = 1024
@@ -31,6 +31,7 @@ class Decision(StrEnum):
 
     OFFER = "offer"
     NO_OFFER = "no-offer"
+    HOLD = "hold"  # not decided yet, as on a waiting list
 
 
 class TrainingSetCode(StrEnum):
@@ -47,9 +48,10 @@ class TrainingSetError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """One row of the company's file; who it is about is not shown."""
+    """One application: a row of the company's file; who it is about is not shown."""
 
     season: str
+    position: str
     identifier_kind: IdentifierKind
     identifier: str = field(repr=False)
     decision: Decision = field(repr=False)
@@ -57,8 +59,12 @@ class Applicant:
 
     @property
     def key(self) -> bytes:
-        """The normalised identifier, as it is aligned."""
-        return normalise_identifier(self.identifier_kind, self.identifier)
+        """The normalised identifier, as it is aligned: of this person as an applicant for this position."""
+        return normalise_identifier(self.identifier_kind, self.identifier, self.position)
+
+    def is_same_person(self, other: Applicant) -> bool:
+        """Whether both applications were made under one identifier, whatever the position."""
+        return replace(self, position=other.position).key == other.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,9 @@ def read_applicants(
         if applicant is None:
             continue
         if (applicant.season, applicant.key) in seen:
-            problems.add(row, "identifier", "expected each applicant once per season, got one again")
+            problems.add(
+                row, "identifier", "expected each applicant once per season and position, got one again"
+            )
         seen.add((applicant.season, applicant.key))
         applicants.append(applicant)
     problems.raise_if_any()
@@ -143,6 +151,13 @@ def offerees(applicants: Sequence[Applicant], score_season: str) -> tuple[Applic
     return tuple(
         a for a in applicants if a.season == score_season and a.decision is Decision.OFFER and not a.outcome
     )
+
+
+def applicants_for(
+    applicants: Sequence[Applicant], *, season: str, position: str
+) -> tuple[Applicant, ...]:
+    """Everybody who applied for a position of a season, whatever was decided; may be empty."""
+    return tuple(a for a in applicants if (a.season, a.position) == (season, position))
 
 
 class _Problems:
@@ -224,12 +239,15 @@ def _parse_row(
         if len(value) > MAX_FIELD_CHARACTERS
     ]
     found += _season_problems(fields["season"], seasons)
+    found += _name_problems("position", fields["position"])
     found += _word_problems("identifier_kind", fields["identifier_kind"], tuple(IdentifierKind))
     found += _word_problems("decision", fields["decision"], tuple(Decision))
     if vocabulary is not None and fields["outcome"]:
         found += _word_problems("outcome", fields["outcome"], sorted(vocabulary))
-    if not any(column == "identifier_kind" for column, _ in found):
-        found += _identifier_problems(IdentifierKind(fields["identifier_kind"]), fields["identifier"])
+    if not {"identifier_kind", "position"} & {column for column, _ in found}:
+        found += _identifier_problems(
+            IdentifierKind(fields["identifier_kind"]), fields["identifier"], fields["position"]
+        )
     for column, sentence in found:
         problems.add(row, column, sentence)
     return None if found else _applicant(fields)
@@ -238,6 +256,7 @@ def _parse_row(
 def _applicant(fields: Mapping[str, str]) -> Applicant:
     return Applicant(
         season=fields["season"],
+        position=fields["position"],
         identifier_kind=IdentifierKind(fields["identifier_kind"]),
         identifier=fields["identifier"],
         decision=Decision(fields["decision"]),
@@ -248,10 +267,14 @@ def _applicant(fields: Mapping[str, str]) -> Applicant:
 def _season_problems(text: str, seasons: Collection[str] | None) -> list[tuple[str, str]]:
     if seasons is not None:
         return _word_problems("season", text, sorted(seasons))
+    return _name_problems("season", text)
+
+
+def _name_problems(column: str, text: str) -> list[tuple[str, str]]:
     try:
-        parse_name(text, "season")
+        parse_name(text, column)
     except DataError:
-        return [("season", "expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")]
+        return [(column, "expected 1 to 40 of a-z, 0-9 and inner hyphens, got another text")]
     return []
 
 
@@ -259,9 +282,9 @@ def _word_problems(column: str, text: str, words: Sequence[str]) -> list[tuple[s
     return [] if text in words else [(column, f"expected one of {', '.join(words)}; got another word")]
 
 
-def _identifier_problems(kind: IdentifierKind, text: str) -> list[tuple[str, str]]:
+def _identifier_problems(kind: IdentifierKind, text: str, position: str) -> list[tuple[str, str]]:
     try:
-        normalise_identifier(kind, text)
+        normalise_identifier(kind, text, position)
     except DataError as error:
         return [("identifier", error.message.removeprefix("identifier: "))]
     return []

@@ -9,7 +9,7 @@ from noren_local.secret_files import SecretFiles, sealed
 
 PATTERNS = (
     "keys/*.key",
-    "campaigns/*/oprf.json",
+    "campaigns/*/oprf-*.json",
     "campaigns/*/blinding.json",
     "campaigns/*/encrypted-head.json",
     "campaigns/*/training.rows",
@@ -17,7 +17,13 @@ PATTERNS = (
     "campaigns/*/sums.json",
     "campaigns/*/head.json",
     "campaigns/*/replay.bin",
-    "campaigns/*/scores.json",
+    "campaigns/*/mirror-pending.json",
+    "campaigns/*/decisions-*.json",
+    "campaigns/*/scored.json",
+    "campaigns/*/custody/*/*.share",
+    "rights/inventory-*.json",
+    "rights/provisions-*.json",
+    "staff/register.json",
 )
 
 

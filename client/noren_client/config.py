@@ -24,6 +24,9 @@ from noren_core.season.plan import MAX_COMPANIES, MAX_ROUNDS
 FILE_NAME = "config.toml"
 MAX_DISPUTE_DAYS = 3650
 MAX_CAMPAIGNS_PER_SEASON = 99
+MAX_VIEWS_PER_HOUR = 60
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_CONTEST = re.compile(r"[!-~]{1,200}\Z")
 _LIMIT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?(e-[0-9]{1,2})?\Z", re.ASCII)
 
 
@@ -68,14 +71,44 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class CustodianAddress:
+    """Who holds the other share of keys of what is kept about persons (docs/rights/erasure.md §2).
+
+    Attributes:
+        url: http(s)://host[:port][/path].
+        key: its Ed25519 public key, 32 bytes, handed over out of band.
+    """
+
+    url: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """How this company looks at scores; the table may be missing.
+
+    Attributes:
+        views_per_hour: of one member of the staff, refusals included, so that looking at one person at a time
+            cannot be repeated into a list.
+        contest: where a student contests what was computed about her, printable ASCII without spaces. By
+            default it is the company's inbox at the platform.
+    """
+
+    views_per_hour: int = 12
+    contest: str = "inbox"
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyConfig:
-    """The company's whole configuration."""
+    """The company's whole configuration; without a custodian, certificates of deletion stay unverified."""
 
     company: str
     platform: str
     addresses: Addresses
     pins: Pins
     limits: Limits
+    custodian: CustodianAddress | None = None
+    gate: GateSettings = GateSettings()
 
 
 def load(company_dir: Path) -> CompanyConfig:
@@ -122,7 +155,10 @@ def to_toml(config: CompanyConfig) -> bytes:
             "lifetime_delta": format_decimal(limits.lifetime_delta),
             "dispute_days": limits.dispute_days,
         },
+        "gate": {"views_per_hour": config.gate.views_per_hour, "contest": config.gate.contest},
     }
+    if config.custodian is not None:
+        tables["custodian"] = {"url": config.custodian.url, "key": config.custodian.key.hex()}
     lines = [f"company = {json.dumps(config.company)}", f"platform = {json.dumps(config.platform)}"]
     for name, fields in tables.items():
         # A JSON string or integer is the same thing in TOML.
@@ -132,6 +168,7 @@ def to_toml(config: CompanyConfig) -> bytes:
 
 def _parse(tables: dict[str, Any]) -> CompanyConfig:
     pins, limits, addresses = (_table(tables.pop(name)) for name in ("pins", "limits", "addresses"))
+    gate = _table(tables.pop("gate", {}))
     config = CompanyConfig(
         company=parse_name(tables.pop("company"), "company"),
         platform=parse_name(tables.pop("platform"), "platform"),
@@ -154,11 +191,14 @@ def _parse(tables: dict[str, Any]) -> CompanyConfig:
             lifetime_delta=_decimal(limits.pop("lifetime_delta"), "lifetime_delta", Fraction(1, 10**4)),
             dispute_days=_integer(limits.pop("dispute_days"), "dispute_days", MAX_DISPUTE_DAYS),
         ),
+        custodian=_custodian(tables.pop("custodian")) if "custodian" in tables else None,
+        gate=_gate(gate),
     )
     for name, table in (
         ("top level", tables),
         ("pins", pins),
         ("limits", limits),
+        ("gate", gate),
         ("addresses", addresses),
     ):
         if table:
@@ -172,6 +212,24 @@ def parse_pins(bundle_sha256: str, log_key: str, platform_key: str) -> Pins:
         if len(value) != 64 or set(value) - set("0123456789abcdef"):
             raise ConfigurationError(f"{name}: expected 64 lower-case hex digits, got another text")
     return Pins(bundle_sha256, VerifierKey.from_text(log_key), bytes.fromhex(platform_key))
+
+
+def _custodian(value: Any) -> CustodianAddress:
+    table = _table(value)
+    url, key = _text(table.pop("url")), _text(table.pop("key"))
+    if table or not _KEY.match(key):
+        raise ConfigurationError("custodian: expected exactly url, and key of 64 lower-case hex digits")
+    return CustodianAddress(url, bytes.fromhex(key))
+
+
+def _gate(fields: dict[str, Any]) -> GateSettings:
+    """The settings in these fields, which are taken out; what is missing is as by default."""
+    default = GateSettings()
+    views = fields.pop("views_per_hour", default.views_per_hour)
+    contest = _text(fields.pop("contest", default.contest))
+    if not _CONTEST.match(contest):
+        raise ConfigurationError("gate.contest: expected 1 to 200 printable characters without spaces")
+    return GateSettings(_integer(views, "views_per_hour", MAX_VIEWS_PER_HOUR), contest)
 
 
 def _table(value: Any) -> dict[str, Any]:

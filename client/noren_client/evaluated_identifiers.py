@@ -1,14 +1,16 @@
 """Evaluated identifiers of one campaign: what the company asks the platform's keyed function, and keeps.
 
-docs/protocol.md §1.3 and §1.5. Promises: the platform sees one batch of one fixed size per table, whoever the
-applicants are and however many; an output exists only after its proof held under the key that the ledger
-shows. Every evaluation counts against the plan, so neither a lost answer nor a crash loses one: a batch is on
-disk before it is sent and sent again, the same bytes, until its outputs are kept for the campaign.
+docs/protocol.md §1.3 and §1.5. Promises: the platform sees batches of one fixed size, whoever the applicants
+are and however many; an output exists only after its proof held under the key that the ledger shows, and the
+tables for training and scoring have a key each, so that what was evaluated for one opens no row of the other.
+Every evaluation counts against the plan, so neither a lost answer nor a crash loses one: a batch for training
+is on disk before it is sent and sent again, the same bytes, until its outputs are kept for the campaign. A
+batch for scoring is part of a decision batch, which keeps it (`noren_client.gate.decisions`).
 
-    oprf.json       outputs by hash of the identifier, and which batches they came from
-    blinding.json   exists while a batch is on its way: its blinds, so that the answer can be opened
+    oprf-train.json, oprf-score.json    outputs by hash of the identifier, and of which batches they are
+    blinding.json                       exists while a batch for training is on its way: its blinds
 
-Both are secrets of the company (`noren_client.company_secrets`).
+All are secrets of the company (`noren_client.company_secrets`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from noren_client import campaign_files, keystore
@@ -31,15 +32,18 @@ from noren_core.errors import (
     BudgetExceededError,
     ConfigurationError,
     DataError,
+    LocalProtocolError,
     NorenError,
     VerificationError,
 )
-from noren_core.ids import TableKind
+from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, TableKind, is_dummy
+from noren_core.rights.decision_batch import evaluation_sha256
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 
-DUMMY_LABEL = b"dummy\0"
-DUMMY_BYTES = 32
+Evaluated = tuple[Sequence[bytes], bytes]
+"""Evaluated elements and the proof of their key."""
+
 
 
 class EvaluatedIdentifiers:
@@ -52,72 +56,99 @@ class EvaluatedIdentifiers:
         self._company = keystore.load(company_dir).company
 
     def outputs(self, kind: TableKind, identifiers: Sequence[bytes], public_key: bytes) -> dict[bytes, bytes]:
-        """The OPRF output of every identifier, from the campaign's file or evaluated now.
+        """The OPRF output of every identifier under the key of a table.
 
-        1. Complete a batch that an earlier call began, whichever table it was for.
-        2. Begin and complete a batch for what is still missing; also for nothing, if there was none for this
-           table, so that the number of batches tells the platform nothing.
+        For training what is missing is evaluated now; for scoring that is what decision batches are for
+        (`evaluate_decisions`), and nothing is sent here.
 
         Args:
             kind: the table that the outputs are for.
             identifiers: normalised, distinct.
-            public_key: of our key in this campaign, from the ledger.
+            public_key: of our key for this table, from the ledger.
 
         Raises:
             DataError: with code MORE_THAN_DECLARED, for more than fit in a batch; nothing was sent.
             BudgetExceededError: with code EVALUATION_LIMIT, if the plan has no batch left for this.
+            LocalProtocolError: with code GATE_NOT_OPEN, for scoring, if one was not evaluated.
             VerificationError: if the answer is not one under `public_key`; the batch is sent again next time.
         """
         with self._alone():
-            kept = _KeptOutputs.load(self._company_dir, self._plan.campaign, public_key)
-            batch = _Batch.load(self._company_dir, self._plan.campaign)  # 1
-            if batch is not None:
-                self._complete(batch, kept, public_key)
-            missing = [identifier for identifier in identifiers if identifier not in kept]
-            if missing or kind.value not in kept.batches.values():  # 2
-                self._check_batches_left(kind, kept)
-                self._complete(self._begin(kind, missing), kept, public_key)
+            kept = _KeptOutputs.load(self._company_dir, self._plan.campaign, kind, public_key)
+            if kind is TableKind.TRAIN:
+                self._evaluate_missing(kept, identifiers, public_key)
+            elif any(identifier not in kept for identifier in identifiers):
+                raise LocalProtocolError(
+                    "alignment: expected identifiers whose decision batch was evaluated, got others",
+                    code=Refusal.GATE_NOT_OPEN,
+                )
             return {identifier: kept[identifier] for identifier in identifiers}
 
-    def _check_batches_left(self, kind: TableKind, kept: _KeptOutputs) -> None:
-        """Keep one of the plan's batches for scoring, however often the training file changes."""
-        member, used = self._plan.member(self._company), list(kept.batches.values())
-        reserved = 1 if kind is TableKind.TRAIN and TableKind.SCORE.value not in used else 0
-        if (len(used) + 1 + reserved) * member.padded_batch > member.evaluations:
+    def evaluate_decisions(
+        self, blinding: Blinding, public_key: bytes, *, ask: Callable[[], Evaluated]
+    ) -> None:
+        """Keep the outputs of a decision batch, unless they are kept already.
+
+        Args:
+            blinding: of the batch, as it was committed to; its blinds stay as they are, for the auditor.
+            public_key: of our key for the score table, from the ledger.
+            ask: sends the batch; the evaluated elements and their proof.
+
+        Raises:
+            VerificationError: if the answer is not one under `public_key`; nothing is kept.
+        """
+        with self._alone():
+            kept = _KeptOutputs.load(self._company_dir, self._plan.campaign, TableKind.SCORE, public_key)
+            digest = _digest(blinding)
+            if digest not in kept.batches:
+                evaluated, proof = ask()
+                kept.add(digest, _finalized(blinding, evaluated, proof, public_key))
+
+    def _evaluate_missing(
+        self, kept: _KeptOutputs, identifiers: Sequence[bytes], public_key: bytes
+    ) -> None:
+        """Have everything evaluated that is not kept.
+
+        1. Complete a batch that an earlier call began.
+        2. Begin and complete a batch for what is still missing; also for nothing, if there was none so far,
+           so that the number of batches tells the platform nothing.
+        """
+        blinding = _load_batch(self._company_dir, self._plan.campaign)  # 1
+        if blinding is not None:
+            self._complete(blinding, kept, public_key)
+        missing = [identifier for identifier in identifiers if identifier not in kept]
+        if missing or not kept.batches:  # 2
+            self._check_batches_left(kept)
+            self._complete(self._begin(missing), kept, public_key)
+
+    def _check_batches_left(self, kept: _KeptOutputs) -> None:
+        member = self._plan.member(self._company)
+        if (len(kept.batches) + 1) * member.padded_batch > member.evaluations:
             raise BudgetExceededError(
-                "alignment: expected an evaluation left for each table, another batch would use it up",
+                "alignment: expected an evaluation left for the table, another batch would be too many",
                 code=Refusal.EVALUATION_LIMIT,
             )
 
-    def _begin(self, kind: TableKind, identifiers: Sequence[bytes]) -> _Batch:
+    def _begin(self, identifiers: Sequence[bytes]) -> Blinding:
         """One batch of blinded identifiers and random dummies, on disk before anything is sent."""
-        size = self._plan.member(self._company).padded_batch
-        if len(identifiers) > size:
-            raise DataError(
-                f"alignment: expected at most the declared {size} applicants, got {len(identifiers)}",
-                code="MORE_THAN_DECLARED",
-            )
-        dummies = [DUMMY_LABEL + secrets.token_bytes(DUMMY_BYTES) for _ in range(size - len(identifiers))]
-        batch = _Batch(kind, oprf.blind([*identifiers, *dummies]))
-        batch.keep(self._company_dir, self._plan.campaign)
-        return batch
+        blinding = oprf.blind(padded(identifiers, size=self._plan.member(self._company).padded_batch))
+        body = {"blinding": blinding.to_bytes().hex()}
+        name = _batch_name(self._plan.campaign)
+        keystore.write_secret(self._company_dir, name, canonical_json.encode(body))
+        return blinding
 
-    def _complete(self, batch: _Batch, kept: _KeptOutputs, public_key: bytes) -> None:
+    def _complete(self, blinding: Blinding, kept: _KeptOutputs, public_key: bytes) -> None:
         """Send a batch, for the first time or again, and keep its outputs.
 
         1. Send, unless a crash came between steps 3 and 4.
         2. Verify and unblind.
         3. Keep the outputs of the identifiers, without the dummies'.
-        4. Forget the blinds.
+        4. Forget the blinds, on disk and in memory.
         """
-        blinding = batch.blinding
-        if batch.digest not in kept.batches:
+        if _digest(blinding) not in kept.batches:
             evaluated, proof = self._platform.evaluate(self._plan.campaign, blinding.blinded_elements)  # 1
-            outputs = dict(  # 2
-                zip(blinding.inputs, oprf.finalize(blinding, evaluated, proof, public_key), strict=True)
-            )
-            kept.add(batch, {key: outputs[key] for key in outputs if not key.startswith(DUMMY_LABEL)})  # 3
-        batch.forget(self._company_dir, self._plan.campaign)  # 4
+            kept.add(_digest(blinding), _finalized(blinding, evaluated, proof, public_key))  # 2, 3
+        keystore.remove_secret(self._company_dir, _batch_name(self._plan.campaign))  # 4
+        blinding.wipe()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -131,71 +162,39 @@ class EvaluatedIdentifiers:
             os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """`blinding.json`: one batch from before it is sent until its outputs are kept."""
-
-    kind: TableKind
-    blinding: Blinding
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(b"".join(self.blinding.blinded_elements)).hexdigest()
-
-    @classmethod
-    def load(cls, company_dir: Path, campaign: str) -> _Batch | None:
-        """The batch that is on its way, if there is one."""
-        content = keystore.read_secret(company_dir, _batch_name(campaign))
-        if content is None:
-            return None
-        try:
-            body = canonical_json.parse_object(content)
-            return cls(TableKind(body["kind"]), Blinding.from_bytes(bytes.fromhex(body["blinding"])))
-        except (NorenError, KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError("blinding.json: expected what was sent, got another file") from error
-
-    def keep(self, company_dir: Path, campaign: str) -> None:
-        """Write it down, replacing nothing: `EvaluatedIdentifiers` completes one before it begins another."""
-        body = {"blinding": self.blinding.to_bytes().hex(), "kind": self.kind.value}
-        keystore.write_secret(company_dir, _batch_name(campaign), canonical_json.encode(body))
-
-    def forget(self, company_dir: Path, campaign: str) -> None:
-        """Remove the file, and overwrite the blinds in memory."""
-        keystore.remove_secret(company_dir, _batch_name(campaign))
-        self.blinding.wipe()
-
-
 class _KeptOutputs:
-    """`oprf.json`: evaluated identifiers of a campaign, by hash, and for which tables batches were sent."""
+    """`oprf-<kind>.json`: evaluated identifiers of one table, by hash, and the batches that were sent."""
 
     def __init__(
         self,
         company_dir: Path,
         name: str,
         public_key: bytes,
-        batches: dict[str, str],
+        batches: set[str],
         outputs: dict[str, bytes],
     ) -> None:
         self._company_dir = company_dir
         self._name = name
         self._public_key = public_key
-        self.batches = batches  # digest -> kind of table
+        self.batches = batches
         self._outputs = outputs
 
     @classmethod
-    def load(cls, company_dir: Path, campaign: str, public_key: bytes) -> _KeptOutputs:
+    def load(cls, company_dir: Path, campaign: str, kind: TableKind, public_key: bytes) -> _KeptOutputs:
         """What was kept under this key; VerificationError if it was kept under another."""
-        name = f"campaigns/{campaign}/oprf.json"
+        name = campaign_files.secret_name(campaign, f"oprf-{kind.value}.json")
         content = keystore.read_secret(company_dir, name)
         if content is None:
-            return cls(company_dir, name, public_key, {}, {})
+            return cls(company_dir, name, public_key, set(), {})
         try:
             body = canonical_json.parse_object(content)
             outputs = {key: bytes.fromhex(value) for key, value in body["outputs"].items()}
-            batches = {str(digest): TableKind(kind).value for digest, kind in body["batches"].items()}
+            batches = {str(digest) for digest in body["batches"]}
             kept_key = bytes.fromhex(body["public_key"])
         except (NorenError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError("oprf.json: expected what alignment kept, got another file") from error
+            raise ConfigurationError(
+                f"oprf-{kind.value}.json: expected what alignment kept, got another file"
+            ) from error
         if kept_key != public_key:
             raise VerificationError("alignment: expected the key of the first alignment, got another")
         return cls(company_dir, name, public_key, batches, outputs)
@@ -206,20 +205,58 @@ class _KeptOutputs:
     def __getitem__(self, identifier: bytes) -> bytes:
         return self._outputs[_hashed(identifier)]
 
-    def add(self, batch: _Batch, outputs: Mapping[bytes, bytes]) -> None:
+    def add(self, batch: str, outputs: Mapping[bytes, bytes]) -> None:
         """Keep verified outputs, on disk before they are used: they are paid for."""
         self._outputs.update({_hashed(identifier): output for identifier, output in outputs.items()})
-        self.batches[batch.digest] = batch.kind.value
+        self.batches.add(batch)
         body = {
-            "batches": self.batches,
+            "batches": sorted(self.batches),
             "outputs": {key: output.hex() for key, output in self._outputs.items()},
             "public_key": self._public_key.hex(),
         }
         keystore.write_secret(self._company_dir, self._name, canonical_json.encode(body))
 
 
+def padded(identifiers: Sequence[bytes], *, size: int) -> list[bytes]:
+    """The identifiers and random dummies, `size` in all.
+
+    Raises:
+        DataError: with code MORE_THAN_DECLARED, if there are more identifiers than that.
+    """
+    if len(identifiers) > size:
+        raise DataError(
+            f"alignment: expected at most the declared {size} applicants, got {len(identifiers)}",
+            code="MORE_THAN_DECLARED",
+        )
+    dummies = [DUMMY_LABEL + secrets.token_bytes(DUMMY_BYTES) for _ in range(size - len(identifiers))]
+    return [*identifiers, *dummies]
+
+
+def _finalized(
+    blinding: Blinding, evaluated: Sequence[bytes], proof: bytes, public_key: bytes
+) -> dict[bytes, bytes]:
+    """The verified outputs of the identifiers, without the dummies'."""
+    outputs = zip(blinding.inputs, oprf.finalize(blinding, evaluated, proof, public_key), strict=True)
+    return {value: output for value, output in outputs if not is_dummy(value)}
+
+
+def _load_batch(company_dir: Path, campaign: str) -> Blinding | None:
+    """The batch for training that is on its way, if there is one."""
+    content = keystore.read_secret(company_dir, _batch_name(campaign))
+    if content is None:
+        return None
+    try:
+        return Blinding.from_bytes(bytes.fromhex(canonical_json.parse_object(content)["blinding"]))
+    except (NorenError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError("blinding.json: expected what was sent, got another file") from error
+
+
 def _batch_name(campaign: str) -> str:
-    return f"campaigns/{campaign}/blinding.json"
+    return campaign_files.secret_name(campaign, "blinding.json")
+
+
+def _digest(blinding: Blinding) -> str:
+    return evaluation_sha256(blinding.blinded_elements).hex()
 
 
 def _hashed(identifier: bytes) -> str:

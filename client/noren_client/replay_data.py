@@ -8,12 +8,15 @@ Whoever has it can subtract the company's noise, so it is as sensitive as the ro
 machine: `export` is for a pipe into the auditor's program. It is complete whenever a settle was signed, and
 no session ever reads it: a campaign is trained once, with a seed that was drawn for it. It goes on demand, or
 after the time in which the company wants to be able to answer a dispute.
+
+Rows that a revocation list names are in it until they are erased, since earlier rounds were computed with
+them; what was erased is not brought back, and the file says from then on that something is missing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,25 +27,35 @@ from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
 from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, LocalProtocolError, NorenError
+from noren_core.season.round_consents import RoundConsents
 
 FORMAT = "noren/v1/replay"
 REPLAY_FILE = "replay.bin"
 MAX_EXPORT_BYTES = 256 << 20
 
 _SECONDS_PER_DAY = 24 * 60 * 60
-_HEADER = {"campaign", "company", "seed", "row_salt", "commitment_key", "cohort", "kept_at", "rounds"}
+_HEADER = {
+    *("campaign", "company", "seed", "row_salt", "commitment_key", "cohort", "kept_at", "rounds"),
+    "rows_erased",
+}
 _LENGTH_BYTES = 4
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReplayRound(Secret):
-    """One finished round: whose sum it was, the sum without blinds, and what this company sent, if it did."""
+    """One finished round: whose sum it was, and the sum without blinds.
+
+    Attributes:
+        update: what this company sent; empty if nothing.
+        consents: the revocation list under which it was computed.
+    """
 
     round_number: int
     survivors: tuple[str, ...]
     gradient: tuple[int, ...]
     update: tuple[int, ...]
+    consents: RoundConsents
 
     def to_body(self) -> dict[str, Any]:
         """As it stands in the header and in an export."""
@@ -51,12 +64,20 @@ class ReplayRound(Secret):
             "survivors": list(self.survivors),
             "gradient": list(self.gradient),
             "update": list(self.update),
+            "revocations": self.consents.revocations.hex(),
+            "revocations_signature": self.consents.signature.hex(),
+            "consents_salt": self.consents.salt.hex(),
         }
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReplayData(Secret):
-    """Everything that a replay of one campaign needs beside the ledger."""
+    """Everything that a replay of one campaign needs beside the ledger.
+
+    Attributes:
+        material: what was committed to, without rows that were erased since.
+        rows_erased: whether there are such rows.
+    """
 
     campaign: str
     company: str
@@ -66,6 +87,7 @@ class ReplayData(Secret):
     cohort: tuple[str, ...]
     material: TrainingSet | OpenedSums
     rounds: Sequence[ReplayRound] = field(default=())
+    rows_erased: bool = False
 
 
 def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
@@ -82,11 +104,38 @@ def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
             "cohort": list(data.cohort),
             "kept_at": int(now),
             "rounds": [done.to_body() for done in data.rounds],
+            "rows_erased": data.rows_erased,
         }
     )
     rows = b"" if isinstance(data.material, OpenedSums) else data.material.to_bytes()
+    _write(company_dir, data.campaign, header, rows)
+
+
+def erase_rows(company_dir: Path, campaign: str, tags: Collection[bytes]) -> bool:
+    """Remove the rows with these tags from what is kept of the campaign; whether there were any.
+
+    The same rows must be gone from `training.rows` before: a session that is running takes from there which
+    rows it may still write. A campaign of which nothing is kept has none.
+
+    Raises:
+        LocalProtocolError: if what is kept is damaged.
+    """
+    if not (campaign_files.directory(company_dir, campaign) / REPLAY_FILE).exists():
+        return False
+    header, training_set = _load(company_dir, campaign)
+    if training_set is None:
+        return False
+    left = training_set.without(tags)
+    if len(left.tags) == len(training_set.tags):
+        return False
+    header["rows_erased"] = True
+    _write(company_dir, campaign, canonical_json.encode(header), left.to_bytes())
+    return True
+
+
+def _write(company_dir: Path, campaign: str, header: bytes, rows: bytes) -> None:
     content = len(header).to_bytes(_LENGTH_BYTES, "big") + header + rows
-    keystore.write_secret(company_dir, _secret_name(data.campaign), content)
+    keystore.write_secret(company_dir, _secret_name(campaign), content)
 
 
 def export(company_dir: Path, campaign: str) -> bytes:
@@ -141,7 +190,8 @@ def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet
         training_set = None if "sums" in header else TrainingSet.from_bytes(kept[end:])
     except NorenError as error:
         raise _damaged() from error
-    if header.keys() - {"sums"} != _HEADER or type(header["kept_at"]) is not int:
+    types = (type(header.get("kept_at")), type(header.get("rows_erased")))
+    if header.keys() - {"sums"} != _HEADER or types != (int, bool):
         raise _damaged()
     return header, training_set
 

@@ -16,6 +16,7 @@ from noren_client.transport import PlatformClient
 from noren_core.crypto.revocation_list import SIGNATURE_BYTES, RevocationList, open_revocations
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import ConfigurationError, DataError
+from noren_core.ids import TableKind
 from noren_core.ledger.entries import PLATFORM, PlatformKey
 from noren_local.private_file import write_private
 
@@ -25,24 +26,54 @@ def revoked_tags(
 ) -> frozenset[bytes]:
     """The tags on a table's newest revocation list; most of them are dummy rows'.
 
-    1. Fetch it; which rows are ours makes no difference to what is sent.
-    2. Verify it under the platform's key that is current in the ledger as we know it, for this table.
-    3. It is not older than the newest that we saw of this table.
-    4. Keep it; only then answer.
+    It is fetched whatever rows are ours, so nothing that is sent depends on them.
 
     Raises:
-        VerificationError, DataError: if step 2 or 3 fails.
+        VerificationError, DataError, ConfigurationError: as `keep_newest`.
+    """
+    data, signature = platform.fetch_revocations(context.campaign, context.kind)
+    newest = keep_newest(
+        list_path(company_dir, context.campaign, context.kind),
+        data,
+        signature,
+        table_id=context.table_id,
+        watch=watch,
+    )
+    return frozenset(newest.tags)
+
+
+def list_path(company_dir: Path, campaign: str, kind: TableKind) -> Path:
+    """Where the newest list of the newest table of that kind is kept."""
+    return campaign_files.directory(company_dir, campaign) / f"revocations-{kind.value}.bin"
+
+
+def keep_newest(
+    path: Path, data: bytes, signature: bytes, *, table_id: bytes, watch: LedgerWatch
+) -> RevocationList:
+    """The list in `data`, verified and on disk: from now on no older one is acted on.
+
+    1. Verify it under the platform's key that is current in the ledger as we know it, for this table.
+    2. It is not older than the newest that we saw of this table.
+    3. Keep it; only then answer.
+
+    Raises:
+        VerificationError: if it is another's or another table's; with code CONSENT_EPOCH_STALE, if we saw a
+            newer one.
+        DataError: if it is malformed.
         ConfigurationError: if what was kept before is damaged.
     """
-    path = campaign_files.directory(company_dir, context.campaign) / f"revocations-{context.kind.value}.bin"
-    data, signature = platform.fetch_revocations(context.campaign, context.kind)  # 1
-    key = watch.keys().key_at(PLATFORM, PlatformKey.PLATFORM, watch.known_tree_size)  # 2
-    newest = open_revocations(data, signature, platform_key=bytes.fromhex(key), table_id=context.table_id)
+    key = watch.keys().key_at(PLATFORM, PlatformKey.PLATFORM, watch.known_tree_size)  # 1
+    newest = open_revocations(data, signature, platform_key=bytes.fromhex(key), table_id=table_id)
+    verify_still_newest(path, newest)  # 2
+    write_private(path, signature + data)  # 3
+    return newest
+
+
+def verify_still_newest(path: Path, listed: RevocationList) -> None:
+    """Raise VerificationError, code CONSENT_EPOCH_STALE, if a newer list of the same table is kept by now."""
     known = _kept(path)
-    if known is not None and known.table_id == context.table_id:  # 3
-        newest.verify_not_older(known)
-    write_private(path, signature + data)  # 4
-    return frozenset(newest.tags)
+    if known is not None and known.table_id == listed.table_id:
+        listed.verify_not_older(known)
 
 
 def _kept(path: Path) -> RevocationList | None:

@@ -22,7 +22,7 @@ from noren_client.transport import PlatformClient, PlatformUnavailableError
 from noren_core.crypto.sealed_table import TableManifest, TableReader, row_secrets
 from noren_core.errors import RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
-from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.ledger.entries import EntryKind
 from noren_core.ledger.proofs import VerifiedEntry
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
@@ -92,12 +92,11 @@ class Aligner:
 
         Args:
             kind: which table.
-            identifiers: distinct.
+            identifiers: distinct; for scoring those whose decision batch was evaluated.
             payload_bytes: what the plan makes a payload of this kind.
             keep_waiting: called as long as there is no table yet: waits and says True, or gives up.
         """
-        public_key = bytes.fromhex(self._only(EntryKind.OPRF_KEY).body["public_key"])
-        outputs = self._evaluated.outputs(kind, identifiers, public_key)
+        outputs = self._evaluated.outputs(kind, identifiers, self.public_key(kind))
         manifest = self._manifest(kind, payload_bytes, keep_waiting)
         reader = self._read_table(manifest, outputs)
         revoked = revocations.revoked_tags(self._company_dir, manifest.context, self._platform, self._watch)
@@ -109,6 +108,24 @@ class Aligner:
         }
         kept = {identifier: row for identifier, row in opened.items() if row.tag not in revoked}
         return OpenedTable(manifest, kept)
+
+    def public_key(self, kind: TableKind) -> bytes:
+        """Our key for a table, the one that the ledger shows; a second would let the platform tell us apart.
+
+        Raises:
+            RemoteProtocolError: with code NOT_AVAILABLE, if there is none yet.
+            VerificationError: if there are several.
+        """
+        found = [
+            item.entry.body["public_key"]
+            for item in self._proven()
+            if item.entry.kind is EntryKind.OPRF_KEY and item.entry.body["kind"] == kind.value
+        ]
+        if not found:
+            raise RemoteProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
+        if len(found) > 1:
+            raise VerificationError(f"ledger: expected one {kind} key for us, got {len(found)}")
+        return bytes.fromhex(found[0])
 
     def _manifest(
         self, kind: TableKind, payload_bytes: int, keep_waiting: Callable[[], bool]
@@ -138,15 +155,6 @@ class Aligner:
                     raise VerificationError("table: expected the consent epoch that it names, got none")
                 tables.append(manifest)
         return tables
-
-    def _only(self, kind: EntryKind) -> SignedEntry:
-        """The one entry of this kind that concerns us; a second would let the platform tell us apart."""
-        found = [item.entry for item in self._proven() if item.entry.kind is kind]
-        if not found:
-            raise RemoteProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
-        if len(found) > 1:
-            raise VerificationError(f"ledger: expected one {kind} entry for us, got {len(found)}")
-        return found[0]
 
     def _proven(self) -> list[VerifiedEntry]:
         """The campaign's entries about us."""

@@ -7,6 +7,9 @@ back by none, so a company whose worker restarts drops out of the campaign, and 
 Messages get lost, so the platform may ask again: an identical request gets the bytes that were signed for it
 the first time, and nothing is computed or spent. Another request for what was answered is refused
 (docs/protocol.md §4.1.4).
+
+Every round brings the newest revocation list of the training table. Rows on it are dropped before the round
+is computed, for good: nothing that a session computes afterwards has them in it.
 """
 
 from __future__ import annotations
@@ -20,14 +23,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from noren_client import campaign_files, keystore, ledger_watch, replay_data
+from noren_client import campaign_files, keystore, ledger_watch, replay_data, revocations
 from noren_client.odometer import Odometer, Reservation
 from noren_client.opened_sums import OpenedSums
 from noren_client.replay_data import ReplayData, ReplayRound
 from noren_client.sums_mechanism import noised_sums
+from noren_client.training_set import TrainingSet
 from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.revocation_list import RevocationList
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import LocalProtocolError, RemoteProtocolError, VerificationError
+from noren_core.ids import TableKind
 from noren_core.ledger import entries
 from noren_core.ledger.entries import EntryKind
 from noren_core.ledger.proofs import VerifiedEntry
@@ -37,6 +43,7 @@ from noren_core.season.beacon import verify_beacon
 from noren_core.season.cohort_key import CohortKey
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_consents import RoundConsents
 from noren_core.season.round_event import round_event
 from noren_core.season.row_commitment import SALT_BYTES
 from noren_core.secagg.client import SecAggClient
@@ -95,15 +102,18 @@ class TrainingSession:
         self._watch = ledger_watch.LedgerWatch(company_dir)
         self._odometer = Odometer.open(company_dir)
         self._material = campaign_files.load_material(company_dir, plan)
+        self._committed = self._material  # what a replay begins with; rounds use `_material`, which shrinks
         self._seed = NoiseSeed.generate()
         self._row_salt = SecretBytes(secrets.token_bytes(SALT_BYTES))
         self._commitment = self._signed_commitment()
         self._beacon: bytes | None = None
         self._head = HeadState.initial(plan.training)
         self._updates: dict[int, SecretBytes] = {}
+        self._consents: dict[int, RoundConsents] = {}
         self._replay_rounds: list[ReplayRound] = []
         self._settles: dict[int, bytes] = {}
         self._answers: dict[bytes, bytes] = {}
+        self._rows_erased = False
         self._cohort_key: CohortKey | None = None
         self._cohort_signature = b""
         self._is_finished = False
@@ -157,7 +167,7 @@ class TrainingSession:
         self._cohort_key = None
         for update in self._updates.values():
             update.wipe()
-        self._updates = {}
+        self._updates, self._consents = {}, {}
         self._seed.wipe()
         self._row_salt.wipe()
         self._replay_rounds = []
@@ -186,13 +196,16 @@ class TrainingSession:
         1. It is the round that we reserved last, and the finished rounds lead up to it.
         2. The platform proves that our intent for this round is in the ledger that we know, and our odometer
            holds the newest one that was ever proven; in round 1 also our commitment, and the beacon after it.
-        3. In round 1, take the peers' shares, and with them the cohort key; sign the cohort.
-        4. Apply the finished rounds, each once and in order.
-        5. Clipped, integer gradient sum over all rows (q = 1); or the opened sums.
-        6. Add our share of the discrete Gaussian noise, drawn from seed and beacon.
-        7. Add the cohort's blind to all but the sentinels, whose sum anybody may test; then the masks: what
+        3. The newest revocation list of our table: the rows on it are dropped, for this round and all later
+           ones.
+        4. In round 1, take the peers' shares, and with them the cohort key; sign the cohort.
+        5. Apply the finished rounds, each once and in order.
+        6. Clipped, integer gradient sum over all rows that are left (q = 1); or the opened sums.
+        7. Add our share of the discrete Gaussian noise, drawn from seed and beacon.
+        8. No newer list came in meanwhile by another way; or else this sum is forgotten.
+        9. Add the cohort's blind to all but the sentinels, whose sum anybody may test; then the masks: what
            leaves is uniform to the platform.
-        8. Remember what was sent: the settle of this round commits to it.
+        10. Remember what was sent, and under which list: the settle of this round commits to both.
         """
         self._verify_order(request)  # 1
         proven = self._watch.accept(request.proof)  # 2
@@ -200,16 +213,44 @@ class TrainingSession:
         self._odometer.verify_holds(self._watch.newest_intent())
         if request.round_number == 1:
             self._verify_beacon(proven, intent)
-        if request.round_number == 1:  # 3
+        listed = self._drop_revoked(request.consents)  # 3
+        if request.round_number == 1:  # 4
             self._accept_shares(request.sealed_shares)
-        settles = self._apply(request.finished)  # 4
-        update = self._noised_update(request.round_number)  # 5, 6
-        blinded = update.view(np.uint64).copy()  # 7
+        settles = self._apply(request.finished)  # 5
+        update = self._noised_update(request.round_number)  # 6, 7
+        if listed is not None:  # 8
+            revocations.verify_still_newest(self._list_path(), listed)
+        blinded = update.view(np.uint64).copy()  # 9
         blinded[: self._plan.head_length] += self._key().blind(request.round_number, self._plan.head_length)
         masked = self._secagg.mask(request.round_number, blinded.view(np.int64))
-        self._updates[request.round_number] = SecretBytes(update.astype("<i8").tobytes())  # 8
+        self._updates[request.round_number] = SecretBytes(update.astype("<i8").tobytes())  # 10
+        self._consents[request.round_number] = request.consents
         signature = self._cohort_signature if request.round_number == 1 else b""
         return m.MaskedInputReply(masked, settles, signature)
+
+    def _drop_revoked(self, consents: RoundConsents) -> RevocationList | None:
+        """Verify and keep the list, and drop its rows; None with opened sums, in which no row is left.
+
+        Raises:
+            VerificationError: with code CONSENT_EPOCH_STALE, if we saw a newer list, from whatever message.
+        """
+        material = self._material
+        if isinstance(material, OpenedSums):
+            if consents.revocations:
+                raise RemoteProtocolError("revocations: expected none for a campaign of sums, got a list")
+            return None
+        listed = revocations.keep_newest(
+            self._list_path(),
+            consents.revocations,
+            consents.signature,
+            table_id=material.table_id,
+            watch=self._watch,
+        )
+        self._material = material.without(frozenset(listed.tags))
+        return listed
+
+    def _list_path(self) -> Path:
+        return revocations.list_path(self._dir, self._plan.campaign, TableKind.TRAIN)
 
     def _noised_update(self, round_number: int) -> npt.NDArray[np.int64]:
         if self._beacon is None:
@@ -348,8 +389,9 @@ class TrainingSession:
             if aggregate.round_number == head.round_number + 1:
                 gradient = self._gradient(aggregate)
                 advanced = head.advance(gradient, self._plan.training)
-                made[aggregate.round_number] = self._settle(head, advanced, aggregate)
-                replayable.append(self._replay_round(aggregate, gradient))
+                consents = self._consents.get(aggregate.round_number) or RoundConsents.drawn()
+                made[aggregate.round_number] = self._settle(head, advanced, aggregate, consents)
+                replayable.append(self._replay_round(aggregate, gradient, consents))
                 head = advanced
         if made:
             self._keep_replay_data(replayable)
@@ -359,6 +401,7 @@ class TrainingSession:
         self._settles |= made
         for applied in made.keys() & self._updates.keys():
             self._updates.pop(applied).wipe()
+            self._consents.pop(applied)
         return tuple(self._settles[aggregate.round_number] for aggregate in finished)
 
     def _gradient(self, aggregate: m.Aggregate) -> list[int]:
@@ -382,12 +425,15 @@ class TrainingSession:
             survivors=len(survivors),
         )
 
-    def _settle(self, before: HeadState, after: HeadState, aggregate: m.Aggregate) -> bytes:
+    def _settle(
+        self, before: HeadState, after: HeadState, aggregate: m.Aggregate, consents: RoundConsents
+    ) -> bytes:
         key = self._key().commitment_key()
         update = self._update(after.round_number)
         body: dict[str, object] = {
             "campaign": self._plan.campaign,
             "company": self._company,
+            "consents": consents.commitment().hex(),
             "model_in": before.commitment(key).hex(),
             "model_out": after.commitment(key).hex(),
             "round": after.round_number,
@@ -401,13 +447,18 @@ class TrainingSession:
         """What we sent in a round; empty if nothing."""
         return self._updates.get(round_number, SecretBytes(b""))
 
-    def _replay_round(self, aggregate: m.Aggregate, gradient: Sequence[int]) -> ReplayRound:
+    def _replay_round(
+        self, aggregate: m.Aggregate, gradient: Sequence[int], consents: RoundConsents
+    ) -> ReplayRound:
         update = np.frombuffer(self._update(aggregate.round_number).buffer, dtype="<i8")
         return ReplayRound(
-            aggregate.round_number, aggregate.survivors, tuple(gradient), tuple(update.tolist())
+            aggregate.round_number, aggregate.survivors, tuple(gradient), tuple(update.tolist()), consents
         )
 
     def _keep_replay_data(self, rounds: Sequence[ReplayRound]) -> None:
+        """Write it, without rows that were erased meanwhile: what is gone from the training set is gone."""
+        self._committed, rows_erased = self._without_erased(self._committed)
+        self._rows_erased |= rows_erased
         data = ReplayData(
             campaign=self._plan.campaign,
             company=self._company,
@@ -415,10 +466,22 @@ class TrainingSession:
             row_salt=self._row_salt.reveal(),
             commitment_key=self._key().commitment_key(),
             cohort=self._secagg.cohort,
-            material=self._material,
+            material=self._committed,
             rounds=rounds,
+            rows_erased=self._rows_erased,
         )
         replay_data.save(self._dir, data, now=self._clock())
+
+    def _without_erased(self, committed: TrainingSet | OpenedSums) -> tuple[TrainingSet | OpenedSums, bool]:
+        """The committed rows that the training set on disk still has, and whether one is missing there."""
+        if isinstance(committed, OpenedSums):
+            return committed, False
+        try:
+            on_disk = frozenset(campaign_files.load_training_set(self._dir, self._plan.campaign).tags)
+        except LocalProtocolError:  # erased as a whole
+            on_disk = frozenset()
+        left = committed.only(on_disk)
+        return left, len(left.tags) < len(committed.tags)
 
 
 def _proven(proven: Sequence[VerifiedEntry], signed: bytes) -> VerifiedEntry:

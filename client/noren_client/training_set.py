@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from noren_core.crypto.sealed_table import TAG_BYTES
+from noren_core.crypto.sealed_table import TABLE_ID_BYTES, TAG_BYTES
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError
 from noren_core.season.row_commitment import TrainingRow, rows_root
 
-_SHAPE = struct.Struct("<IH")
+_SHAPE = struct.Struct(f"<IH{TABLE_ID_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -25,21 +26,26 @@ class TrainingSet:
         tags: n of 16 bytes, ascending, each once; what a revocation list names a row by.
         rows: (n, d), in the integer units of the release.
         labels: (n,) of 0 and 1.
+        table_id: of the sealed table that they were opened from; revocation lists are about one table.
     """
 
     tags: tuple[bytes, ...]
     rows: npt.NDArray[np.int16]
     labels: npt.NDArray[np.int8]
+    table_id: bytes
 
     def to_bytes(self) -> bytes:
-        """n(4) ‖ d(2) ‖ tags(16·n) ‖ rows(2·n·d) ‖ labels(n), little-endian; the inverse of `from_bytes`."""
+        """n(4) ‖ d(2) ‖ table id(16) ‖ tags(16·n) ‖ rows(2·n·d) ‖ labels(n), numbers little-endian.
+
+        The inverse of `from_bytes`.
+        """
         values = self.rows.astype("<i2").tobytes() + self.labels.astype("i1").tobytes()
-        return _SHAPE.pack(*self.rows.shape) + b"".join(self.tags) + values
+        return _SHAPE.pack(*self.rows.shape, self.table_id) + b"".join(self.tags) + values
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The training set in `data`; DataError if it is not one."""
-        n, d = _SHAPE.unpack_from(data) if len(data) >= _SHAPE.size else (0, 0)
+        n, d, table_id = _SHAPE.unpack_from(data) if len(data) >= _SHAPE.size else (0, 0, b"")
         if not d or len(data) != _SHAPE.size + n * (TAG_BYTES + 2 * d + 1):
             raise DataError("training set: expected rows with tags and labels, got another length")
         rows_at = _SHAPE.size + n * TAG_BYTES
@@ -50,7 +56,24 @@ class TrainingSet:
         labels = np.frombuffer(data, dtype="i1", offset=rows_at + 2 * n * d)
         if not np.isin(labels, (0, 1)).all():
             raise DataError("training set: expected labels of 0 and 1, got another")
-        return cls(tags, rows.astype(np.int16), labels.astype(np.int8))
+        return cls(tags, rows.astype(np.int16), labels.astype(np.int8), table_id)
+
+    def without(self, revoked: Collection[bytes]) -> TrainingSet:
+        """The rows whose tag is none of these."""
+        return self._where([tag not in revoked for tag in self.tags])
+
+    def only(self, tags: Collection[bytes]) -> TrainingSet:
+        """The rows whose tag is one of these."""
+        return self._where([tag in tags for tag in self.tags])
+
+    def _where(self, is_kept: list[bool]) -> TrainingSet:
+        chosen = np.array(is_kept, dtype=np.bool_)
+        return replace(
+            self,
+            tags=tuple(tag for tag, kept in zip(self.tags, is_kept, strict=True) if kept),
+            rows=self.rows[chosen],
+            labels=self.labels[chosen],
+        )
 
     def root(self, salt: SecretBytes) -> bytes:
         """What the company commits to before it trains."""

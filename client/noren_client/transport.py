@@ -93,12 +93,34 @@ class PlatformClient:
         return self._proof(lambda: self._stub.Append(request, timeout=CALL_SECONDS))
 
     def evaluate(self, campaign: str, blinded: Sequence[bytes]) -> tuple[tuple[bytes, ...], bytes]:
-        """Evaluate one batch; repeating the same one is answered again and counts once."""
-        request = wire.EvaluateRequest(campaign=campaign, blinded=blinded)
-        reply = repeated(
-            lambda: _called(lambda: self._stub.Evaluate(request, timeout=EVALUATE_SECONDS)), sleep=self._sleep
-        )
+        """Evaluate one batch for training; repeating the same one is answered again and counts once."""
+        request = wire.EvaluateRequest(campaign=campaign, blinded=blinded, kind=TableKind.TRAIN.value)
+        reply = self._evaluated(request)
         return tuple(reply.evaluated), reply.proof
+
+    def evaluate_decisions(
+        self, campaign: str, blinded: Sequence[bytes], *, decision_batch: int, known_tree_size: int
+    ) -> tuple[tuple[bytes, ...], bytes, LedgerProof]:
+        """Evaluate for scoring what a decision batch in the ledger commits to; repeating it changes nothing.
+
+        Args:
+            campaign: an accepted campaign.
+            blinded: the very elements that the entry commits to.
+            decision_batch: index of the entry.
+            known_tree_size: what the proof begins at.
+
+        Returns:
+            The evaluated elements, their proof, and the proof that the ledger has the opening of the gate.
+        """
+        request = wire.EvaluateRequest(
+            campaign=campaign,
+            blinded=blinded,
+            kind=TableKind.SCORE.value,
+            decision_batch=decision_batch,
+            known_tree_size=known_tree_size,
+        )
+        reply = self._evaluated(request)
+        return tuple(reply.evaluated), reply.proof, messages.proof_from_wire(reply.gate)
 
     def fetch_table(self, campaign: str, kind: TableKind, *, first_chunk: int) -> Iterator[TablePart]:
         """The parts of our table from a chunk on; an error ends the stream, the caller resumes it."""
@@ -167,6 +189,10 @@ class PlatformClient:
         call = self._stub.RotateKey
         reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
         return messages.proof_from_wire(reply.proof), reply.certificate
+
+    def _evaluated(self, request: wire.EvaluateRequest) -> wire.EvaluateReply:
+        call = self._stub.Evaluate
+        return repeated(lambda: _called(lambda: call(request, timeout=EVALUATE_SECONDS)), sleep=self._sleep)
 
     def _proof(self, call: Callable[[], training_pb2.LedgerProof]) -> LedgerProof:
         return messages.proof_from_wire(repeated(lambda: _called(call), sleep=self._sleep))

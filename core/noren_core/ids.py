@@ -10,6 +10,8 @@ from noren_core.errors import DataError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 MAX_IDENTIFIER_BYTES = 512
+DUMMY_LABEL = b"dummy\0"
+DUMMY_BYTES = 32
 
 
 class IdentifierKind(StrEnum):
@@ -54,3 +56,8 @@ def normalise_identifier(kind: IdentifierKind, value: str, position: str) -> byt
     if not folded or len(folded) > MAX_IDENTIFIER_BYTES:
         raise DataError(f"identifier: expected 1 to {MAX_IDENTIFIER_BYTES} bytes, got {len(folded)}")
     return b"\0".join((kind.value.encode(), position.encode(), folded))
+
+
+def is_dummy(value: bytes) -> bool:
+    """Whether a VOPRF input fills up a batch and stands for nobody; no identifier begins like one."""
+    return value.startswith(DUMMY_LABEL) and len(value) == len(DUMMY_LABEL) + DUMMY_BYTES

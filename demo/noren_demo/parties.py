@@ -381,8 +381,9 @@ class InProcess:
 
     def start_witness(self) -> str:
         """Serve the auditor's witness in a thread; its address."""
+        from noren_audit.bounded_server import Listening
         from noren_audit.witness.witness import Witness
-        from noren_audit.witness.witness_server import Listening, WitnessServer
+        from noren_audit.witness.witness_server import WitnessServer
 
         witness = Witness(self._places.witness, clock=lambda: int(time.time()))
         self._services.callback(witness.close)

@@ -50,6 +50,12 @@ def from_file(path: Path) -> SecretBytes:
     return _read(path, is_guarded=False)
 
 
+def from_variable(variable: str, prompt: str) -> SecretBytes:
+    """Another secret line: in the file that an environment variable names, or typed without echo."""
+    named = os.environ.get(variable)
+    return from_file(Path(named)) if named else _ask(prompt)
+
+
 def current() -> SecretBytes:
     """The passphrase of a directory that is protected already.
 

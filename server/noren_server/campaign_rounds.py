@@ -7,6 +7,10 @@ an exchange whoever did not answer is asked once more, the identical request, if
 misses an answer all the same is left out of the rounds that follow, as is one that the operator revokes; the
 run fails when fewer than the plan's minimum remain.
 
+Every round brings each company the newest revocation list of its training table. Before a sum is opened, the
+lists are looked up again: a company whose list says more by then is treated as one whose masked input never
+came, so no sum holds a row that was withdrawn before it was opened. Nobody is told why a company is missing.
+
 Nothing that a company sends can end the run for the others, with one exception: a company that seals garbage
 to the others in place of shares. Those it sealed it to drop out, or the round in which its secret is needed
 fails; it is named, by them or here (docs/threat-model.md).
@@ -17,18 +21,20 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError
+from noren_core.ids import TableKind
 from noren_core.ledger import entries
 from noren_core.ledger.entries import EntryKind
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
-from noren_core.season.plan import CampaignPlan
+from noren_core.season.plan import MAX_MESSAGE_BYTES, CampaignPlan, TrainingMode
+from noren_core.season.round_consents import RoundConsents
 from noren_core.season.round_event import round_event
 from noren_core.secagg.server import RoundFailedError, SecAggServer
 from noren_server.ledger_service import LedgerService
@@ -41,6 +47,9 @@ FINISH_ATTEMPTS = 2
 _FIRST_PART = 2 / 3
 
 R = TypeVar("R", bound=m.Reply)
+
+NewestRevocations = Callable[[str], tuple[bytes, bytes]]
+"""Gives the revocation list of a company's training table as it is now, and the platform's signature."""
 
 
 class Exchange(Protocol):
@@ -85,6 +94,7 @@ class CampaignRun:
         ledger: LedgerService,
         exchange: Exchange,
         progress: Progress,
+        newest_revocations: NewestRevocations,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -93,6 +103,7 @@ class CampaignRun:
         self._ledger = ledger
         self._exchange = exchange
         self._progress = progress
+        self._newest_revocations = newest_revocations
         self._clock = clock
         self._known: dict[str, int] = {}
         self._committed: dict[str, entries.SignedEntry] = {}
@@ -100,6 +111,7 @@ class CampaignRun:
         self._beacon = 0
         self._intents: dict[str, int] = {}
         self._settled: dict[str, int] = {}
+        self._consents: dict[tuple[str, int], RoundConsents] = {}
         self._aggregates: list[m.Aggregate] = []
         self._took_shares: set[str] = set()
         self._took_signatures: set[str] = set()
@@ -117,7 +129,8 @@ class CampaignRun:
 
         Raises:
             NorenError: the run failed, which the ledger and the progress file say too: RoundFailedError when
-                too few companies remain.
+                too few companies remain, with code ROUND_ABORTED_CONSENT if there would be enough with those
+                whose lists grew.
         """
         try:
             active = self._set_up()
@@ -193,13 +206,26 @@ class CampaignRun:
         self._secagg.add_sealed_shares(company, reply.sealed_shares)
 
     def _round(self, round_number: int, active: set[str]) -> set[str]:
-        """One round: masked inputs, unmasking, aggregate; who may take part in the next one."""
+        """One round; who may take part in the next one.
+
+        1. Every company's masked input, computed under the newest list of its table.
+        2. Those whose list says more by now count as drop-outs; what they computed stays masked for ever, and
+           what they reserved stays spent.
+        3. Unmasking and the sum of the others.
+        """
         started = self._clock()
         self._tell(state="training", round_number=round_number, companies=len(active))
-        requests = {c: self._masked_input_request(round_number, c) for c in sorted(active)}
-        for company, reply in self._ask(requests, m.MaskedInputReply).items():
-            self._take(company, partial(self._add_masked, round_number, company, reply))
-        survivors = self._secagg.close_inputs(round_number)
+        replies = self._ask(self._masked_input_requests(round_number, active), m.MaskedInputReply)  # 1
+        outdated = {company for company in replies if self._is_outdated(round_number, company)}  # 2
+        taken = {
+            company
+            for company, reply in replies.items()
+            if self._take(
+                company,
+                partial(self._add_masked, round_number, company, reply, counts=company not in outdated),
+            )
+        }
+        survivors = self._close_inputs(round_number, taken)  # 3
         unmask = self._unmask_request(round_number, survivors)
         remaining = {
             company
@@ -214,6 +240,58 @@ class CampaignRun:
             self._require(remaining)
         return remaining
 
+    def _masked_input_requests(
+        self, round_number: int, companies: Collection[str]
+    ) -> dict[str, m.MaskedInputRequest]:
+        """By company; one whose list cannot be had, or makes the message too long, is not asked."""
+        requests: dict[str, m.MaskedInputRequest] = {}
+        for company in sorted(companies):
+            try:
+                self._consents[company, round_number] = self._newest_consents(company)
+                request = self._masked_input_request(round_number, company)
+            except NorenError as error:
+                _LOG.warning("%s is not asked: %s", company, error.code)
+                continue
+            if len(m.encode_request(request)) > MAX_MESSAGE_BYTES:
+                _LOG.warning("%s is not asked: its request is too long", company)
+                continue
+            requests[company] = request
+        return requests
+
+    def _newest_consents(self, company: str) -> RoundConsents:
+        """With sealed statistics there is none: what a company trains on are sums, and no row is left."""
+        if self._plan.mode is TrainingMode.SEALED_STATISTICS:
+            return RoundConsents.drawn()
+        return RoundConsents.drawn(*self._newest_revocations(company))
+
+    def _is_outdated(self, round_number: int, company: str) -> bool:
+        """Whether the company's list is another one by now, or cannot be had any more."""
+        if self._plan.mode is TrainingMode.SEALED_STATISTICS:
+            return False
+        try:
+            newest, _ = self._newest_revocations(company)
+        except NorenError as error:
+            _LOG.warning("%s is left out: %s", company, error.code)
+            return True
+        return newest != self._consents[company, round_number].revocations
+
+    def _close_inputs(self, round_number: int, taken: Collection[str]) -> tuple[str, ...]:
+        """The survivors.
+
+        Raises:
+            RoundFailedError: if too few are left; with code ROUND_ABORTED_CONSENT, if all that were taken,
+                the outdated ones included, would have been enough.
+        """
+        try:
+            return self._secagg.close_inputs(round_number)
+        except RoundFailedError as error:
+            if len(taken) < self._plan.minimum_cohort:
+                raise
+            raise RoundFailedError(
+                "expected enough companies whose rows are all consented to until the end, got fewer",
+                code="ROUND_ABORTED_CONSENT",
+            ) from error
+
     def _masked_input_request(self, round_number: int, company: str) -> m.MaskedInputRequest:
         indices = [self._intents[company]]
         if round_number == 1:
@@ -224,6 +302,7 @@ class CampaignRun:
             proof=self._prove(company, indices),
             sealed_shares=self._missing_shares(company),
             finished=self._unsettled(company),
+            consents=self._consents[company, round_number],
         )
 
     def _unmask_request(self, round_number: int, survivors: tuple[str, ...]) -> m.UnmaskRequest:
@@ -235,12 +314,16 @@ class CampaignRun:
         """The peers' sealed shares, until a reply shows that the company has them."""
         return {} if company in self._took_shares else self._secagg.inbox(company)
 
-    def _add_masked(self, round_number: int, company: str, reply: m.MaskedInputReply) -> None:
+    def _add_masked(
+        self, round_number: int, company: str, reply: m.MaskedInputReply, *, counts: bool
+    ) -> None:
+        """Take what a company answers; its masked vector only if it counts."""
         settles = self._verified_settles(company, reply.settles)
         if company not in self._took_shares:
             self._secagg.add_cohort_signature(company, reply.cohort_signature)
             self._took_shares.add(company)
-        self._secagg.add_masked(round_number, company, reply.masked)
+        if counts:
+            self._secagg.add_masked(round_number, company, reply.masked)
         self._append_settles(company, settles)
 
     def _add_unmasking(self, round_number: int, company: str, reply: m.UnmaskReply) -> None:
@@ -303,7 +386,11 @@ class CampaignRun:
         return tuple(self._aggregates[self._settled.get(company, 0) :])
 
     def _verified_settles(self, company: str, settles: tuple[bytes, ...]) -> list[entries.SignedEntry]:
-        """The settles of exactly the rounds we sent, sentinel sums included, checked before one is kept."""
+        """The settles of exactly the rounds we sent, checked before one is kept.
+
+        Sentinel sums are those we sent, and a survivor's list is the one that it was given for that round:
+        whoever states an older one cannot say later that it did not know.
+        """
         expected = self._unsettled(company)
         if len(settles) != len(expected):
             raise RemoteProtocolError(f"expected {len(expected)} settles, got {len(settles)}")
@@ -316,10 +403,17 @@ class CampaignRun:
                     "round": a.round_number,
                     "sentinels": a.values[self._plan.head_length :].tolist(),
                     "survivors": list(a.survivors),
+                    **self._expected_consents(company, a),
                 },
             )
             for data, a in zip(settles, expected, strict=True)
         ]
+
+    def _expected_consents(self, company: str, aggregate: m.Aggregate) -> dict[str, str]:
+        """Who is no survivor may have computed nothing, and then states that there was no list."""
+        if company not in aggregate.survivors:
+            return {}
+        return {"consents": self._consents[company, aggregate.round_number].commitment().hex()}
 
     def _append_settles(self, company: str, settles: list[entries.SignedEntry]) -> None:
         for settle in settles:
@@ -444,11 +538,26 @@ def verify_not_begun(ledger: LedgerService, campaign: str) -> None:
 
 def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
     """Run the rounds of a published campaign; what Flower's ServerApp calls."""
-    from noren_server import platform_files
+    from noren_server import behaviour_data, platform_files, publication
+    from noren_server.revocation import Revocations
+    from noren_server.tables import TablePublisher
 
     platform = platform_files.Platform(platform_dir)
     plan = platform.plan(campaign)
     verify_not_begun(platform.ledger, campaign)
+    publisher = TablePublisher(platform.store, platform.ledger, platform_dir / "tables")
+    consents = behaviour_data.latest_consents(platform_dir / "logs")
+
+    def withdrawn(plan: CampaignPlan, company: str, kind: TableKind) -> Sequence[bytes]:
+        return publication.withdrawn_identifiers(consents.table(), plan, company, kind)
+
+    revocations = Revocations(platform.store, publisher, platform.signing_key, withdrawn)
+
+    def newest_revocations(company: str) -> tuple[bytes, bytes]:
+        table = publisher.table(campaign, company, TableKind.TRAIN)
+        if table is None:
+            raise LocalProtocolError("training: expected a training table of every company, got none")
+        return revocations.newest(plan, table)
 
     def admitted() -> set[str]:
         with platform.store.transaction() as transaction:
@@ -461,4 +570,5 @@ def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
         ledger=platform.ledger,
         exchange=exchange,
         progress=Progress(platform.progress_path(campaign), plan.training.rounds),
+        newest_revocations=newest_revocations,
     ).run()

@@ -70,11 +70,12 @@ def init(
     enrolment_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
     service_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
     fleet_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    student_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
 ) -> Result:
     """Make keys, certificates and an empty ledger in a new directory."""
     from noren_server import platform_files
 
-    ports = (enrolment_port, service_port, fleet_port)
+    ports = (enrolment_port, service_port, fleet_port, student_port)
     platform = platform_files.initialise(context.obj, name=name, host=host, ports=ports)
     return {"origin": platform.config.origin, "platform_key": platform.signing_key.public_key.hex()}
 

@@ -30,7 +30,7 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import TableKind
-from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry, parse_entry
+from noren_core.ledger.entries import CompanyKey, EntryKind, ServiceScope, SignedEntry, parse_entry
 from noren_core.season import messages
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import METADATA_KEY, Refusal
@@ -41,6 +41,7 @@ from noren_server.alignment import evaluate_batch
 from noren_server.certificates import ServerTls
 from noren_server.company_keys import KeyChange, KeyDesk
 from noren_server.enrolment import CompanyRequest, EnrolmentDesk
+from noren_server.gate import Gate
 from noren_server.ledger_service import LedgerService
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import SealedScoring
@@ -87,6 +88,7 @@ class PlatformParts:
     """What the company service works with."""
 
     store: Store
+    gate: Gate
     ledger: LedgerService
     publisher: TablePublisher
     scoring: SealedScoring
@@ -210,6 +212,7 @@ class PlatformServicer(services.PlatformServicer):
 
     def __init__(self, parts: PlatformParts, clock: Callable[[], datetime]) -> None:
         self._store = parts.store
+        self._gate = parts.gate
         self._ledger = parts.ledger
         self._publisher = parts.publisher
         self._scoring = parts.scoring
@@ -328,10 +331,32 @@ class PlatformServicer(services.PlatformServicer):
             EntryKind.WEIGHTS_COMMITMENT,
             EntryKind.STATISTICS_ANSWER,
             EntryKind.HEAD_COMMITMENT,
+            EntryKind.DECISION_BATCH,
+            EntryKind.GATE_OPENED,
+            EntryKind.MIRROR_DEPOSIT,
+            EntryKind.ERASURE_ORDER,
+            EntryKind.DELETION_CERTIFICATE,
         )
         own = [i for kind in own_kinds for i in self._entries(kind, plan.campaign, caller.name)]
         own += self._entries(EntryKind.INTENT, company=caller.name)[-1:]  # its newest of any campaign
-        return self._prove(request.known_tree_size, sorted({*of_cohort, *own}))
+        of_service = [
+            *self._entries(EntryKind.COVERAGE, plan.campaign),
+            *self._entries(EntryKind.POLICY),
+            *self._service_states(plan.campaign, caller.name),
+        ]
+        return self._prove(request.known_tree_size, sorted({*of_cohort, *own, *of_service}))
+
+    def _service_states(self, campaign: str, company: str) -> list[int]:
+        """What was said of the whole service, of this campaign and of this company."""
+        concerned = {
+            (ServiceScope.GLOBAL, ""),
+            (ServiceScope.CAMPAIGN, campaign),
+            (ServiceScope.COMPANY, company),
+        }
+        said = self._ledger.store.entries(kind=EntryKind.SERVICE_STATE)
+        return [
+            item.index for item in said if (item.entry.body["scope"], item.entry.body["name"]) in concerned
+        ]
 
     def _key_entries(self, company: str) -> list[int]:
         """What tells a peer which of the company's keys count: enrolment, changes that concern peers, end."""
@@ -344,26 +369,64 @@ class PlatformServicer(services.PlatformServicer):
         ]
 
     def _append(self, request: wire.AppendRequest, caller: Company) -> training_pb2.LedgerProof:
-        """Append a plan acceptance, once per company and campaign."""
+        """Append a plan acceptance (once per company and campaign), a decision batch or a mirror deposit."""
         entry = self._own_entry(request.entry, caller)
-        if entry.kind is not EntryKind.PLAN_ACCEPTANCE:
+        append = {
+            EntryKind.PLAN_ACCEPTANCE: self._append_acceptance,
+            EntryKind.DECISION_BATCH: self._append_decision_batch,
+            EntryKind.MIRROR_DEPOSIT: self._append_mirror_deposit,
+        }.get(entry.kind)
+        if append is None:
             raise _refused(Refusal.PROTOCOL_VIOLATION)
+        self._check_tree_size(request.known_tree_size)
+        return self._prove(request.known_tree_size, append(entry, caller))
+
+    def _append_acceptance(self, entry: SignedEntry, caller: Company) -> list[int]:
         plan = self._plan(entry.body["campaign"], caller)
         if entry.body["plan_sha256"] != plan.digest().hex():
             raise _refused(Refusal.PLAN_MISMATCH)
-        self._check_tree_size(request.known_tree_size)
         with self._store.transaction():  # no two acceptances at once
             known = self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign, caller.name)
-            indices = known or [self._ledger.append_company_entry(entry)]
-        return self._prove(request.known_tree_size, indices)
+            return known or [self._ledger.append_company_entry(entry)]
+
+    def _append_decision_batch(self, entry: SignedEntry, caller: Company) -> list[int]:
+        plan = self._accepted_plan(entry.body["campaign"], caller)
+        return [self._gate.accept_batch(plan, entry)]
+
+    def _append_mirror_deposit(self, entry: SignedEntry, caller: Company) -> list[int]:
+        plan = self._accepted_plan(entry.body["campaign"], caller)
+        return [self._gate.accept_mirror_deposit(plan, entry)]
 
     def _evaluate(self, request: wire.EvaluateRequest, caller: Company) -> wire.EvaluateReply:
+        if request.kind not in set(TableKind):
+            raise _refused(Refusal.NOT_AVAILABLE)
         plan = self._accepted_plan(request.campaign, caller)
-        evaluated, proof = evaluate_batch(self._store, plan, caller.name, request.blinded)
+        if request.kind == TableKind.SCORE:
+            return self._evaluate_for_scoring(plan, request, caller)
+        if request.decision_batch or request.known_tree_size:
+            raise _refused(Refusal.PROTOCOL_VIOLATION)
+        self._gate.verify_running(plan, caller.name)
+        evaluated, proof = evaluate_batch(self._store, plan, caller.name, TableKind.TRAIN, request.blinded)
         return wire.EvaluateReply(evaluated=evaluated, proof=proof)
 
+    def _evaluate_for_scoring(
+        self, plan: CampaignPlan, request: wire.EvaluateRequest, caller: Company
+    ) -> wire.EvaluateReply:
+        self._check_tree_size(request.known_tree_size)
+        answer = self._gate.evaluate(
+            plan, caller.name, decision_batch=request.decision_batch, blinded=request.blinded
+        )
+        self._scoring.gate_opened(plan, caller.name)
+        allowed_by = [answer.decision_batch, answer.gate_opened]
+        return wire.EvaluateReply(
+            evaluated=answer.evaluated,
+            proof=answer.proof,
+            gate=self._prove(request.known_tree_size, allowed_by),
+        )
+
     def _table_parts(self, request: wire.FetchTableRequest, caller: Company) -> Iterator[wire.TablePart]:
-        _, table = self._plan_and_table(request.campaign, request.kind, caller)
+        plan, table = self._plan_and_table(request.campaign, request.kind, caller)
+        self._gate.verify_running(plan, caller.name)
         if request.first_chunk >= table.manifest.chunk_count:
             raise _refused(Refusal.PROTOCOL_VIOLATION)
         chunks = self._publisher.chunks(table, request.first_chunk)
@@ -388,7 +451,11 @@ class PlatformServicer(services.PlatformServicer):
         if kind not in set(TableKind):
             raise _refused(Refusal.NOT_AVAILABLE)
         plan = self._accepted_plan(campaign, caller)
-        table = self._publisher.table(plan.campaign, caller.name, TableKind(kind))
+        if kind == TableKind.SCORE:
+            self._gate.verify_open(plan, caller.name)
+            table = self._scoring.table(plan.campaign, caller.name)
+        else:
+            table = self._publisher.table(plan.campaign, caller.name, TableKind(kind))
         if table is None:
             raise _refused(self._why_no_table(plan, caller, TableKind(kind)))
         return plan, table
@@ -401,6 +468,7 @@ class PlatformServicer(services.PlatformServicer):
 
     def _submit_head(self, request: wire.SubmitHeadRequest, caller: Company) -> training_pb2.LedgerProof:
         plan = self._accepted_plan(request.campaign, caller)
+        self._gate.verify_running(plan, caller.name)
         commitment = self._own_entry(request.commitment_entry, caller)
         self._check_tree_size(request.known_tree_size)
         index = self._scoring.accept_head(plan, caller.name, request.head, commitment)
@@ -408,6 +476,7 @@ class PlatformServicer(services.PlatformServicer):
 
     def _commit_rows(self, request: wire.CommitRowsRequest, caller: Company) -> training_pb2.LedgerProof:
         plan = self._accepted_plan(request.campaign, caller)
+        self._gate.verify_running(plan, caller.name)
         self._check_tree_size(request.known_tree_size)
         index = self._statistics.commit_rows(plan, caller.name)
         return self._prove(request.known_tree_size, [index])
@@ -416,6 +485,7 @@ class PlatformServicer(services.PlatformServicer):
         """The first message says what for, the last one brings the commitment, the others one part each."""
         first = next(stream, wire.WeightsPart())
         plan = self._accepted_plan(first.campaign, caller)
+        self._gate.verify_running(plan, caller.name)
         self._check_tree_size(first.known_tree_size)
         with self._statistics.receiving(plan, caller.name) as message:
             for item in stream:

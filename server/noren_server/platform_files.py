@@ -1,6 +1,6 @@
 """The platform's directory: what is where, and the platform as one opened thing.
 
-config.toml     name, addresses and ports; witnesses of the ledger, if there are any
+config.toml     name, addresses and ports; witnesses of the ledger and auditors, if there are any
 keys/           platform signing key, ledger signing key, assignment key (0600); vault.json if protected
 ca/             the private certificate authority
 tls/            server certificate and key for gRPC and the fleet proxy
@@ -15,6 +15,7 @@ flower/         the SuperLink's own files
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,8 +48,18 @@ SERVER_KEY = "tls/server.key"
 
 ASSIGNMENT_KEY = "keys/assignment.key"
 AUTHORITY_KEY, AUTHORITY = "ca/ca.key", "ca/ca.pem"
-_PORTS = ("enrolment_port", "service_port", "fleet_port")
+_PORTS = ("enrolment_port", "service_port", "fleet_port", "student_port")
 _WITNESS_FIELDS = {"url": str, "key": str}
+_AUDITOR_FIELDS = {"name": str, "key": str}
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Whose word counts on coverage and on resuming the service."""
+
+    name: str
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,10 @@ class PlatformConfig:
     enrolment_port: int
     service_port: int
     fleet_port: int
+    student_port: int
     witnesses: tuple[WitnessAddress, ...] = ()
     witness_quorum: int = 0
+    auditors: tuple[Auditor, ...] = ()
 
     @property
     def addresses(self) -> PlatformAddresses:
@@ -198,7 +211,7 @@ def _public_file(path: Path) -> bytes:
         raise ConfigurationError(f"expected {path.name} in the platform's directory, got none") from error
 
 
-def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, int]) -> Platform:
+def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, int, int]) -> Platform:
     """Make a new platform: keys, certificates, an empty ledger with its first entry.
 
     Port 0 takes one that is free on loopback. Every secret is sealed from the start if a passphrase is
@@ -263,11 +276,12 @@ def _read_config(directory: Path) -> PlatformConfig:
     except DataError as error:
         raise ConfigurationError(f"config.toml: {error.message}") from error
     witnesses = _read_witnesses(fields.pop("witness", []))
+    auditors = _read_auditors(fields.pop("auditor", []))
     quorum = fields.pop("witness_quorum", 0)
     kinds = {"name": str, "origin": str, "host": str, **dict.fromkeys(_PORTS, int)}
     if {name: type(value) for name, value in fields.items()} != kinds or type(quorum) is not int:
-        raise ConfigurationError("config.toml: expected name, origin, host and three ports, got others")
-    return PlatformConfig(**fields, witnesses=witnesses, witness_quorum=quorum)
+        raise ConfigurationError("config.toml: expected name, origin, host and four ports, got others")
+    return PlatformConfig(**fields, witnesses=witnesses, witness_quorum=quorum, auditors=auditors)
 
 
 def _read_witnesses(tables: Any) -> tuple[WitnessAddress, ...]:
@@ -280,4 +294,16 @@ def _read_witnesses(tables: Any) -> tuple[WitnessAddress, ...]:
             found.append(WitnessAddress(table["url"], CosignerKey.from_text(table["key"])))
         except DataError as error:
             raise ConfigurationError(f"config.toml: witness: {error.message}") from error
+    return tuple(found)
+
+
+def _read_auditors(tables: Any) -> tuple[Auditor, ...]:
+    """The tables `[[auditor]]`: a name and an Ed25519 public key in hex."""
+    found = []
+    for table in tables if isinstance(tables, list) else [tables]:
+        if not isinstance(table, dict) or {name: type(v) for name, v in table.items()} != _AUDITOR_FIELDS:
+            raise ConfigurationError("config.toml: expected every [[auditor]] to have exactly name and key")
+        if not _PUBLIC_KEY.match(table["key"]):
+            raise ConfigurationError("config.toml: auditor: expected a key of 64 lower-case hex digits")
+        found.append(Auditor(table["name"], bytes.fromhex(table["key"])))
     return tuple(found)

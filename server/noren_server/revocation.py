@@ -9,6 +9,7 @@ before the list goes out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.revocation_list import STEP, RevocationList
@@ -23,6 +24,14 @@ WithdrawnSource = Callable[[CampaignPlan, str, TableKind], Sequence[bytes]]
 """Gives the normalised identifiers of those whose consent for a company's table is withdrawn now."""
 
 
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """Whose tags in a table were found before: kept for the newest one, to save evaluating them again."""
+
+    table_id: bytes
+    identifiers: frozenset[bytes] = field(repr=False)
+
+
 class Revocations:
     """The revocation lists of one platform's tables."""
 
@@ -33,7 +42,7 @@ class Revocations:
         self._publisher = publisher
         self._key = key
         self._withdrawn = withdrawn
-        self._looked_up: dict[bytes, frozenset[bytes]] = {}  # by table id; saves evaluating them again
+        self._looked_up: dict[tuple[str, str, TableKind], _LookedUp] = {}
 
     def newest(self, plan: CampaignPlan, table: StoredTable) -> tuple[bytes, bytes]:
         """A table's revocation list as it is now, and the platform's signature over it.
@@ -50,7 +59,8 @@ class Revocations:
         tags = self._tags(plan, table, withdrawn)
         with self._store.transaction() as transaction:  # 2
             revoked = transaction.add_revocations(context.table_id, tags)
-        self._looked_up[context.table_id] = frozenset(withdrawn)  # only now that it is on disk
+        looked_up = _LookedUp(context.table_id, frozenset(withdrawn))
+        self._looked_up[context.campaign, context.company, context.kind] = looked_up  # now that it is on disk
         revocations = RevocationList.padded(  # 3
             revoked.tags,
             table_id=context.table_id,
@@ -62,7 +72,8 @@ class Revocations:
     def _tags(self, plan: CampaignPlan, table: StoredTable, withdrawn: Sequence[bytes]) -> list[bytes]:
         """The tags in the table of those who were not looked up before."""
         context = table.manifest.context
-        looked_up = self._looked_up.get(context.table_id, frozenset())
-        key = alignment.oprf_key(self._store, plan.campaign, context.company)
+        known = self._looked_up.get((context.campaign, context.company, context.kind))
+        looked_up = known.identifiers if known and known.table_id == context.table_id else frozenset()
+        key = alignment.oprf_key(self._store, plan.campaign, context.company, context.kind)
         outputs = alignment.evaluate_identifiers(key, [item for item in withdrawn if item not in looked_up])
         return self._publisher.tags_in(table, [row_secrets(output, context)[0] for output in outputs])

@@ -1,10 +1,11 @@
 """Scoring under encryption: a company's proven heads, and ciphertexts for every consenting student.
 
-docs/protocol.md §5. Promises: heads are used only after their range proof verified and their commitment is in
-the ledger; a company has one message of heads per score season, whatever restarts in between (q heads read q
-linear functions of a student's features); the platform computes with what it cannot decrypt. Score tables are
-built in the background, one at a time, in constant memory; a build that a crash interrupted is begun again at
-the next start.
+docs/protocol.md §5 and §10.4. Promises: heads are used only after their range proof verified and their
+commitment is in the ledger; a company has one message of heads per score season, whatever restarts in between
+(q heads read q linear functions of a student's features); the platform computes with what it cannot decrypt;
+nobody is scored for a company before its gate was opened, and a table is served only if it was made after the
+gate was opened last. Score tables are built in the background, one at a time, in constant memory; a build
+that a crash interrupted is begun again at the next start.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.score_payload import ADDRESS_BYTES, score_payload_bytes
 from noren_core.wire.refusal import Refusal
 from noren_server import alignment
+from noren_server.gate import newest_opening
 from noren_server.head_limit import season_heads
 from noren_server.ledger_service import LedgerService
-from noren_server.store import CampaignState, Store, StoredHead
+from noren_server.store import CampaignState, Store, StoredHead, StoredTable
 from noren_server.tables import TablePublisher
 
 _LOG = logging.getLogger(__name__)
@@ -38,14 +41,25 @@ _BLOCK_STUDENTS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ScoreRows:
-    """Students of one company: normalised identifiers and int8 features, row by row."""
+    """Students of one company: normalised identifiers and int8 features, row by row.
+
+    Attributes:
+        identifiers: as the company sends them.
+        features: one row each.
+        addresses: 48 bytes each, disclosure key ‖ mailbox, where the student's own copy of her score is to
+            go (`noren_core.season.score_payload`); none for rows that are not scored.
+    """
 
     identifiers: Sequence[bytes] = field(repr=False)
     features: npt.NDArray[np.int8] = field(repr=False)
+    addresses: Sequence[bytes] = field(default=(), repr=False)
 
 
 ScoreRowsSource = Callable[[CampaignPlan, str], ScoreRows]
-"""Gives the rows of one kind for one company: of those whose consent is live at the time of the call."""
+"""Gives the rows of one kind for one company: of those whose consent is live at the time of the call.
+
+For scoring, of those among them who acknowledged the company's offer notice.
+"""
 
 
 class SealedScoring:
@@ -67,7 +81,7 @@ class SealedScoring:
         2. Every weight is proved to be in range, under this plan and company.
         3. In one transaction: the message is the company's first for this score season, and its
            commitment enters the ledger. The very same message again is answered again.
-        4. The score table is begun.
+        4. The score table is begun, if the gate is open.
 
         Raises:
             RemoteProtocolError, VerificationError: if step 1 or 2 fails; nothing is kept.
@@ -81,30 +95,73 @@ class SealedScoring:
             if is_new:
                 transaction.add_head(StoredHead(plan.campaign, company, head))
         if is_new:
-            self._begin(plan, company)  # 4
+            self.gate_opened(plan, company)  # 4
         return index
 
+    def gate_opened(self, plan: CampaignPlan, company: str) -> None:
+        """Begin the company's score table, if its gate is open, a head was accepted and none is newer."""
+        if self._is_wanted(plan.campaign, company):
+            self._begin(plan, company)
+
     def resume(self) -> None:
-        """Begin the missing score tables of open campaigns' accepted heads; call once at start."""
+        """Begin the missing score tables of open campaigns; call once at start."""
         with self._store.transaction() as transaction:
-            waiting = [
-                (transaction.campaign(head.campaign), head.company)
-                for head in transaction.heads()
-                if transaction.table(head.campaign, head.company, TableKind.SCORE) is None
-            ]
-        for campaign, company in waiting:
-            if campaign is not None and campaign.state is CampaignState.OPEN:
-                self._begin(campaign.plan, company)
+            companies = [(head.campaign, head.company) for head in transaction.heads()]
+            plans = {plan.campaign: plan for plan in transaction.open_campaigns()}
+        for campaign, company in companies:
+            if campaign in plans:
+                self.gate_opened(plans[campaign], company)
+
+    def table(self, campaign: str, company: str) -> StoredTable | None:
+        """The company's score table, if it was made after its gate was opened last."""
+        opened = newest_opening(self._ledger.store, campaign, company)
+        stored = self._publisher.table(campaign, company, TableKind.SCORE)
+        if opened is None or stored is None:
+            return None
+        table_id = stored.manifest.context.table_id.hex()
+        entries = self._ledger.store.entries(kind=EntryKind.TABLE, campaign=campaign, company=company)
+        made_at = [item.index for item in entries if item.entry.body["manifest"]["table_id"] == table_id]
+        return stored if made_at and made_at[0] > opened else None
 
     def publish_score_table(self, plan: CampaignPlan, company: str) -> None:
-        """Score every consenting student of the season under the company's heads; skipped if it is done.
+        """Make the company's score table, unless there is a newer one than its gate's last opening.
 
         Raises:
             LocalProtocolError: if there is no head.
-            DataError: if the features do not fit the plan.
+            DataError: if the rows do not fit the plan.
         """
-        if self._publisher.table(plan.campaign, company, TableKind.SCORE) is not None:
-            return
+        if self.table(plan.campaign, company) is None:
+            self._seal(plan, company)
+
+    def refresh(self, campaign: str) -> None:
+        """Seal again the score tables of all companies of a campaign whose gate is open, and replace them.
+
+        Who consented, withdrew or acknowledged an offer notice since is in the new tables as she wants to be.
+        All are made at one time, so that a new table says nothing about one company's students. The
+        revocation lists of the old tables are forgotten with them.
+
+        Raises:
+            LocalProtocolError: with code NOT_AVAILABLE, if the campaign is not open; if a table cannot be
+                made.
+            DataError: if rows do not fit the plan.
+        """
+        with self._store.transaction() as transaction:
+            known = transaction.campaign(campaign)
+            heads = {head.company for head in transaction.heads() if head.campaign == campaign}
+        if known is None or known.state is not CampaignState.OPEN:
+            raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
+        opened = [c for c in sorted(heads) if newest_opening(self._ledger.store, campaign, c) is not None]
+        for build in [self._builder.submit(self._seal, known.plan, company) for company in opened]:
+            build.result()
+
+    def _is_wanted(self, campaign: str, company: str) -> bool:
+        with self._store.transaction() as transaction:
+            has_head = transaction.head(campaign, company) is not None
+        is_open = newest_opening(self._ledger.store, campaign, company) is not None
+        return has_head and is_open and self.table(campaign, company) is None
+
+    def _seal(self, plan: CampaignPlan, company: str) -> None:
+        """Score every student of the season who is to be scored under the company's heads."""
         with self._store.transaction() as transaction:
             stored = transaction.head(plan.campaign, company)
         if stored is None:
@@ -112,14 +169,14 @@ class SealedScoring:
         rows = self._rows(plan, company)
         _check_rows(plan, rows)
         scorer = Scorer(_verified_head(plan, company, stored.head))
-        key = alignment.oprf_key(self._store, plan.campaign, company)
+        key = alignment.oprf_key(self._store, plan.campaign, company, TableKind.SCORE)
         self._publisher.publish(
             plan,
             company,
             TableKind.SCORE,
             _scored(key, scorer, rows),
             count=len(rows.identifiers),
-            payload_bytes=head_layout(plan).payload_bytes,
+            payload_bytes=score_payload_bytes(plan),
         )
 
     def close(self) -> None:
@@ -157,13 +214,19 @@ def _scored(key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows) -> Iterator[tu
     for start in range(0, len(rows.identifiers), _BLOCK_STUDENTS):
         block = slice(start, start + _BLOCK_STUDENTS)
         outputs = alignment.evaluate_identifiers(key, rows.identifiers[block])
-        yield from zip(outputs, scorer.score(rows.features[block]), strict=True)
+        scores = scorer.score(rows.features[block])
+        for output, ciphertexts, address in zip(outputs, scores, rows.addresses[block], strict=True):
+            yield output, ciphertexts + address
 
 
 def _check_rows(plan: CampaignPlan, rows: ScoreRows) -> None:
     expected = (len(rows.identifiers), plan.release.dimensions)
     if rows.features.dtype != np.int8 or rows.features.shape != expected:
         raise DataError(f"score features: expected int8 of {expected[1]} columns, got another array")
+    if len(rows.addresses) != len(rows.identifiers) or any(
+        len(address) != ADDRESS_BYTES for address in rows.addresses
+    ):
+        raise DataError(f"score addresses: expected {ADDRESS_BYTES} bytes for every row, got others")
     if len(set(rows.identifiers)) != len(rows.identifiers):
         raise DataError("score features: expected each identifier once, got one twice")
 

@@ -276,7 +276,7 @@ class SealedStatistics:
         """(n, d): the row of every position of the table; zeros where there is none, or none any more."""
         manifest = table.manifest
         rows = self._rows(plan, manifest.context.company)
-        key = alignment.oprf_key(self._store, plan.campaign, manifest.context.company)
+        key = alignment.oprf_key(self._store, plan.campaign, manifest.context.company, TableKind.TRAIN)
         outputs = alignment.evaluate_identifiers(key, rows.identifiers)
         with self._store.transaction() as transaction:
             revoked = transaction.revocations(manifest.context.table_id).tags

@@ -26,7 +26,7 @@ from noren_core.crypto.oprf import OprfPrivateKey
 from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.sealed_sums import AnswerSeed
 from noren_core.crypto.sealed_table import TAG_BYTES, TableManifest
-from noren_core.errors import BudgetExceededError, LocalProtocolError
+from noren_core.errors import BudgetExceededError, DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
@@ -75,6 +75,7 @@ _OPRF_KEYS = sa.Table(
     _METADATA,
     sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
     sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
     sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("evaluations", sa.Integer, sa.CheckConstraint("evaluations >= 0"), nullable=False, default=0),
 )
@@ -83,7 +84,14 @@ _EVALUATED_BATCHES = sa.Table(
     _METADATA,
     sa.Column("campaign", sa.ForeignKey("campaigns.name"), primary_key=True),
     sa.Column("company", sa.ForeignKey("companies.name"), primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
     sa.Column("batch_sha256", sa.LargeBinary, primary_key=True),
+)
+_DECISION_BATCHES = sa.Table(
+    "decision_batches",
+    _METADATA,
+    sa.Column("entry", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("accepted_at", sa.Integer, nullable=False),
 )
 _RELEASED_ROWS = sa.Table(
     "released_rows",
@@ -234,7 +242,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class StoredOprfKey:
-    """One company's key in one campaign and how much of it was used."""
+    """One company's key for one kind of table in one campaign, and how much of it was used."""
 
     key: OprfPrivateKey
     evaluations: int
@@ -476,29 +484,36 @@ class Transaction:
 
     # OPRF keys, counters and released rows
 
-    def add_oprf_key(self, campaign: str, company: str, key: OprfPrivateKey) -> None:
+    def add_oprf_key(self, campaign: str, company: str, kind: TableKind, key: OprfPrivateKey) -> None:
         """Keep a fresh key, with nothing evaluated; LocalProtocolError (NOT_AVAILABLE) after the close."""
         known = self.campaign(campaign)
         if known is not None and known.state is CampaignState.CLOSED:
             raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
-        values = {"campaign": campaign, "company": company, "key": key.to_bytes(), "evaluations": 0}
+        values = {
+            "campaign": campaign,
+            "company": company,
+            "kind": kind.value,
+            "key": key.to_bytes(),
+            "evaluations": 0,
+        }
         self._insert(_OPRF_KEYS, **self._concealed(_OPRF_KEYS, values))
 
-    def oprf_key(self, campaign: str, company: str) -> StoredOprfKey | None:
-        """The company's key in the campaign."""
-        row = self._one(sa.select(_OPRF_KEYS).where(_of(_OPRF_KEYS, campaign, company)))
+    def oprf_key(self, campaign: str, company: str, kind: TableKind) -> StoredOprfKey | None:
+        """The company's key for that kind of table in the campaign."""
+        row = self._one(sa.select(_OPRF_KEYS).where(_of_kind(_OPRF_KEYS, campaign, company, kind)))
         if row is None:
             return None
         row = self._revealed(_OPRF_KEYS, row)
         return StoredOprfKey(OprfPrivateKey.from_bytes(row["key"]), row["evaluations"])
 
-    def is_counted(self, campaign: str, company: str, batch_sha256: bytes) -> bool:
-        """Whether this very batch of this company was counted in the campaign."""
-        ours, batch = _of(_EVALUATED_BATCHES, campaign, company), _EVALUATED_BATCHES.c.batch_sha256
-        return self._one(sa.select(_EVALUATED_BATCHES).where(ours, batch == batch_sha256)) is not None
+    def is_counted(self, campaign: str, company: str, kind: TableKind, batch_sha256: bytes) -> bool:
+        """Whether this very batch of this company was counted in the campaign, under the key of this kind."""
+        ours = _of_kind(_EVALUATED_BATCHES, campaign, company, kind)
+        batch = _EVALUATED_BATCHES.c.batch_sha256 == batch_sha256
+        return self._one(sa.select(_EVALUATED_BATCHES).where(ours, batch)) is not None
 
     def count_batch(
-        self, campaign: str, company: str, batch_sha256: bytes, count: int, *, limit: int
+        self, campaign: str, company: str, kind: TableKind, batch_sha256: bytes, count: int, *, limit: int
     ) -> None:
         """Add `count` to what was evaluated and remember the batch, or change nothing.
 
@@ -508,14 +523,33 @@ class Transaction:
         Raises:
             BudgetExceededError: with code EVALUATION_LIMIT, if more than `limit` would have been evaluated.
         """
-        if self.is_counted(campaign, company, batch_sha256):
+        if self.is_counted(campaign, company, kind, batch_sha256):
             return
         used = _OPRF_KEYS.c.evaluations
-        fits = sa.and_(_of(_OPRF_KEYS, campaign, company), used + count <= limit)
+        fits = sa.and_(_of_kind(_OPRF_KEYS, campaign, company, kind), used + count <= limit)
         update = sa.update(_OPRF_KEYS).where(fits).values(evaluations=used + count)
         if self._connection.execute(update).rowcount != 1:
             raise BudgetExceededError(Refusal.EVALUATION_LIMIT.sentence, code=Refusal.EVALUATION_LIMIT)
-        self._insert(_EVALUATED_BATCHES, campaign=campaign, company=company, batch_sha256=batch_sha256)
+        self._insert(
+            _EVALUATED_BATCHES,
+            campaign=campaign,
+            company=company,
+            kind=kind.value,
+            batch_sha256=batch_sha256,
+        )
+
+    def decision_batch_accepted_at(self, entry: int, *, now: int) -> int:
+        """When the decision batch at this index of the ledger was accepted: the first `now` it is asked with.
+
+        It is asked right after the entry was appended. If a crash came between, the cooling time begins with
+        the next question, so it is never shorter than the plan's.
+        """
+        found = self._one(sa.select(_DECISION_BATCHES).where(_DECISION_BATCHES.c.entry == entry))
+        if found is not None:
+            accepted_at: int = found["accepted_at"]
+            return accepted_at
+        self._insert(_DECISION_BATCHES, entry=entry, accepted_at=now)
+        return now
 
     def keep_released_rows(
         self, campaign: str, company: str, rows: Mapping[bytes, bytes]
@@ -591,10 +625,26 @@ class Transaction:
         except sa.exc.IntegrityError as error:
             raise LocalProtocolError("table: expected none of this kind yet, got one") from error
 
+    def replace_score_table(self, table: StoredTable) -> None:
+        """Keep a score table in place of the company's last one, which goes with its revocations.
+
+        Raises:
+            DataError: for a training table, of which there is one.
+        """
+        context = table.manifest.context
+        if context.kind is not TableKind.SCORE:
+            raise DataError("table: expected a score table to replace another, got one of another kind")
+        replaced = self.table(context.campaign, context.company, context.kind)
+        if replaced is not None:
+            gone = _REVOCATIONS.c.table_id == replaced.manifest.context.table_id
+            self._connection.execute(sa.delete(_REVOCATIONS).where(gone))
+            old = _of_kind(_TABLES, context.campaign, context.company, context.kind)
+            self._connection.execute(sa.delete(_TABLES).where(old))
+        self.add_table(table)
+
     def table(self, campaign: str, company: str, kind: TableKind) -> StoredTable | None:
         """The company's table of that kind."""
-        wanted = sa.and_(_of(_TABLES, campaign, company), _TABLES.c.kind == kind.value)
-        row = self._one(sa.select(_TABLES).where(wanted))
+        row = self._one(sa.select(_TABLES).where(_of_kind(_TABLES, campaign, company, kind)))
         return None if row is None else _table(self._revealed(_TABLES, row))
 
     def revocations(self, table_id: bytes) -> StoredRevocations:
@@ -731,7 +781,7 @@ def _secret_columns(table: sa.Table) -> list[sa.Column[Any]]:
 
 
 def _secret_name(column: sa.Column[Any], row: Mapping[str, Any]) -> str:
-    """Such as `platform.db/oprf_keys/spring-2026/akane/key`: names have no slash (noren_core.ids)."""
+    """Such as `platform.db/oprf_keys/spring-2026/akane/train/key`: names have no slash (noren_core.ids)."""
     keys = [row[key.name] for key in column.table.primary_key.columns]
     return "/".join([DATABASE_NAME, column.table.name, *keys, column.name])
 
@@ -762,6 +812,10 @@ def _begin_immediate(connection: sa.Connection) -> None:
 
 def _of(table: sa.Table, campaign: str, company: str) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.campaign == campaign, table.c.company == company)
+
+
+def _of_kind(table: sa.Table, campaign: str, company: str, kind: TableKind) -> sa.ColumnElement[bool]:
+    return sa.and_(_of(table, campaign, company), table.c.kind == kind.value)
 
 
 def _company(row: dict[str, Any]) -> Company:

@@ -37,6 +37,7 @@ from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
 from noren_local.private_file import sync_directory
 from noren_server import alignment
 from noren_server.ledger_service import LedgerService
@@ -97,9 +98,11 @@ class TablePublisher:
 
         1. Take the table's temporary file for ourselves, emptied of what a crash left.
         2. Seal every row into it under a fresh table id, padded, and sync it. Nothing is published so far.
-        3. Holding the database's write lock, check that there is no such table yet.
+        3. Holding the database's write lock, check that there is no such training table yet. A score table
+           replaces the one before, under another table id.
         4. Commit in the ledger to who has a row, then to the table.
-        5. Give the file its name, then remember it. With that last commit the table is served.
+        5. Give the file its name, then remember it. With that last commit the table is served, and the one
+           that it replaces is not; its file goes.
         A crash between 4 and 5 leaves entries about a table that nobody gets; a company reads the newest.
 
         Args:
@@ -117,9 +120,9 @@ class TablePublisher:
         """
         context = TableContext.fresh(company=company, campaign=plan.campaign, kind=kind)
         consents = ConsentCommitment(secrets.token_bytes(SALT_BYTES))
-        path = self._path(context)
+        part = self._part(context)
         try:
-            with _being_written(path) as file:  # 1
+            with _being_written(part) as file:  # 1
                 written = self._seal(  # 2
                     context, consents.noting(rows), file, padded_rows(count), payload_bytes
                 )
@@ -131,7 +134,7 @@ class TablePublisher:
                     epoch_salt=consents.salt,
                     dummy_seed=written.dummy_seed,
                 )
-                self._bring_out(table, consents.root(), path)  # 3, 4, 5
+                self._bring_out(table, consents.root(), part)  # 3, 4, 5
         except OSError as error:
             raise LocalProtocolError(
                 "table: expected to be able to write it, got an error of the file system",
@@ -144,20 +147,24 @@ class TablePublisher:
             return transaction.table(campaign, company, kind)
 
     def chunks(self, table: StoredTable, first: int) -> Iterator[tuple[int, bytes]]:
-        """The chunks of a published table from index `first` on, read one at a time."""
+        """The chunks of a published table from index `first` on, read one at a time.
+
+        Raises:
+            LocalProtocolError: with code NOT_READY, if a newer table has just taken its place.
+        """
         manifest = table.manifest
-        with self._path(manifest.context).open("rb") as file:
+        with self._opened(manifest) as file:
             file.seek(first * manifest.chunk_rows * manifest.row_bytes)
             for index in range(first, manifest.chunk_count):
                 yield index, file.read(manifest.chunk_bytes(index))
 
     def tags_in(self, table: StoredTable, tags: Iterable[bytes]) -> list[bytes]:
         """Those of `tags` that a published table holds."""
-        with self._path(table.manifest.context).open("rb") as file:
+        with self._opened(table.manifest) as file:
             return [tag for tag in tags if _holds(file, table.manifest, tag)]
 
     def _publish_training_table(self, plan: CampaignPlan, company: str, rows: Rows) -> None:
-        key = alignment.oprf_key(self._store, plan.campaign, company)
+        key = alignment.oprf_key(self._store, plan.campaign, company, TableKind.TRAIN)
         outputs = alignment.evaluate_identifiers(key, [identifier for identifier, _ in rows])
         drawn = {
             alignment.row_key(output): payload for output, (_, payload) in zip(outputs, rows, strict=True)
@@ -196,15 +203,36 @@ class TablePublisher:
         os.fsync(file.fileno())
         return writer.finish()
 
-    def _bring_out(self, table: StoredTable, consent_root: bytes, path: Path) -> None:
+    def _bring_out(self, table: StoredTable, consent_root: bytes, part: Path) -> None:
         """Steps 3 to 5 of `publish`, holding the database's write lock."""
         context = table.manifest.context
+        is_replaceable = context.kind is TableKind.SCORE
         with self._store.transaction() as transaction:
-            if transaction.table(context.campaign, context.company, context.kind) is not None:  # 3
+            known = transaction.table(context.campaign, context.company, context.kind)
+            if known is not None and not is_replaceable:  # 3
                 raise LocalProtocolError("table: expected none of this kind yet, got one")
             self._commit(table.manifest, consent_root)  # 4
-            _rename(_part(path), path)  # 5
-            transaction.add_table(table)
+            _rename(part, self._path(context))  # 5
+            (transaction.replace_score_table if is_replaceable else transaction.add_table)(table)
+            if is_replaceable:
+                self._remove_other_score_files(table, known)
+        if known is not None:
+            self._path(known.manifest.context).unlink(missing_ok=True)
+
+    def _remove_other_score_files(self, table: StoredTable, known: StoredTable | None) -> None:
+        """Remove what a crash between a file's name and the last commit left of this company's."""
+        path = self._path(table.manifest.context)
+        kept = {path} if known is None else {path, self._path(known.manifest.context)}
+        company = table.manifest.context.company
+        for file in path.parent.glob(f"{company}-score-{'[0-9a-f]' * 32}.bin"):
+            if file not in kept:
+                file.unlink()
+
+    def _opened(self, manifest: TableManifest) -> BinaryIO:
+        try:
+            return self._path(manifest.context).open("rb")
+        except FileNotFoundError as error:
+            raise LocalProtocolError(Refusal.NOT_READY.sentence, code=Refusal.NOT_READY) from error
 
     def _commit(self, manifest: TableManifest, root: bytes) -> None:
         context = manifest.context
@@ -217,7 +245,15 @@ class TablePublisher:
         )
 
     def _path(self, context: TableContext) -> Path:
-        return self._directory / context.campaign / f"{context.company}-{context.kind.value}.bin"
+        """A training table has one name; a score table's has its id, since another may take its place."""
+        name = f"{context.company}-{context.kind.value}"
+        if context.kind is TableKind.SCORE:
+            name += f"-{context.table_id.hex()}"
+        return self._directory / context.campaign / f"{name}.bin"
+
+    def _part(self, context: TableContext) -> Path:
+        """What is being written: one file for each company and kind, so that a crash leaves one."""
+        return self._directory / context.campaign / f"{context.company}-{context.kind.value}.bin.part"
 
 
 class ConsentCommitment:
@@ -262,14 +298,13 @@ def padded_rows(count: int) -> int:
 
 
 @contextmanager
-def _being_written(path: Path) -> Iterator[BinaryIO]:
-    """The temporary file (mode 0600) that is to become `path`: empty, ours alone, gone if an error ends us.
+def _being_written(part: Path) -> Iterator[BinaryIO]:
+    """The temporary file (mode 0600) that is to become a table: empty, ours alone, gone if an error ends us.
 
     1. Open it, or what a crash left of it, and lock it.
     2. Whoever had the lock before us may have renamed what we opened; then it is not ours to empty.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = _part(path)
+    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # 1
@@ -283,10 +318,6 @@ def _being_written(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
 
 
 def _published_elsewhere() -> LocalProtocolError:

@@ -13,6 +13,7 @@ from system_cohort import Cohort, correlation, ready_cohort, update
 from noren_core.errors import NorenError
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages as m
+from noren_core.season.round_consents import RoundConsents
 from noren_core.wire.v1 import training_pb2 as wire
 
 CAMPAIGN = "spring-2026"
@@ -75,6 +76,7 @@ def exchange(cohort: Cohort, name: str, masked: NDArray[np.uint64], round_number
             proof=LedgerProof(checkpoint=name.encode(), consistency=(), entries=()),
             sealed_shares={},
             finished=(),
+            consents=RoundConsents.drawn(),
         )
     )
     return Exchange(request, signed(cohort, name, name, request, masked))

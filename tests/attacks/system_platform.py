@@ -261,7 +261,7 @@ def _template() -> Path:
     directory = tempfile.TemporaryDirectory(prefix="noren-attacks-")
     atexit.register(directory.cleanup)
     root = Path(directory.name)
-    platform_files.initialise(root / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0))
+    platform_files.initialise(root / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0, 0))
     _write_consents(root / "platform" / "logs")
     season = RunningPlatform(root)
     try:

@@ -28,12 +28,19 @@ from noren_core.season.round_event import round_event
 ORIGIN = "noren.example/ledger"
 COMPANIES = ("alpha", "beta", "delta", "gamma")
 ROUNDS = 3
+NOW = 1_700_000_000
 WITNESSES = ("witness.example/ada", "witness.example/bea")
 _ENROLLED = {
     CompanyKey.SIGNING: "signing_key",
     CompanyKey.SEALING: "sealing_key",
     CompanyKey.TLS: "tls_key_sha256",
     CompanyKey.NODE: "node_key_sha256",
+}
+
+_REFERS_BY = {
+    "statistics-answer": "weights",
+    "gate-opened": "batch",
+    "deletion-certificate": "order",
 }
 
 
@@ -187,7 +194,7 @@ class SeasonLedger:
     def _sign(self, statement: Statement, current: dict[str, SigningKey]) -> bytes:
         body = statement.body
         if statement.epoch is not None:
-            field = "weights" if statement.kind == "statistics-answer" else "consent_epoch"
+            field = _REFERS_BY.get(statement.kind, "consent_epoch")
             body = {**body, field: self.statements.index(statement.epoch)}
         author_key = current.get(statement.author) or _key(statement.author)
         signed = sign_entry(statement.kind, statement.author, body, statement.signer or author_key)
@@ -213,6 +220,7 @@ class SeasonLedger:
                 "log_key": self.verifier_key.to_text(),
             },
         )
+        self.say("policy", PLATFORM, {"policy": "pv-1", "sha256": _digest("policy"), "activated_at": NOW})
 
     def enrol(self, company: str) -> None:
         self.say(
@@ -287,13 +295,16 @@ class SeasonLedger:
         return CampaignPlan.from_body(body)
 
     def prepare(self, plan: CampaignPlan) -> None:
-        """Acceptances, keys, consent epochs and training tables; commitments, and the beacon after them."""
+        """Coverage, acceptances, keys, epochs, training tables; commitments, and the beacon after them."""
+        self.cover(plan)
         for company in COMPANIES:
             where = {"campaign": plan.campaign, "company": company}
             self.say("plan-acceptance", company, {**where, "plan_sha256": plan.digest().hex()})
         for company in COMPANIES:
             where = {"campaign": plan.campaign, "company": company}
-            self.say("oprf-key", PLATFORM, {**where, "public_key": _digest("oprf", *where.values())})
+            for kind in TableKind:
+                key = {"kind": kind.value, "public_key": _digest("oprf", *where.values(), kind)}
+                self.say("oprf-key", PLATFORM, {**where, **key})
             self.table(plan, company, TableKind.TRAIN)
             if plan.mode is TrainingMode.SEALED_STATISTICS:
                 self.sums(plan, company)
@@ -307,6 +318,13 @@ class SeasonLedger:
             }
             self.say("training-commitment", company, commitment)
         self.say("beacon", PLATFORM, {"campaign": plan.campaign}).seal = Seal()
+
+    def cover(self, plan: CampaignPlan) -> None:
+        """An auditor attested that everybody of the campaign consented."""
+        report = {"campaign": plan.campaign, "as_of": NOW, "verdict": "clear"}
+        report |= {"report_sha256": _digest("report"), "screens_sha256": _digest("screens")}
+        report |= {"policy_sha256": _digest("policy"), "auditor_key": _digest("auditor")}
+        self.say("coverage", PLATFORM, {**report, "attestation": "00" * 64})
 
     def sums(self, plan: CampaignPlan, company: str) -> None:
         """The platform fixes rows, the company weights, the platform the answer."""
@@ -363,6 +381,7 @@ class SeasonLedger:
                     "update", contributed, plan.campaign, number * (contributed == company)
                 ),
                 "sentinels": sentinels(plan, number, len(survivors)),
+                "consents": _digest("consents", company, plan.campaign, number),
                 "model_in": _digest("model", plan.campaign, number - 1),
                 "model_out": _digest("model", plan.campaign, number),
             },
@@ -384,6 +403,22 @@ class SeasonLedger:
                 },
             )
             self.table(plan, company, TableKind.SCORE)
+            self.gate(plan, company)
+
+    def gate(self, plan: CampaignPlan, company: str) -> None:
+        """Decisions, the opening, copies for students; then an order to erase, and its certificate."""
+        where = {"campaign": plan.campaign, "company": company}
+        batch = {"position": "engineer", "sequence": 1, "root": _digest("decisions", *where.values())}
+        elements = {"evaluation_sha256": _digest("elements", *where.values()), "sealed_at": NOW}
+        sealed = self.say("decision-batch", company, {**where, **batch, **elements})
+        opened = {"batch": 0, "opened_at": NOW + plan.gate.cooling_seconds}
+        self.say("gate-opened", PLATFORM, {**where, **opened}, sealed)
+        copies = {"root": _digest("copies", *where.values()), "deposited_at": NOW}
+        self.say("mirror-deposit", company, {**where, **copies})
+        order = {"order_sha256": _digest("order", *where.values()), "ground": "rights", "due_at": NOW}
+        ordered = self.say("erasure-order", PLATFORM, {**where, **order})
+        certificate = {"order": 0, "certificate_sha256": _digest("certificate", *where.values())}
+        self.say("deletion-certificate", company, {**where, **certificate}, ordered)
 
 
 def _autumn(ledger: SeasonLedger) -> None:

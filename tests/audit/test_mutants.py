@@ -932,6 +932,128 @@ def test_sealed_statistics_verify_beside_noised_rows(with_sums: SeasonLedger, tm
     assert all(0.99 < item.epsilon <= 1 for item in verdict.rounds)
 
 
+NOW = 1_700_000_000
+STATE = {"scope": "global", "name": "", "reason": "DRILL", "evidence_sha256": "00" * 32}
+
+
+def say(kind: str, body: dict[str, Any], before: str | None = None, **where: Any) -> Mutation:
+    """The platform makes one more statement; at the end, or before another one."""
+
+    def mutate(ledger: SeasonLedger) -> None:
+        ledger.say(kind, "platform", body)
+        if before is not None:
+            ledger.move(ledger.statements[-1], before=ledger.find(before, **where))
+
+    return mutate
+
+
+def batch_of_beta(ledger: SeasonLedger) -> None:
+    """Alpha's gate opens for a batch of beta's."""
+    ledger.find("gate-opened", **ALPHA).epoch = ledger.find("decision-batch", company="beta", **AUTUMN)
+
+
+def order_of_beta(ledger: SeasonLedger) -> None:
+    """Alpha certifies an order that beta got."""
+    ordered = ledger.find("erasure-order", company="beta", **AUTUMN)
+    ledger.find("deletion-certificate", **ALPHA).epoch = ordered
+
+
+def later_than_due(ledger: SeasonLedger) -> None:
+    """Alpha never certifies, and the ledger goes on beyond the due time."""
+    ledger.drop(ledger.find("deletion-certificate", **ALPHA))
+    ledger.find("mirror-deposit", company="gamma", **AUTUMN).body["deposited_at"] = NOW + 1
+
+
+INCIDENT = {"incident": "i-1", "class": "LEAK", "at": NOW, "report_sha256": "00" * 32}
+
+RIGHTS_MUTANTS: dict[str, tuple[Code, Mutation]] = {
+    "tables without coverage": (Code.COVERAGE_MISSING, drop("coverage", AUTUMN)),
+    "tables with blocked coverage": (Code.COVERAGE_MISSING, change("coverage", AUTUMN, verdict="blocked")),
+    "tables before coverage": (Code.COVERAGE_MISSING, move("table", ALPHA, "coverage", AUTUMN)),
+    "gate after coverage was blocked again": (
+        Code.COVERAGE_MISSING,
+        lambda ledger: (
+            ledger.repeat(ledger.find("coverage", **AUTUMN), verdict="blocked", as_of=NOW + 1),
+            ledger.move(ledger.statements[-1], before=ledger.find("gate-opened", **ALPHA)),
+        ),
+    ),
+    "coverage of a policy nobody published": (
+        Code.POLICY_UNKNOWN,
+        change("coverage", AUTUMN, policy_sha256="71" * 32),
+    ),
+    "a decision batch left out": (Code.BATCH_SEQUENCE, change("decision-batch", ALPHA, sequence=2)),
+    "more decision batches than planned": (
+        Code.BATCHES_TOO_MANY,
+        change("decision-batch", ALPHA, sequence=5),
+    ),
+    "one evaluation for two batches": (
+        Code.BATCH_REUSED,
+        repeat("decision-batch", ALPHA, sequence=2, root="72" * 32),
+    ),
+    "gate without a batch": (
+        Code.GATE_WITHOUT_BATCH,
+        move("gate-opened", ALPHA, "decision-batch", ALPHA),
+    ),
+    "gate for another company's batch": (Code.GATE_WITHOUT_BATCH, batch_of_beta),
+    "gate twice": (Code.GATE_REPEATED, repeat("gate-opened", ALPHA, opened_at=NOW + 1)),
+    "gate too early": (Code.GATE_TOO_EARLY, change("gate-opened", ALPHA, opened_at=NOW - 1)),
+    "copies before the gate": (
+        Code.MIRROR_WITHOUT_GATE,
+        move("mirror-deposit", ALPHA, "gate-opened", ALPHA),
+    ),
+    "certificate for another's order": (Code.CERTIFICATE_WITHOUT_ORDER, order_of_beta),
+    "order without a certificate": (Code.CERTIFICATE_MISSING, later_than_due),
+    "abolished without winding down": (
+        Code.SERVICE_STATE_CHAIN,
+        say("service-state", STATE | {"state": "abolished", "at": NOW}),
+    ),
+    "tables while suspended": (
+        Code.PROCESSED_WHILE_STOPPED,
+        say("service-state", STATE | {"state": "suspended", "at": NOW}, "table", **ALPHA),
+    ),
+    "one company's gate while it is suspended": (
+        Code.PROCESSED_WHILE_STOPPED,
+        say(
+            "service-state",
+            STATE | {"scope": "company", "name": "alpha", "state": "suspended", "at": NOW},
+            "gate-opened",
+            **ALPHA,
+        ),
+    ),
+    "incident that begins at its end": (
+        Code.INCIDENT_CHAIN,
+        say("incident", INCIDENT | {"state": "closed"}),
+    ),
+    "incident that skips its notices": (
+        Code.INCIDENT_CHAIN,
+        lambda ledger: [
+            ledger.say("incident", "platform", INCIDENT | {"state": state})
+            for state in ("detected", "contained", "assessed", "closed")
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHTS_MUTANTS)
+def test_falsified_rights_are_found_and_named(name: str, honest: SeasonLedger, tmp_path: Path) -> None:
+    """One falsehood about coverage, gate, copies, erasure or service: NOT VERIFIED with the defect's code."""
+    code, mutate = RIGHTS_MUTANTS[name]
+    mutate(honest)
+    assert code in {finding.code for finding in judge(honest, tmp_path).findings}
+
+
+def test_a_suspension_of_others_and_its_end_are_no_finding(honest: SeasonLedger, tmp_path: Path) -> None:
+    """What goes on elsewhere while one company is suspended is as it should be; so are rights during it."""
+    state = STATE | {"scope": "company", "name": "alpha"}
+    say("service-state", state | {"state": "suspended", "at": NOW}, "gate-opened", company="beta", **AUTUMN)(
+        honest
+    )
+    say("service-state", state | {"state": "running", "at": NOW}, "plan", campaign="spring")(honest)
+    for step in ("detected", "contained", "assessed", "notified", "closed"):
+        honest.say("incident", "platform", INCIDENT | {"state": step})
+    assert judge(honest, tmp_path).findings == ()
+
+
 def test_every_code_has_a_test() -> None:
     """No code exists that no test provokes."""
     elsewhere = {
@@ -952,6 +1074,7 @@ def test_every_code_has_a_test() -> None:
         Code.CHECKPOINT_RETIRED_KEY,
         Code.TRUSTED_KEY_MISSING,
     }
-    mutants = (*MUTANTS.values(), *KEY_MUTANTS.values(), *STATISTICS_MUTANTS.values())
+    known = (MUTANTS, KEY_MUTANTS, STATISTICS_MUTANTS, RIGHTS_MUTANTS)
+    mutants = [mutant for family in known for mutant in family.values()]
     caught = {code for code, _ in mutants}
     assert caught | elsewhere == set(Code)

@@ -23,10 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from self_signed_certificate import self_signed
 
+from noren_audit import bounded_server
+from noren_audit.bounded_server import MAX_CONNECTIONS, Answer, Listening
 from noren_audit.cli import main
-from noren_audit.witness import witness_server
-from noren_audit.witness.witness import Answer, Witness, initialise, load_config
-from noren_audit.witness.witness_server import MAX_CONNECTIONS, Listening, WitnessServer
+from noren_audit.witness.witness import Witness, initialise, load_config
+from noren_audit.witness.witness_server import WitnessServer
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.errors import ConfigurationError
@@ -457,7 +458,7 @@ def test_too_many_connections_are_hung_up_on(witness: Witness) -> None:
 
 def test_who_sends_without_end_is_hung_up_on(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection has its time, however steadily something arrives: else 32 of them would be all."""
-    monkeypatch.setattr(witness_server, "CONNECTION_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr(bounded_server, "CONNECTION_SECONDS", 0.2)
     left = 600
     with serving(witness) as server, socket.create_connection(server.server_address[:2]) as slow:
         slow.settimeout(0.05)

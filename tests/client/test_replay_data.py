@@ -14,6 +14,7 @@ import pytest
 
 from noren_client import campaign_files, cli, config, keystore, replay_data, worker_service
 from noren_client.config import Addresses, CompanyConfig, Limits, parse_pins
+from noren_client.opened_sums import OpenedSums
 from noren_client.replay_data import ReplayData, ReplayRound
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
@@ -21,6 +22,7 @@ from noren_core.crypto.vault import is_sealed
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_consents import RoundConsents
 from noren_local import secret_files
 
 DAY = 24 * 60 * 60
@@ -30,7 +32,9 @@ TRAINING_SET = TrainingSet(
     tags=(b"\x03" * 16, b"\x09" * 16),
     rows=np.array([[1, -2], [-32768, 32767]], dtype=np.int16),
     labels=np.array([1, 0], dtype=np.int8),
+    table_id=b"t" * 16,
 )
+LISTED = RoundConsents(b"list", b"g" * 64, b"l" * 32)
 DATA = ReplayData(
     campaign=CAMPAIGN,
     company="alpha",
@@ -40,8 +44,8 @@ DATA = ReplayData(
     cohort=("alpha", "bravo"),
     material=TRAINING_SET,
     rounds=(
-        ReplayRound(1, ("alpha", "bravo"), (5, -6, 7), (1, 2, 3, -4)),
-        ReplayRound(2, ("bravo",), (-(2**60), 0, 1), ()),
+        ReplayRound(1, ("alpha", "bravo"), (5, -6, 7), (1, 2, 3, -4), LISTED),
+        ReplayRound(2, ("bravo",), (-(2**60), 0, 1), (), RoundConsents(b"", b"", b"e" * 32)),
     ),
 )
 
@@ -81,9 +85,17 @@ def test_the_export_is_the_documents(company_dir: Path) -> None:
             {"tag": "09" * 16, "row": [-32768, 32767], "label": 0},
         ],
         "rounds": [
-            {"round": 1, "survivors": ["alpha", "bravo"], "gradient": [5, -6, 7], "update": [1, 2, 3, -4]},
-            {"round": 2, "survivors": ["bravo"], "gradient": [-(2**60), 0, 1], "update": []},
+            {
+                **{"round": 1, "survivors": ["alpha", "bravo"], "gradient": [5, -6, 7]},
+                **{"update": [1, 2, 3, -4], "revocations": b"list".hex()},
+                **{"revocations_signature": (b"g" * 64).hex(), "consents_salt": (b"l" * 32).hex()},
+            },
+            {
+                **{"round": 2, "survivors": ["bravo"], "gradient": [-(2**60), 0, 1], "update": []},
+                **{"revocations": "", "revocations_signature": "", "consents_salt": (b"e" * 32).hex()},
+            },
         ],
+        "rows_erased": False,
     }
     assert canonical_json.encode(canonical_json.parse_object(data)) == data
 
@@ -165,8 +177,9 @@ def test_the_worker_forgets_at_its_start(company_dir: Path, monkeypatch: pytest.
         lambda data: b"\xff" * 4 + data[4:],
         lambda data: data.replace(b'"kept_at":', b'"kept_in":'),
         lambda data: data.replace(b'"kept_at":1800000000', b'"kept_at":"1800000"'),
+        lambda data: data.replace(b'"rows_erased":false', b'"rows_erased":"\x20\x20\x20"'),
     ],
-    ids=["short", "no header", "empty", "length", "field", "type"],
+    ids=["short", "no header", "empty", "length", "field", "type", "erased"],
 )
 def test_a_damaged_file_is_refused_and_named_and_can_be_forgotten(
     company_dir: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
@@ -196,15 +209,49 @@ def test_an_export_is_bounded(company_dir: Path, monkeypatch: pytest.MonkeyPatch
         replay_data.export(company_dir, CAMPAIGN)
 
 
+# Erasing
+
+
+def test_an_erased_row_is_gone_and_the_file_says_so(company_dir: Path) -> None:
+    """The others, the rounds and the rest of the header stay; erasing what is not there changes nothing."""
+    replay_data.save(company_dir, DATA, now=NOW)
+    before = canonical_json.parse_object(replay_data.export(company_dir, CAMPAIGN))
+    assert replay_data.erase_rows(company_dir, CAMPAIGN, {b"\x07" * 16}) is False
+    assert canonical_json.parse_object(replay_data.export(company_dir, CAMPAIGN)) == before
+    assert replay_data.erase_rows(company_dir, CAMPAIGN, {b"\x03" * 16, b"\x07" * 16}) is True
+    after = canonical_json.parse_object(replay_data.export(company_dir, CAMPAIGN))
+    assert after == {**before, "rows": before["rows"][1:], "rows_erased": True}
+    assert b"\x03" * 16 not in kept(company_dir).read_bytes()
+    assert replay_data.erase_rows(company_dir, "autumn", {b"\x03" * 16}) is False
+
+
+def test_sums_have_no_row_to_erase(company_dir: Path) -> None:
+    """With sealed statistics nobody's row is at the company."""
+    replay_data.save(company_dir, replace(DATA, material=OpenedSums((1, -2))), now=NOW)
+    before = kept(company_dir).read_bytes()
+    assert replay_data.erase_rows(company_dir, CAMPAIGN, {b"\x03" * 16}) is False
+    assert kept(company_dir).read_bytes() == before
+
+
 # The training set
+
+
+def test_rows_are_taken_out_by_tag() -> None:
+    """Tags, rows and labels stay together, and tags that are no row's change nothing."""
+    left = TRAINING_SET.without({b"\x03" * 16, b"\x07" * 16})
+    assert (left.tags, left.rows.tolist(), left.labels.tolist()) == ((b"\x09" * 16,), [[-32768, 32767]], [0])
+    assert left.table_id == TRAINING_SET.table_id
+    assert TRAINING_SET.only({b"\x09" * 16, b"\x07" * 16}).to_bytes() == left.to_bytes()
+    assert TRAINING_SET.without(set()).to_bytes() == TRAINING_SET.to_bytes()
+    assert TRAINING_SET.only(set()).rows.shape == (0, 2)
 
 
 def test_a_training_set_survives_its_bytes() -> None:
     """Tags, rows and labels, also of none."""
-    none = TrainingSet((), np.zeros((0, 3), np.int16), np.zeros(0, np.int8))
+    none = TrainingSet((), np.zeros((0, 3), np.int16), np.zeros(0, np.int8), bytes(16))
     for given in (TRAINING_SET, none):
         found = TrainingSet.from_bytes(given.to_bytes())
-        assert found.tags == given.tags
+        assert (found.tags, found.table_id) == (given.tags, given.table_id)
         assert found.rows.tolist() == given.rows.tolist()
         assert found.rows.shape == given.rows.shape
         assert found.labels.tolist() == given.labels.tolist()

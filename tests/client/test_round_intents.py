@@ -18,6 +18,7 @@ from noren_core.ledger.proofs import LedgerProof, VerifiedEntry
 from noren_core.season import messages as m
 from noren_core.season.head import HeadState
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.round_consents import RoundConsents
 
 KEY = SigningKey.from_bytes(bytes(range(32)))
 PROOF = LedgerProof(b"", (), ())
@@ -80,7 +81,7 @@ def begin(tmp_path: Path, watch: Watch) -> Begin:
 def refusal(session: TrainingSession, plan: CampaignPlan) -> VerificationError:
     """Why round 1 is not computed: at the latest, this ledger has no commitment."""
     with pytest.raises(VerificationError) as refused:
-        session._masked_input(m.MaskedInputRequest(plan.campaign, 1, PROOF, {}, ()))
+        session._masked_input(m.MaskedInputRequest(plan.campaign, 1, PROOF, {}, (), RoundConsents.drawn()))
     return refused.value
 
 

@@ -220,7 +220,7 @@ def opened(root: Path, consenting: dict[str, list[int]]) -> Iterator[Season]:
 
 
 def initialise(root: Path) -> None:
-    platform_files.initialise(root / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0))
+    platform_files.initialise(root / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0, 0))
 
 
 @pytest.fixture

@@ -340,7 +340,7 @@ def settle(world: World, plan: CampaignPlan, company: str) -> None:
         "round": plan.training.rounds,
         "survivors": list(COMPANIES),
         "sentinels": [0] * plan.training.sentinels,
-        **dict.fromkeys(("update_sha256", "model_in", "model_out"), "00" * 32),
+        **dict.fromkeys(("update_sha256", "consents", "model_in", "model_out"), "00" * 32),
     }
     signed = sign_entry(EntryKind.SETTLE, company, body, keystore.load(world.company(company)).signing)
     world.platform.ledger.append_company_entry(parse_entry(signed))
@@ -581,7 +581,7 @@ def test_a_new_authority_is_whole_after_a_crash_anywhere(
     """Whichever file was the last, the same command leaves one new authority and the one before it."""
     directory = tmp_path / "platform"
     platform_files.initialise(
-        directory, name="job-site", host="127.0.0.1", ports=(1, 2, 3)
+        directory, name="job-site", host="127.0.0.1", ports=(1, 2, 3, 4)
     ).ledger_store.close()
     for done in range(1, 7):
         before = Platform(directory).authority.certificate_pem

@@ -98,7 +98,7 @@ def make_company(directory: Path) -> None:
 
 
 def make_platform(directory: Path, plan_body: dict[str, Any]) -> None:
-    platform = initialise(directory, name="jobs", host="127.0.0.1", ports=(0, 0, 0))
+    platform = initialise(directory, name="jobs", host="127.0.0.1", ports=(0, 0, 0, 0))
     plan = CampaignPlan.from_body(plan_body)
     with platform.store.transaction() as transaction:
         transaction.add_campaign(plan)

@@ -157,6 +157,7 @@ def test_the_wheel_holds_what_the_code_reads(wheel: zipfile.ZipFile) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {
         "noren_core/season/participation_agreement.txt",
+        "noren_core/season/participation_clauses.json",
         "noren_core/wire/v1/training_pb2.py",
         "noren_demo/page.css",
         "noren_server/bundle/pyproject.toml",

@@ -69,7 +69,7 @@ def setting(tmp_path: Path, plan_body: dict[str, Any]) -> Iterator[Setting]:
     for member in plan_body["cohort"]:  # plain integers are slow
         member |= {"padded_batch": 8, "evaluations": 16}
     directory = tmp_path / "platform"
-    platform = platform_files.initialise(directory, name="job-site", host="127.0.0.1", ports=(0, 0, 0))
+    platform = platform_files.initialise(directory, name="job-site", host="127.0.0.1", ports=(0, 0, 0, 0))
     anchors = {"platform": platform.signing_key.public_key.hex(), "log": platform.log_verifier_key.to_text()}
     made = Setting(platform, CampaignPlan.from_body(plan_body), anchors)
     for company in COMPANIES:

@@ -262,7 +262,7 @@ def test_a_campaign_file_is_taken_at_its_word(tmp_path: Path, line: str) -> None
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
     """A platform with four approved companies and one that waits."""
-    made = initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3))
+    made = initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3, 4))
     with made.store.transaction() as transaction:
         for number, name in enumerate(("a", "b", "c", "d", "waiting")):
             key = bytes([number]) * 32

@@ -17,14 +17,14 @@ from noren_core.season.plan import Witnesses
 from noren_server.cli import main
 from noren_server.platform_files import Platform, initialise, trust_file
 
-PORTS = (4001, 4002, 4003)
+PORTS = (4001, 4002, 4003, 4004)
 WITNESSES = [
     CosignerKey(f"w{number}.example", SigningKey.from_bytes(bytes([number] * 32)).public_key)
     for number in (1, 2)
 ]
 
 
-def make(directory: Path, *, name: str = "jobs", ports: tuple[int, int, int] = PORTS) -> Platform:
+def make(directory: Path, *, name: str = "jobs", ports: tuple[int, int, int, int] = PORTS) -> Platform:
     return initialise(directory, name=name, host="127.0.0.1", ports=ports)
 
 
@@ -82,7 +82,7 @@ def test_a_platform_is_opened_as_it_was_made(tmp_path: Path) -> None:
     assert (opened.config.name, opened.config.origin) == ("jobs", "jobs/ledger")
     addresses = opened.config.addresses
     assert (addresses.enrolment, addresses.service, addresses.fleet) == tuple(
-        f"127.0.0.1:{port}" for port in PORTS
+        f"127.0.0.1:{port}" for port in PORTS[:3]
     )
     assert opened.signing_key.public_key == made.signing_key.public_key
     assert opened.assignment_key == made.assignment_key
@@ -90,7 +90,7 @@ def test_a_platform_is_opened_as_it_was_made(tmp_path: Path) -> None:
 
 def test_port_zero_takes_free_ones(tmp_path: Path) -> None:
     """Ports that are left to the platform are chosen once, kept and different from each other."""
-    make(tmp_path, ports=(0, 0, 4003))
+    make(tmp_path, ports=(0, 0, 4003, 0))
     config = Platform(tmp_path).config
     assert 0 < config.enrolment_port != config.service_port > 0
     assert config.fleet_port == 4003

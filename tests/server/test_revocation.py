@@ -75,7 +75,7 @@ class Campaign:
 @pytest.fixture
 def campaign(tmp_path: Path, plan_body: dict[str, Any]) -> Iterator[Campaign]:
     platform = platform_files.initialise(
-        tmp_path / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0)
+        tmp_path / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0, 0)
     )
     plan = CampaignPlan.from_body(plan_body)
     with platform.store.transaction() as transaction:

@@ -81,7 +81,7 @@ def plan(plan_body: dict[str, Any]) -> CampaignPlan:
 @pytest.fixture
 def process(tmp_path: Path, plan: CampaignPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     """A platform with two campaigns for the plan's season and one for another; tables are not built."""
-    made = platform_files.initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3))
+    made = platform_files.initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3, 4))
     made.store.close()
     made.ledger_store.close()
     monkeypatch.setattr(SealedScoring, "_begin", lambda *_: None)

@@ -102,7 +102,7 @@ class Process:
 
 @pytest.fixture
 def process(tmp_path: Path, statistics_plan_body: dict[str, Any]) -> Iterator[Process]:
-    made = platform_files.initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3))
+    made = platform_files.initialise(tmp_path, name="jobs", host="127.0.0.1", ports=(1, 2, 3, 4))
     made.store.close()
     made.ledger_store.close()
     plan = CampaignPlan.from_body(statistics_plan_body)

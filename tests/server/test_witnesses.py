@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from noren_audit.bounded_server import Listening
 from noren_audit.witness.witness import Witness, initialise
-from noren_audit.witness.witness_server import Listening, WitnessServer
+from noren_audit.witness.witness_server import WitnessServer
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, LocalProtocolError
 from noren_core.ledger.checkpoint import claimed_size, open_checkpoint

@@ -282,6 +282,7 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
             "survivors": list(COMPANIES),
             "update_sha256": _digest("update"),
             "sentinels": [-3, 5],
+            "consents": _digest("consents"),
             "model_in": _digest(0),
             "model_out": _digest(1),
         },
@@ -995,6 +996,11 @@ def _verify_survivors(value: Any, _: Place) -> Any:
     )
 
 
+def _consents() -> RoundConsents:
+    listed = _revocations()
+    return RoundConsents(listed.to_bytes(), listed.sign(signing_key("platform")), bytes(32))
+
+
 def _requests(place: Place) -> list[messages.Request]:
     _, proof = _ledger_proof(place)
     short = proofs.LedgerProof(proof.checkpoint, proof.consistency, proof.entries[:2])
@@ -1002,7 +1008,8 @@ def _requests(place: Place) -> list[messages.Request]:
     return [
         messages.AdvertiseRequest(CAMPAIGN),
         messages.ShareRequest(CAMPAIGN, {company: _advertisement(company) for company in COMPANIES}),
-        messages.MaskedInputRequest(CAMPAIGN, 2, short, {"company-2": bytes(100)}, done),
+        messages.MaskedInputRequest(CAMPAIGN, 2, short, {"company-2": bytes(100)}, done, _consents()),
+        messages.MaskedInputRequest(CAMPAIGN, 2, short, {}, done, RoundConsents(b"", b"", bytes(32))),
         messages.UnmaskRequest(CAMPAIGN, 1, COMPANIES, {COMPANY: bytes(64)}),
         messages.FinishRequest(CAMPAIGN, done, {"company-2": bytes(100)}, {COMPANY: bytes(64)}),
     ]
@@ -1152,6 +1159,7 @@ _TRAINING_SET = TrainingSet(
     tags=tuple(bytes([number]) * 16 for number in (3, 7, 9)),
     rows=np.arange(12, dtype=np.int16).reshape(3, 4),
     labels=np.array([0, 1, 1], dtype=np.int8),
+    table_id=bytes(16),
 )
 
 
@@ -1182,7 +1190,7 @@ def _replay_data(directory: Path) -> None:
         commitment_key=bytes(32),
         cohort=COMPANIES,
         material=_TRAINING_SET,
-        rounds=(replay_data.ReplayRound(1, COMPANIES, (1, -2, 3), (4, -5, 6, 7)),),
+        rounds=(replay_data.ReplayRound(1, COMPANIES, (1, -2, 3), (4, -5, 6, 7), _consents()),),
     )
     replay_data.save(directory, data, now=1_800_000_000)
 
@@ -1397,6 +1405,7 @@ host = "127.0.0.1"
 enrolment_port = 1
 service_port = 2
 fleet_port = 3
+student_port = 4
 """
 
 
@@ -1633,12 +1642,16 @@ def _replay_files(place: Place) -> list[bytes]:
         "cohort": list(COMPANIES),
         "dimensions": dimensions,
         "rows": [{"tag": "44" * 16, "row": list(range(dimensions)), "label": 1}],
+        "rows_erased": False,
         "rounds": [
             {
                 "round": 1,
                 "survivors": list(COMPANIES),
                 "gradient": [0] * (dimensions + 1),
                 "update": [1] * (dimensions + 1 + sentinels),
+                "revocations": _consents().revocations.hex(),
+                "revocations_signature": _consents().signature.hex(),
+                "consents_salt": _consents().salt.hex(),
             }
         ],
     }

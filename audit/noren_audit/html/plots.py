@@ -215,7 +215,7 @@ def _replay_table(campaign: str, replays: Sequence[ShownReplay], say: Say) -> st
     rows: list[Sequence[Cell]] = [
         [
             item.company,
-            say("as stated", "届け出どおり") if item.is_replayed else say("not as stated", "不一致"),
+            _replay_result(item, say),
             code(item.auditor),
             str(item.rounds),
             str(item.largest_difference),
@@ -223,6 +223,12 @@ def _replay_table(campaign: str, replays: Sequence[ShownReplay], say: Say) -> st
         for item in replays
     ]
     return table(title, columns, rows, words=3)
+
+
+def _replay_result(item: ShownReplay, say: Say) -> str:
+    if item.rows_erased:
+        return say("as stated, as far as rows are left", "残る行については届け出どおり")
+    return say("as stated", "届け出どおり") if item.is_replayed else say("not as stated", "不一致")
 
 
 def _residuals(item: SentinelRound, event: GaussianEvent) -> list[float]:

@@ -112,6 +112,19 @@ class Area(Enum):
             "これに基づくスコアは合意されたものではありません。説明があるまで使用しないよう求めてください。",
         ),
     )
+    RIGHTS = Advice(
+        ("Consent, gate and rights", "同意・ゲート・権利"),
+        (
+            (
+                "People's rights were not kept in the order that was promised. Ask the platform and the "
+                "company named for the records of that day, and have the service suspended meanwhile."
+            ),
+            (
+                "約束した順序で本人の権利が守られていません。"
+                "該当するプラットフォームと企業に当日の記録を求め、その間サービスを停止させてください。"
+            ),
+        ),
+    )
     BUDGET = Advice(
         ("Privacy budget", "プライバシー予算"),
         (
@@ -306,6 +319,28 @@ _EXPLAINED: dict[Area, dict[Code, tuple[str, str]]] = {
         Code.SCORE_TABLE_EARLY: ("scores before a head was fixed", "ヘッドの確定前のスコア"),
         Code.CAMPAIGN_CLOSED: ("something of a campaign after its end", "終了したキャンペーンの記録"),
     },
+    Area.RIGHTS: {
+        Code.COVERAGE_MISSING: (
+            "data were used without a clear report of who consented",
+            "同意の網羅確認なしにデータが使われた",
+        ),
+        Code.POLICY_UNKNOWN: ("a report about a policy that is not in force", "台帳にない規約についての報告"),
+        Code.BATCH_SEQUENCE: ("a sealed set of decisions is missing", "封印した合否一式の欠番"),
+        Code.BATCHES_TOO_MANY: ("more sets of decisions than planned", "計画より多い合否一式"),
+        Code.BATCH_REUSED: ("one request for scores under two sets of decisions", "一つの照合要求の使い回し"),
+        Code.GATE_WITHOUT_BATCH: ("scores were opened before decisions were sealed", "合否の封印前に開示"),
+        Code.GATE_REPEATED: ("the gate opened twice for one set", "同じ一式でゲートが二度開いた"),
+        Code.GATE_TOO_EARLY: (
+            "the gate opened before the waiting time was over",
+            "待機時間前の開放",
+        ),
+        Code.MIRROR_WITHOUT_GATE: ("copies of scores before the gate opened", "ゲートが開く前のスコアの写し"),
+        Code.CERTIFICATE_WITHOUT_ORDER: ("a deletion nobody ordered", "指示のない削除証明"),
+        Code.CERTIFICATE_MISSING: ("deletion was ordered and not certified", "削除の指示に証明がない"),
+        Code.SERVICE_STATE_CHAIN: ("the service changed its state out of order", "サービス状態の順序の誤り"),
+        Code.PROCESSED_WHILE_STOPPED: ("data were used while the service was stopped", "停止中の処理"),
+        Code.INCIDENT_CHAIN: ("steps of an incident are missing", "事故対応の手順の欠落"),
+    },
     Area.BUDGET: {
         Code.EPSILON_EXCEEDED: ("more was spent than the plan allows", "計画の上限を超える消費"),
         Code.ROW_EPSILON_EXCEEDED: ("training rows reveal more than planned", "訓練行が計画より多くを明かす"),
@@ -343,6 +378,12 @@ JAPANESE = {
         "sealed statistics: that the rows behind an answer are the students' own (needs recomputation on "
         "the platform's premises)"
     ): "封緘集計：回答のもとになった行が学生本人のものか（プラットフォームの施設内での再計算が必要）",
+    "that every decision is in a sealed batch, and only offers were evaluated (needs noren-audit gate)": (
+        "すべての合否が封印されたこと、内定者だけが照合されたこと（noren-audit gate が必要）"
+    ),
+    "what a coverage report counted, and what a deletion certificate found (their hashes are here)": (
+        "網羅確認の件数と削除証明の内容（ここにあるのはハッシュのみ）"
+    ),
     "consents: what the salted consent-epoch roots commit to": "同意：ソルト付きの同意根が何を確約しているか",
     "the sealed tables themselves, and that scores went to nobody else": (
         "封緘された表そのもの、およびスコアが他者に渡っていないこと"

@@ -33,11 +33,11 @@ def replay(
     key: Annotated[Path, typer.Option(help="Your key: noren-audit key init.")],
     out: Annotated[Path | None, typer.Option(help="Where to write the signed verdict.")] = None,
 ) -> Result:
-    """Compute a company's training again on its machine; exit 0 if it comes out, 9 if not.
+    """Compute a company's training again on its machine; exit 0 if all of it comes out, 9 if not.
 
     Prints the signed verdict, the only thing that is to leave this machine. With --out it goes to that file.
     """
-    from noren_audit.replay import auditor_key, replay_file, replay_session
+    from noren_audit.replay import auditor_key, replay_file, replay_session, replay_verdict
     from noren_audit.verification.trust import load_trust
 
     signing_key = auditor_key.load(key)
@@ -46,7 +46,7 @@ def replay(
     for finding in done.findings:
         where = "" if finding.round_number is None else f" (round {finding.round_number})"
         print(f"{finding.code}{where}", file=sys.stderr)
-    exit_code = EXIT_NOT_REPLAYED if done.findings else 0
+    exit_code = 0 if done.word == replay_verdict.REPLAYED else EXIT_NOT_REPLAYED
     if out is not None:
         out.write_bytes(done.signed_verdict + b"\n")
         return {"exit_code": exit_code, "verdict": done.word, "file": str(out)}

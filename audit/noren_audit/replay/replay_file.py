@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from noren_core import canonical_json, ids
+from noren_core.crypto.revocation_list import SIGNATURE_BYTES
 from noren_core.crypto.sealed_table import TAG_BYTES
 from noren_core.crypto.secret import Secret, SecretBytes
 from noren_core.errors import DataError
 from noren_core.privacy.noise_seed import NoiseSeed
-from noren_core.season.plan import MAX_COMPANIES, MAX_DIMENSIONS, MAX_ROUNDS, MAX_SENTINELS
+from noren_core.season.plan import (
+    MAX_COMPANIES,
+    MAX_DIMENSIONS,
+    MAX_MESSAGE_BYTES,
+    MAX_ROUNDS,
+    MAX_SENTINELS,
+)
+from noren_core.season.round_consents import RoundConsents
 from noren_core.season.row_commitment import TrainingRow
 
 FORMAT = "noren/v1/replay"
@@ -24,9 +32,14 @@ MAX_ROWS = 1 << 20
 
 _FIELDS = {
     *("format", "campaign", "company", "seed", "row_salt", "commitment_key", "cohort", "dimensions"),
-    *("rows", "rounds"),
+    *("rows", "rounds", "rows_erased"),
+}
+_ROUND_FIELDS = {
+    *("round", "survivors", "gradient", "update"),
+    *("revocations", "revocations_signature", "consents_salt"),
 }
 _HEX_32 = re.compile(r"[0-9a-f]{64}\Z")
+_HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
 _TAG = re.compile(rf"[0-9a-f]{{{2 * TAG_BYTES}}}\Z")
 _INT16 = 1 << 15
 _INT64 = 1 << 63
@@ -34,12 +47,18 @@ _INT64 = 1 << 63
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReplayRound(Secret):
-    """A finished round: its survivors, its sum without blinds, what the company sent, if anything."""
+    """A finished round: its survivors, its sum without blinds.
+
+    Attributes:
+        update: what the company sent, if anything.
+        consents: the revocation list under which it says that it computed it.
+    """
 
     number: int
     survivors: tuple[str, ...]
     gradient: tuple[int, ...]
     update: tuple[int, ...]
+    consents: RoundConsents
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,6 +68,7 @@ class ReplayFile(Secret):
     Attributes:
         rows: what it trained on.
         sums: or the opened sums, in a campaign of sealed statistics; then there are no rows.
+        rows_erased: whether it says that rows are missing, because they were erased after the training.
     """
 
     campaign: str
@@ -60,6 +80,7 @@ class ReplayFile(Secret):
     dimensions: int
     rows: tuple[TrainingRow, ...]
     sums: tuple[int, ...] | None
+    rows_erased: bool
     rounds: tuple[ReplayRound, ...]
 
 
@@ -96,6 +117,7 @@ def parse(data: bytes) -> ReplayFile:
         dimensions=dimensions,
         rows=tuple(_row(item, dimensions) for item in _list(body["rows"], "rows", most_rows)),  # 3
         sums=None if sums is None else _integers(sums, "sums", dimensions, _INT64),
+        rows_erased=_boolean(body["rows_erased"], "rows_erased"),
         rounds=_rounds(body["rounds"], dimensions),  # 4
     )
 
@@ -117,13 +139,18 @@ def _rounds(items: Any, dimensions: int) -> tuple[ReplayRound, ...]:
 
 
 def _round(item: Any, dimensions: int) -> ReplayRound:
-    _exactly(item, {"round", "survivors", "gradient", "update"}, "rounds")
+    _exactly(item, _ROUND_FIELDS, "rounds")
     update = _list(item["update"], "rounds.update", dimensions + 1 + MAX_SENTINELS)
     return ReplayRound(
         number=_integer(item["round"], "rounds.round", 1, MAX_ROUNDS),
         survivors=_names(item["survivors"], "rounds.survivors"),
         gradient=_integers(item["gradient"], "rounds.gradient", dimensions + 1, _INT64),
         update=_integers(update, "rounds.update", len(update), _INT64),
+        consents=RoundConsents(
+            _bytes(item["revocations"], "rounds.revocations", MAX_MESSAGE_BYTES),
+            _bytes(item["revocations_signature"], "rounds.revocations_signature", SIGNATURE_BYTES),
+            _secret(item["consents_salt"], "rounds.consents_salt"),
+        ),
     )
 
 
@@ -149,6 +176,18 @@ def _secret(value: Any, what: str) -> bytes:
     if not isinstance(value, str) or not _HEX_32.match(value):
         raise DataError(f"{what}: expected 64 lower-case hex digits")
     return bytes.fromhex(value)
+
+
+def _bytes(value: Any, what: str, most: int) -> bytes:
+    if not isinstance(value, str) or len(value) > 2 * most or not _HEX.match(value):
+        raise DataError(f"{what}: expected at most {most} bytes in lower-case hex")
+    return bytes.fromhex(value)
+
+
+def _boolean(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise DataError(f"{what}: expected true or false")
+    return value
 
 
 def _integer(value: Any, what: str, low: int, high: int) -> int:

@@ -16,7 +16,8 @@ from noren_audit.verification.parties import Parties
 from noren_audit.verification.season import parse_plan
 from noren_audit.verification.trust import Trust
 from noren_core.errors import DataError, VerificationError
-from noren_core.ledger.entries import EntryKind, SignedEntry
+from noren_core.ids import TableKind
+from noren_core.ledger.entries import PLATFORM, EntryKind, PlatformKey, SignedEntry
 from noren_core.season.beacon import beacon_value
 from noren_core.season.plan import CampaignPlan
 
@@ -27,6 +28,8 @@ _TRAINING = frozenset(
         EntryKind.BEACON,
         EntryKind.INTENT,
         EntryKind.SETTLE,
+        EntryKind.TABLE,
+        EntryKind.DELETION_CERTIFICATE,
     }
 )
 
@@ -41,6 +44,9 @@ class CampaignFacts:
         beacon: the value that noise is drawn with; None if there is no beacon that has one.
         cohort: who reserved round 1: those are the companies that shared keys, and with them the noise.
         settles: the body of the first settle of every company and round.
+        table_ids: of every company's newest training table.
+        platform_keys: what the platform signed with while the entries of the campaign were written.
+        certified: the companies that certified a deletion in this campaign.
     """
 
     plan: CampaignPlan
@@ -48,6 +54,9 @@ class CampaignFacts:
     beacon: bytes | None
     cohort: frozenset[str]
     settles: dict[tuple[str, int], dict[str, Any]]
+    table_ids: dict[str, bytes]
+    platform_keys: frozenset[bytes]
+    certified: frozenset[str]
 
 
 def campaign_facts(directory: Path, trust: Trust, campaign: str, *, root: bytes) -> CampaignFacts | None:
@@ -65,17 +74,18 @@ def campaign_facts(directory: Path, trust: Trust, campaign: str, *, root: bytes)
     findings = Findings()  # said already, by whoever verified the bundle
     bundle = read_bundle(directory, findings)
     parties = Parties(trust, bundle.platform_rotations(), findings)
-    found = [
-        entry
-        for index, entry in parse_entries(bundle, findings)
-        if parties.admit(index, entry) and entry.campaign == campaign and entry.kind in _TRAINING
-    ]
+    found: list[SignedEntry] = []
+    platform_keys: set[bytes] = set()
+    for index, entry in parse_entries(bundle, findings):
+        if parties.admit(index, entry) and entry.campaign == campaign and entry.kind in _TRAINING:
+            found.append(entry)
+            platform_keys.add(bytes.fromhex(parties.keys.key_at(PLATFORM, PlatformKey.PLATFORM, index)))
     if bundle.tree.root() != root:
         raise DataError("bundle: expected the one that was verified, got another; it changed meanwhile")
-    return _facts(found)
+    return _facts(found, frozenset(platform_keys))
 
 
-def _facts(entries: Sequence[SignedEntry]) -> CampaignFacts | None:
+def _facts(entries: Sequence[SignedEntry], platform_keys: frozenset[bytes]) -> CampaignFacts | None:
     """What a campaign's entries say; None without a valid plan."""
     plans = [entry for entry in entries if entry.kind is EntryKind.PLAN]
     try:
@@ -97,6 +107,15 @@ def _facts(entries: Sequence[SignedEntry]) -> CampaignFacts | None:
         beacon=_value(beacons[0], plan) if beacons else None,
         cohort=frozenset(entry.author for entry in intents if entry.body["round"] == 1),
         settles=settles,
+        table_ids={
+            entry.body["company"]: bytes.fromhex(entry.body["manifest"]["table_id"])
+            for entry in entries
+            if entry.kind is EntryKind.TABLE and entry.body["manifest"]["kind"] == TableKind.TRAIN
+        },
+        platform_keys=platform_keys,
+        certified=frozenset(
+            entry.author for entry in entries if entry.kind is EntryKind.DELETION_CERTIFICATE
+        ),
     )
 
 

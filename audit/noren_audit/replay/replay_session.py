@@ -8,7 +8,7 @@ from pathlib import Path
 from noren_audit.replay.replay import ReplayCode, ReplayFinding, replay
 from noren_audit.replay.replay_file import ReplayFile
 from noren_audit.replay.replay_ledger import campaign_facts
-from noren_audit.replay.replay_verdict import NOT_REPLAYED, REPLAYED, ReplaySubject, sign_verdict
+from noren_audit.replay.replay_verdict import ReplaySubject, sign_verdict, verdict_word
 from noren_audit.verification.sentinels import SentinelFault
 from noren_audit.verification.trust import Trust
 from noren_audit.verification.verify import verify_bundle
@@ -19,15 +19,11 @@ from noren_core.errors import VerificationError
 
 @dataclass(frozen=True, slots=True)
 class ReplayDone:
-    """What a replay left: findings for the screen, and the one object that may leave the machine."""
+    """What a replay left: findings for the screen, the one object that may leave the machine, its word."""
 
     findings: tuple[ReplayFinding, ...]
     signed_verdict: bytes
-
-    @property
-    def word(self) -> str:
-        """The verdict in the words that every report uses."""
-        return NOT_REPLAYED if self.findings else REPLAYED
+    word: str
 
 
 def run(shown: ReplayFile, bundle: Path, trust: Trust, key: SigningKey) -> ReplayDone:
@@ -54,4 +50,5 @@ def run(shown: ReplayFile, bundle: Path, trust: Trust, key: SigningKey) -> Repla
         checkpoint=ledger.checkpoint,
         sentinels_ok=all(not judgement.faults for judgement in judged),
     )
-    return ReplayDone(result.findings, sign_verdict(subject, result, key, tool_version=__version__))
+    word = verdict_word(has_findings=bool(result.findings), rows_erased=result.is_partial)
+    return ReplayDone(result.findings, sign_verdict(subject, result, key, tool_version=__version__), word)

@@ -1,7 +1,7 @@
 """What leaves a company's machine after a replay: one small object, signed by the auditor.
 
-It says which campaign of which company in which ledger was computed again and what was found. It holds no
-row, no count of rows, no seed, and of a difference only what rounding explains.
+It says which campaign of which company in which ledger was computed again, whether all of it could be, and
+what was found. It holds no row, no count of rows, no seed, and of a difference only what rounding explains.
 """
 
 from __future__ import annotations
@@ -19,12 +19,20 @@ from noren_core.season.plan import MAX_ROUNDS
 
 FORMAT = "noren/v1/replay-verdict"
 MAX_VERDICT_BYTES = 16 << 10
-REPLAYED, NOT_REPLAYED = "REPLAYED", "NOT REPLAYED"
+REPLAYED, IN_PART, NOT_REPLAYED = "REPLAYED", "REPLAYED IN PART", "NOT REPLAYED"
 
 _LABEL = b"noren/v1/replay-verdict"
 _FIELDS = {
     *("agreement", "auditor", "campaign", "company", "findings", "format", "largest_difference", "ledger"),
-    *("plan_sha256", "rounds_replayed", "sentinels_ok", "signature", "tool_version", "verdict"),
+    *(
+        "plan_sha256",
+        "rounds_replayed",
+        "rows_erased",
+        "sentinels_ok",
+        "signature",
+        "tool_version",
+        "verdict",
+    ),
 }
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _PLAN_HASH = re.compile(r"(?:[0-9a-f]{64})?\Z")  # none, if the ledger has no such campaign
@@ -70,12 +78,20 @@ def sign_verdict(
         },
         "plan_sha256": subject.plan_sha256,
         "rounds_replayed": result.rounds,
+        "rows_erased": result.is_partial,
         "sentinels_ok": subject.sentinels_ok,
         "tool_version": tool_version,
-        "verdict": NOT_REPLAYED if result.findings else REPLAYED,
+        "verdict": verdict_word(has_findings=bool(result.findings), rows_erased=result.is_partial),
     }
     signature = key.sign(_LABEL, canonical_json.encode(body))
     return canonical_json.encode({**body, "signature": signature.hex()})
+
+
+def verdict_word(*, has_findings: bool, rows_erased: bool) -> str:
+    """The verdict in the words that every report uses."""
+    if has_findings:
+        return NOT_REPLAYED
+    return IN_PART if rows_erased else REPLAYED
 
 
 def parse_verdict(data: bytes, public_key: bytes) -> dict[str, Any]:
@@ -118,6 +134,7 @@ def _validate(fields: dict[str, Any]) -> None:
         "agreement": fields["agreement"] in tuple(Agreement),
         "rounds_replayed": _is_count(fields["rounds_replayed"], MAX_ROUNDS),
         "largest_difference": _is_count(fields["largest_difference"], _MAX_DIFFERENCE),
+        "rows_erased": isinstance(fields["rows_erased"], bool),
         "sentinels_ok": isinstance(fields["sentinels_ok"], bool),
         "tool_version": isinstance(fields["tool_version"], str),
         "findings": _are_codes(fields["findings"]),
@@ -125,7 +142,8 @@ def _validate(fields: dict[str, Any]) -> None:
     for name, holds in checks.items():
         if not holds:
             raise DataError(f"verdict.{name}: expected a value in range, got another")
-    if fields["verdict"] != (NOT_REPLAYED if fields["findings"] else REPLAYED):
+    word = verdict_word(has_findings=bool(fields["findings"]), rows_erased=fields["rows_erased"])
+    if fields["verdict"] != word:
         raise DataError("verdict.verdict: expected the word that follows from the findings, got another")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from noren_audit.verification.commitments import CommitmentAudit, LedgerView
 from noren_audit.verification.findings import Code, Evidence, Findings
+from noren_audit.verification.gate import GateAudit
 from noren_audit.verification.sealed_statistics import StatisticsAudit
 from noren_audit.verification.sentinels import SentinelRound
 from noren_core.ids import TableKind
@@ -19,6 +20,11 @@ from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.privacy.events import GaussianEvent
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
+
+_AFTER_CLOSE = frozenset(
+    {EntryKind.COVERAGE, EntryKind.ERASURE_ORDER, EntryKind.DELETION_CERTIFICATE, EntryKind.MIRROR_DEPOSIT}
+)
+"""What a closed campaign may still need: nothing is made of people's data, and rights go on."""
 
 
 @dataclass(slots=True)
@@ -34,11 +40,13 @@ class LedgerWide:
     odometers: dict[tuple[str, str], int]
     season_heads: dict[tuple[str, str], int]
     sequences: dict[str, tuple[int, int]]
+    policies: dict[str, int]
+    evaluations: dict[str, int]
 
     @classmethod
     def empty(cls) -> LedgerWide:
         """Nothing seen yet."""
-        return cls({}, {}, {}, {}, {}, {})
+        return cls({}, {}, {}, {}, {}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class CampaignAudit:
         self._wide = wide
         self._findings = findings
         self._acceptances: set[str] = set()
-        self._oprf_keys: dict[str, int] = {}
+        self._oprf_keys: dict[tuple[str, str], int] = {}
         self._epochs: dict[tuple[str, str], int] = {}
         self._used_epochs: dict[int, int] = {}
         self._train_tables: set[str] = set()
@@ -79,6 +87,7 @@ class CampaignAudit:
         self._sound_survivors: dict[int, tuple[list[str], int]] = {}
         self._failures: list[tuple[int, int]] = []
         self._heads: dict[str, int] = {}
+        self._gate = GateAudit(plan, wide.policies, wide.evaluations, findings)
         self._closed: int | None = None
         self._readers: dict[EntryKind, Callable[[int, SignedEntry], None]] = {
             EntryKind.PLAN_ACCEPTANCE: self._acceptance,
@@ -95,6 +104,7 @@ class CampaignAudit:
             EntryKind.ROUND_FAILED: self._round_failed,
             EntryKind.HEAD_COMMITMENT: self._head,
             EntryKind.CAMPAIGN_CLOSED: self._close,
+            **self._gate.readers,
         }
 
     def read(self, index: int, entry: SignedEntry) -> None:
@@ -104,7 +114,7 @@ class CampaignAudit:
             self._add(
                 Code.NOT_IN_COHORT, "expected a company of the plan's cohort, got another", index, entry
             )
-        if self._closed is not None:
+        if self._closed is not None and entry.kind not in _AFTER_CLOSE:
             self._add(
                 Code.CAMPAIGN_CLOSED,
                 "expected nothing of a campaign after it was closed",
@@ -137,8 +147,9 @@ class CampaignAudit:
             for _, item in sorted(self._rounds.items())
         ]
 
-    def finish(self) -> None:
-        """Judge what only the whole ledger shows: rounds that are missing between others."""
+    def finish(self, newest_time: int) -> None:
+        """Judge what only the whole ledger shows: rounds that are missing between others, overdue orders."""
+        self._gate.finish(newest_time)
         self._check_model_chain()
         for company, settled in self._settled.items():
             self._check_settle_gaps(company, settled)
@@ -157,13 +168,12 @@ class CampaignAudit:
         self._acceptances.add(entry.author)
 
     def _oprf_key(self, index: int, entry: SignedEntry) -> None:
-        """One fresh key per company and campaign (protocol §1): with a reused one, answers link campaigns."""
-        company = entry.body["company"]
-        first = self._oprf_keys.setdefault(company, index)
+        """One fresh key per company, campaign and kind (protocol §1): a reused one links what it opens."""
+        first = self._oprf_keys.setdefault((entry.body["company"], entry.body["kind"]), index)
         if first != index:
             self._add(
                 Code.OPRF_KEY_REPEATED,
-                "expected one oprf-key per company and campaign, got a second",
+                "expected one oprf-key per company, campaign and kind, got a second",
                 index,
                 entry,
                 first=first,
@@ -187,7 +197,7 @@ class CampaignAudit:
 
         1. It was made from the newest consent epoch of the same campaign, company and kind, and no other
            table was.
-        2. Its company's oprf-key stands before it.
+        2. Its company's oprf-key of that kind, and clear coverage, stand before it.
         3. Its table id was never used: a second table under one id would reuse row keys.
         4. A training table comes before anybody commits to its rows, a score table after its company's head.
         """
@@ -195,7 +205,8 @@ class CampaignAudit:
         # 1
         self._check_epoch(index, entry, manifest["kind"])
         # 2
-        if company not in self._oprf_keys:
+        self._gate.check_covered(index, entry)
+        if (company, manifest["kind"]) not in self._oprf_keys:
             self._add(Code.OPRF_KEY_MISSING, "expected the company's oprf-key before its table", index, entry)
         # 3
         first = self._wide.table_ids.setdefault(manifest["table_id"], index)

@@ -151,6 +151,7 @@ def to_fields(verdict: Verdict) -> dict[str, Any]:
                 "campaign": s.campaign,
                 "company": s.company,
                 "replayed": s.is_replayed,
+                "rows_erased": s.rows_erased,
                 "rounds": s.rounds,
                 "largest_difference": s.largest_difference,
                 "auditor": s.auditor,
@@ -210,7 +211,8 @@ def _sentinel_row(verdict: SentinelVerdict) -> tuple[str, ...]:
 
 
 def _replay_row(shown: ShownReplay) -> tuple[str, ...]:
-    result = "replayed" if shown.is_replayed else "NOT REPLAYED"
+    in_part = "replayed in part" if shown.rows_erased else "NOT REPLAYED"
+    result = "replayed" if shown.is_replayed else in_part
     figures = (str(shown.rounds), str(shown.largest_difference), shown.auditor[:16])
     return (shown.campaign, shown.company, result, *figures)
 

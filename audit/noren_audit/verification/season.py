@@ -8,6 +8,7 @@ from noren_audit.verification.commitments import LedgerView
 from noren_audit.verification.findings import Code, Findings
 from noren_audit.verification.parties import Parties
 from noren_audit.verification.sentinel_findings import SentinelVerdict, judge_sentinels
+from noren_audit.verification.service import ServiceAudit
 from noren_core import canonical_json
 from noren_core.errors import DataError
 from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry
@@ -24,6 +25,7 @@ class SeasonAudit:
         self._findings = findings
         self._wide = LedgerWide.empty()
         self._campaigns: dict[str, CampaignAudit] = {}
+        self._service = ServiceAudit(findings)
 
     @property
     def campaigns(self) -> tuple[CampaignAudit, ...]:
@@ -32,11 +34,16 @@ class SeasonAudit:
 
     def read(self, index: int, entry: SignedEntry) -> None:
         """Take the next authentic entry."""
+        self._service.read(index, entry)
         match entry.kind:
             case EntryKind.LOG_START:
                 pass  # compared with the trust file before anything else
             case EntryKind.ENROLMENT | EntryKind.PLATFORM_KEY_ROTATION | EntryKind.REVOCATION:
                 pass  # whose key counts is known since the entry was admitted
+            case EntryKind.SERVICE_STATE | EntryKind.INCIDENT | EntryKind.CONSENT_LOG:
+                pass  # read above; a root of consents says nothing by itself
+            case EntryKind.POLICY:
+                self._wide.policies.setdefault(entry.body["sha256"], index)
             case EntryKind.KEY_ROTATION:
                 self._rotation(index, entry)
             case EntryKind.AGREEMENT:
@@ -49,7 +56,7 @@ class SeasonAudit:
     def finish(self) -> tuple[SentinelVerdict, ...]:
         """Judge what only the whole ledger shows; what each campaign's sentinels say."""
         for campaign in self._campaigns.values():
-            campaign.finish()
+            campaign.finish(self._service.newest_time)
         return judge_sentinels(self.campaigns, self._findings)
 
     def _plan(self, index: int, entry: SignedEntry) -> None:

@@ -27,6 +27,7 @@ class ShownReplay:
 
     Attributes:
         is_replayed: whether everything was as the company had said.
+        rows_erased: whether rows were missing, by a certified deletion, and nothing else was found.
         rounds: how many were computed again.
         largest_difference: in grid units, between its updates and the recomputed ones.
         auditor: the public key that signed, in hex.
@@ -38,6 +39,7 @@ class ShownReplay:
     rounds: int
     largest_difference: int
     auditor: str
+    rows_erased: bool = False
 
 
 def judge_verdicts(
@@ -50,6 +52,8 @@ def judge_verdicts(
     3. It is about a campaign of this ledger, under its plan, and a company of the cohort.
     4. The replay found nothing.
     """
+    from noren_audit.replay.replay_verdict import IN_PART, REPLAYED
+
     known = {campaign.plan.campaign: campaign for campaign in campaigns}
     shown = []
     for number, data in enumerate(verdicts, start=1):
@@ -63,13 +67,14 @@ def judge_verdicts(
         item = ShownReplay(
             campaign=fields["campaign"],
             company=fields["company"],
-            is_replayed=not fields["findings"],
+            is_replayed=fields["verdict"] == REPLAYED,
             rounds=fields["rounds_replayed"],
             largest_difference=fields["largest_difference"],
             auditor=fields["auditor"],
+            rows_erased=fields["verdict"] == IN_PART,
         )
         shown.append(item)
-        if not item.is_replayed:  # 4
+        if fields["findings"]:  # 4
             findings.add(
                 Code.REPLAY_FAILED,
                 "expected a replay that finds what the company had said, got another result",

@@ -36,6 +36,8 @@ NOT_CHECKED = (
     ),
     "consents: what the salted consent-epoch roots commit to",
     "the sealed tables themselves, and that scores went to nobody else",
+    "that every decision is in a sealed batch, and only offers were evaluated (needs noren-audit gate)",
+    "what a coverage report counted, and what a deletion certificate found (their hashes are here)",
     "choices made on private data before the plan was published",
     "in how many campaigns a person was: her total is a bound if the consent service keeps to the plans",
 )

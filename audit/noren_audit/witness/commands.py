@@ -40,7 +40,8 @@ def _serve(
     tls_key: Annotated[Path | None, typer.Option(help="PEM.")] = None,
 ) -> dict[str, Any]:
     """Answer add-checkpoint requests until interrupted; the address is told on stderr."""
-    from noren_audit.witness.witness_server import Listening, serve
+    from noren_audit.bounded_server import Listening
+    from noren_audit.witness.witness_server import serve
 
     listening = Listening(host, port, tls_certificate, tls_key)
     serve(directory, listening, announce=lambda url: print(f"witness: {url}", file=sys.stderr, flush=True))

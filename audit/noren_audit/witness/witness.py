@@ -13,7 +13,6 @@ refused. What stands in the ledger, it neither sees nor judges.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import threading
@@ -22,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from noren_audit.bounded_server import Answer
+from noren_audit.directory_lock import lock_directory
 from noren_audit.witness.durable_file import replace_file
 from noren_core import canonical_json, toml_text
 from noren_core.crypto.identity import SigningKey
@@ -34,16 +35,6 @@ from noren_core.ledger.note import VerifierKey, parse_note
 
 MAX_LOGS = 64
 MAX_EVIDENCE = 8
-_TEXT = "text/plain; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back over HTTP."""
-
-    status: int
-    body: bytes
-    content_type: str = _TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +65,7 @@ class Witness:
         self._directory = directory
         self._config = load_config(directory)
         self._key = _load_key(directory / "witness.key")
-        self._release = weakref.finalize(self, os.close, _lock(directory))
+        self._release = weakref.finalize(self, os.close, lock_directory(directory, "witness"))
         self._newest = _load_state(directory / "state.json")
         self._clock = clock
         self._lock = threading.Lock()
@@ -223,16 +214,6 @@ def _load_state(path: Path) -> dict[str, bytes]:
     except (OSError, AttributeError, NorenError) as error:
         raise ConfigurationError("state.json: expected what this witness has cosigned; restore it") from error
     return newest
-
-
-def _lock(directory: Path) -> int:
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ConfigurationError("witness: expected no other process to serve this directory") from error
-    return descriptor
 
 
 def _is_signed_by(key: VerifierKey, checkpoint: bytes) -> bool:

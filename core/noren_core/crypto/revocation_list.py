@@ -108,7 +108,10 @@ class RevocationList:
         2. One sequence number stands for one list.
         """
         if self.table_id != known.table_id or self.sequence < known.sequence:  # 1
-            raise VerificationError("revocations: expected the newest list of this table, got an older one")
+            raise VerificationError(
+                "revocations: expected the newest list of this table, got an older one",
+                code="CONSENT_EPOCH_STALE",
+            )
         if self.sequence == known.sequence and self.tags != known.tags:  # 2
             raise VerificationError("revocations: expected one list for each sequence number, got two")
 

@@ -26,6 +26,7 @@ from noren_core.season.plan import (
     MAX_ROUNDS,
     MAX_SENTINELS,
 )
+from noren_core.season.round_consents import RoundConsents
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
 from noren_core.wire.v1 import training_pb2 as wire
 
@@ -62,13 +63,14 @@ class ShareRequest:
 
 @dataclass(frozen=True, slots=True)
 class MaskedInputRequest:
-    """Compute one round; `finished` brings the head up to date first."""
+    """Compute one round without the rows that `consents` names; `finished` brings the head up to date."""
 
     campaign: str
     round_number: int
     proof: LedgerProof
     sealed_shares: Mapping[str, bytes]
     finished: tuple[Aggregate, ...]
+    consents: RoundConsents
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,9 @@ def _masked_input_to_wire(request: MaskedInputRequest, message: wire.MaskedInput
     message.proof.CopyFrom(proof_to_wire(request.proof))
     message.sealed_shares.extend(_named_to_wire(request.sealed_shares))
     message.finished.extend(map(_aggregate_to_wire, request.finished))
+    message.revocations = request.consents.revocations
+    message.revocations_signature = request.consents.signature
+    message.consents_salt = request.consents.salt
 
 
 def _masked_input_from_wire(message: wire.MaskedInputRequest) -> MaskedInputRequest:
@@ -329,7 +334,15 @@ def _masked_input_from_wire(message: wire.MaskedInputRequest) -> MaskedInputRequ
         proof=proof_from_wire(message.proof),
         sealed_shares=_named(message.sealed_shares),
         finished=_aggregates(message.finished),
+        consents=_consents(message),
     )
+
+
+def _consents(message: wire.MaskedInputRequest) -> RoundConsents:
+    try:
+        return RoundConsents(message.revocations, message.revocations_signature, message.consents_salt)
+    except DataError as error:
+        raise RemoteProtocolError(error.message) from error
 
 
 def _finish_from_wire(message: wire.FinishRequest) -> FinishRequest:

@@ -93,6 +93,7 @@ BODIES: dict[EntryKind, dict[str, Any]] = {
         "survivors": ["alpha", "beta"],
         "update_sha256": HASH,
         "sentinels": [-(2**62), 2**62],
+        "consents": HASH,
         "model_in": HASH,
         "model_out": HASH,
     },

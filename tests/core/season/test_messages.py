@@ -9,17 +9,21 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import RemoteProtocolError, VerificationError
 from noren_core.ledger.proofs import EntryProof, LedgerProof
 from noren_core.season import messages as m
+from noren_core.season.round_consents import RoundConsents
 from noren_core.secagg.messages import Advertisement, PeerShare, Unmasking
+from noren_core.wire.v1 import training_pb2 as wire
 
 ADVERTISEMENT = Advertisement(b"k" * 32, (b"1" * 32, b"2" * 32), (b"3" * 32, b"4" * 32), b"c" * 32, b"s" * 64)
 AGGREGATE = m.Aggregate(1, ("a", "b"), np.array([1, -(2**62)], dtype=np.int64))
 KEY = SigningKey.generate()
 PROOF = LedgerProof(b"note", (b"h" * 32,), (EntryProof(7, b"{}", (b"i" * 32,)),))
 
+CONSENTS = RoundConsents(b"list", b"s" * 64, b"r" * 32)
+
 REQUESTS = [
     m.AdvertiseRequest("spring"),
     m.ShareRequest("spring", {"a": ADVERTISEMENT}),
-    m.MaskedInputRequest("spring", 2, PROOF, {"a": b"sealed"}, (AGGREGATE,)),
+    m.MaskedInputRequest("spring", 2, PROOF, {"a": b"sealed"}, (AGGREGATE,), CONSENTS),
     m.UnmaskRequest("spring", 2, ("a", "b"), {"a": b"x" * 64}),
     m.FinishRequest("spring", (AGGREGATE,), {"a": b"sealed"}, {"b": b"y" * 64}),
 ]
@@ -106,6 +110,24 @@ def test_a_request_out_of_bounds_is_refused(broken):
     """Malformed and oversized messages raise the protocol's error and nothing else."""
     with pytest.raises(RemoteProtocolError):
         m.parse_request(broken)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("consents_salt", b""),
+        ("consents_salt", bytes(31)),
+        ("revocations_signature", bytes(63)),
+        ("revocations_signature", b""),
+        ("revocations", b""),
+    ],
+)
+def test_a_round_is_asked_for_with_a_signed_list_and_a_salt(field, value):
+    """Without its salt, with half a signature, or with one of the two alone the message is refused."""
+    message = wire.TrainingRequest.FromString(m.encode_request(REQUESTS[2]))
+    setattr(message.masked_input, field, value)
+    with pytest.raises(RemoteProtocolError, match="round consents"):
+        m.parse_request(message.SerializeToString())
 
 
 @given(st.binary(max_size=300))

@@ -9,6 +9,7 @@ from noren_core.season import messages as m
 from noren_core.season import plan as plan_module
 from noren_core.season.head_message import head_layout
 from noren_core.season.plan import CampaignPlan, TrainingMode
+from noren_core.season.round_consents import RoundConsents
 from noren_core.secagg.messages import Advertisement
 
 
@@ -106,8 +107,8 @@ def with_size(body, companies, rounds):
 
 @pytest.mark.parametrize(("companies", "rounds"), [(200, 27), (57, 100)])
 def test_the_largest_plan_fits_its_messages(plan_body, companies, rounds):
-    """One round more is refused when the plan is made; what is allowed fits set-up, and a whole campaign's
-    aggregates beside it for a company that missed them all."""
+    """One round more is refused when the plan is made; what is allowed fits set-up, with a revocation list of
+    4,096 tags, and a whole campaign's aggregates beside it for a company that missed them all."""
     with pytest.raises(DataError, match=r"fewer companies or rounds|rounds: expected"):
         CampaignPlan.from_body(with_size(plan_body, companies, rounds + 1))
     plan = CampaignPlan.from_body(with_size(plan_body, companies, rounds))
@@ -119,13 +120,14 @@ def test_the_largest_plan_fits_its_messages(plan_body, companies, rounds):
     path = (bytes(32),) * 64
     shown = tuple(EntryProof(2**60, bytes(size), path) for size in (1024, 9 << 10, 2048))  # the beacon's note
     proof = LedgerProof(bytes(8 << 10), path, shown)
+    listed = RoundConsents(bytes(24 + 16 * 4096), bytes(64), bytes(32))
     signatures = dict.fromkeys(plan.companies, bytes(64))
     values = np.zeros(plan.vector_length, np.int64)
     every = tuple(m.Aggregate(number, plan.companies, values) for number in range(1, rounds + 1))
     for size in (
         len(m.encode_request(m.ShareRequest(plan.campaign, all_of_them))),
         len(m._encode_answer(m.Answer(m.ShareReply(sealed, bytes(4096)), 0))),
-        len(m.encode_request(m.MaskedInputRequest(plan.campaign, 1, proof, sealed, ()))),
+        len(m.encode_request(m.MaskedInputRequest(plan.campaign, 1, proof, sealed, (), listed))),
         len(m.encode_request(m.FinishRequest(plan.campaign, every, sealed, signatures))),
     ):
         assert size < plan_module.MAX_MESSAGE_BYTES

@@ -429,6 +429,7 @@ def test_a_plan_that_changed_after_acceptance_gets_nothing(season: SmallSeason, 
             ledger=platform.ledger,
             exchange=season.exchange,
             progress=Progress(tmp_path / "progress.json", changed.training.rounds),
+            newest_revocations=lambda _: (b"", b""),  # no round begins
         )
         with pytest.raises(RoundFailedError):
             run.run()

@@ -303,8 +303,19 @@ class MaskedInputRequest(_message.Message):
     PROOF_FIELD_NUMBER: _builtins.int
     SEALED_SHARES_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    REVOCATIONS_FIELD_NUMBER: _builtins.int
+    REVOCATIONS_SIGNATURE_FIELD_NUMBER: _builtins.int
+    CONSENTS_SALT_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     round: _builtins.int
+    revocations: _builtins.bytes
+    """newest list of its training table, docs/protocol.md §2.7; empty with sealed"""
+    revocations_signature: _builtins.bytes
+    """statistics
+    the platform's over it, 64 bytes; empty with an empty list
+    """
+    consents_salt: _builtins.bytes
+    """32 bytes, drawn for this company and round; salts settle.consents"""
     @_builtins.property
     def proof(self) -> Global___LedgerProof:
         """of this company's intent for this round; in round 1 also of its"""
@@ -327,10 +338,13 @@ class MaskedInputRequest(_message.Message):
         proof: Global___LedgerProof | None = ...,
         sealed_shares: _abc.Iterable[Global___NamedBytes] | None = ...,
         finished: _abc.Iterable[Global___Aggregate] | None = ...,
+        revocations: _builtins.bytes = ...,
+        revocations_signature: _builtins.bytes = ...,
+        consents_salt: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "finished", b"finished", "proof", b"proof", "round", b"round", "sealed_shares", b"sealed_shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "consents_salt", b"consents_salt", "finished", b"finished", "proof", b"proof", "revocations", b"revocations", "revocations_signature", b"revocations_signature", "round", b"round", "sealed_shares", b"sealed_shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Students' rights at a company: copies, answers, erasure."""

@@ -1,0 +1,277 @@
+"""A request for disclosure: what it may ask for, how it goes on, how it may be denied; and the inbox item.
+
+docs/rights/mirror-and-disclosure.md §4. States are those of the Data Rights Protocol, in upper case. Promises:
+a request that ended stays ended; nothing is denied because of trade secrets alone (CJEU C-203/22); an inbox
+item has one size, real or not; a company that says "nothing" although a row of hers was provided to it, or
+although it deposited a score, is told apart from one that agrees with the records (DISCLOSURE_RECONCILE_FAIL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from noren_core import canonical_json, ids
+from noren_core.crypto.identity import SealingKey, seal_to
+from noren_core.errors import DataError, LocalProtocolError, VerificationError
+from noren_core.rights import fields
+from noren_core.rights.fields import check_bytes, check_seconds, read_fields
+from noren_core.rights.mirror import MAILBOX_BYTES
+from noren_core.rights.mirror_copy import REQUEST_BYTES, AnswerCopy, ScoreCopy
+
+ANSWER_SECONDS = 30 * 86_400
+"""How long a request may take as a whole; a company that is online answers within a day."""
+
+ITEM_BYTES = 1024
+INBOX_ITEMS = 16
+KEY_BYTES = 32
+
+_ITEM_INFO = b"noren/v1/inbox-item\0"
+_LENGTH_BYTES = 2
+_HPKE_BYTES = 48
+_ITEM_PLAINTEXT = ITEM_BYTES - _HPKE_BYTES
+
+
+class DisclosureState(StrEnum):
+    """How far a request is."""
+
+    OPEN = "OPEN"
+    IDENTITY_CHECK = "IDENTITY_CHECK"
+    IN_PROGRESS = "IN_PROGRESS"
+    FULFILLED = "FULFILLED"
+    PARTIAL = "PARTIAL"
+    DENIED = "DENIED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+
+
+_S = DisclosureState
+_STOPS = frozenset({_S.REVOKED, _S.EXPIRED})
+FOLLOWS: Mapping[DisclosureState, frozenset[DisclosureState]] = {
+    _S.OPEN: _STOPS | {_S.IDENTITY_CHECK},
+    _S.IDENTITY_CHECK: _STOPS | {_S.IN_PROGRESS},
+    _S.IN_PROGRESS: _STOPS | {_S.FULFILLED, _S.PARTIAL, _S.DENIED},
+    _S.FULFILLED: frozenset(),
+    _S.PARTIAL: frozenset(),
+    _S.DENIED: frozenset(),
+    _S.REVOKED: frozenset(),
+    _S.EXPIRED: frozenset(),
+}
+"""By state, those that may come next."""
+
+
+class DenialReason(StrEnum):
+    """Why a disclosure may be denied (APPI art. 33(2)); the last only beside another one."""
+
+    HARM_TO_RIGHTS = "harm-to-rights"
+    SERIOUS_HINDRANCE = "serious-hindrance"
+    OTHER_LAW = "other-law"
+    TRADE_SECRET = "trade_secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is asked for; `company` is the name of one, or nothing."""
+
+    platform_data: bool
+    consent_history: bool
+    provision_records: bool
+    company: str
+
+    def __post_init__(self) -> None:
+        if self.company:
+            ids.parse_name(self.company, "disclosure: company")
+        if not (self.platform_data or self.consent_history or self.provision_records or self.company):
+            raise DataError("disclosure: expected a scope, got nothing")
+
+    @classmethod
+    def from_body(cls, body: object) -> Self:
+        """The scope with these fields; DataError for anything else."""
+        return cls(**read_fields(body, _SCOPE_FIELDS, "disclosure"))
+
+    def to_body(self) -> dict[str, Any]:
+        """The fields."""
+        return {
+            "platform_data": self.platform_data,
+            "consent_history": self.consent_history,
+            "provision_records": self.provision_records,
+            "company": self.company,
+        }
+
+
+_SCOPE_FIELDS = {
+    "platform_data": fields.boolean,
+    "consent_history": fields.boolean,
+    "provision_records": fields.boolean,
+    "company": fields.text,
+}
+
+
+def verify_next(state: DisclosureState, following: DisclosureState) -> None:
+    """Raise LocalProtocolError (DISCLOSURE_STATE) unless a request may go from one state to the other."""
+    if following not in FOLLOWS[state]:
+        raise LocalProtocolError(
+            f"disclosure: expected a state that may follow {state}, got another", code="DISCLOSURE_STATE"
+        )
+
+
+def verify_denial(reasons: Collection[DenialReason]) -> None:
+    """Raise LocalProtocolError (DENIAL_REASON_NOT_ALLOWED) without a reason that the law knows."""
+    if not set(reasons) - {DenialReason.TRADE_SECRET}:
+        raise LocalProtocolError(
+            "denial: expected a reason besides trade secrets, got none; ask the authority",
+            code="DENIAL_REASON_NOT_ALLOWED",
+        )
+
+
+def settled(answered: Iterable[bool], *, is_due: bool) -> DisclosureState:
+    """Where a request in progress is, by which of a company's answers the student received.
+
+    Args:
+        answered: for each answer that is owed; nothing is owed where no company is asked.
+        is_due: whether its time is over.
+    """
+    several = list(answered)
+    if all(several):
+        return _S.FULFILLED
+    if not is_due:
+        return _S.IN_PROGRESS
+    return _S.PARTIAL if any(several) else _S.EXPIRED
+
+
+# The inbox --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxItem:
+    """What a company is asked, about one campaign and position.
+
+    Attributes:
+        request: 16 bytes, drawn for this item.
+        campaign, position: about which score.
+        mailbox: hers for this company, 16 bytes; the answer goes there.
+        disclosure_key: hers for this company now, 32 bytes; the answer is sealed to it.
+        replaced_key: the key that this one replaced, or nothing. The company has the old one from her score
+            row; it seals to the new one and keeps this item as evidence of what the platform said.
+        due_at: Unix seconds.
+    """
+
+    request: bytes
+    campaign: str
+    position: str
+    mailbox: bytes = field(repr=False)
+    disclosure_key: bytes
+    replaced_key: bytes
+    due_at: int
+
+    def __post_init__(self) -> None:
+        for name in ("campaign", "position"):
+            ids.parse_name(getattr(self, name), f"inbox item: {name}")
+        check_bytes(self.request, REQUEST_BYTES, "inbox item: request")
+        check_bytes(self.mailbox, MAILBOX_BYTES, "inbox item: mailbox")
+        check_bytes(self.disclosure_key, KEY_BYTES, "inbox item: disclosure key")
+        if self.replaced_key:
+            check_bytes(self.replaced_key, KEY_BYTES, "inbox item: replaced key")
+        check_seconds(self.due_at, "inbox item: time")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json.encode(
+            {
+                "request": self.request.hex(),
+                "campaign": self.campaign,
+                "position": self.position,
+                "mailbox": self.mailbox.hex(),
+                "disclosure_key": self.disclosure_key.hex(),
+                "replaced_key": self.replaced_key.hex(),
+                "due_at": self.due_at,
+            }
+        )
+
+
+_ITEM_FIELDS = {
+    "request": fields.hex_bytes,
+    "campaign": fields.text,
+    "position": fields.text,
+    "mailbox": fields.hex_bytes,
+    "disclosure_key": fields.hex_bytes,
+    "replaced_key": fields.hex_bytes,
+    "due_at": fields.integer,
+}
+
+
+def seal_item(item: InboxItem | None, *, company: str, sealing_key: bytes) -> bytes:
+    """An item for this company, or a dummy: exactly `ITEM_BYTES` either way."""
+    content = b"" if item is None else item.to_bytes()
+    plaintext = len(content).to_bytes(_LENGTH_BYTES, "big") + content
+    if len(plaintext) > _ITEM_PLAINTEXT:
+        raise DataError("inbox item: expected a shorter one")
+    return seal_to(sealing_key, plaintext.ljust(_ITEM_PLAINTEXT, b"\0"), info=_ITEM_INFO + company.encode())
+
+
+def open_item(sealed: bytes, key: SealingKey, *, company: str) -> InboxItem | None:
+    """The item, or nothing if it is a dummy.
+
+    Raises:
+        DataError: if it is not an item's encoding.
+        VerificationError: if it is not sealed to this company's key.
+    """
+    if len(sealed) != ITEM_BYTES:
+        raise DataError(f"inbox item: expected {ITEM_BYTES} bytes, got {len(sealed)}")
+    plaintext = key.open(sealed, info=_ITEM_INFO + company.encode())
+    end = _LENGTH_BYTES + int.from_bytes(plaintext[:_LENGTH_BYTES], "big")
+    if end > len(plaintext) or plaintext[end:].strip(b"\0"):
+        raise DataError("inbox item: expected a length, so much content and zeros, got another plaintext")
+    if end == _LENGTH_BYTES:
+        return None
+    body = canonical_json.parse(plaintext[_LENGTH_BYTES:end])
+    return InboxItem(**read_fields(body, _ITEM_FIELDS, "inbox item"))
+
+
+# Reconciliation ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A row of hers that the platform provided to a company for scoring.
+
+    Attributes:
+        company, campaign, position: to whom and for what.
+        at: when, Unix seconds.
+    """
+
+    company: str
+    campaign: str
+    position: str
+    at: int
+
+
+def reconcile(answer: AnswerCopy, *, deposited: Iterable[ScoreCopy], provided: Iterable[Provided]) -> None:
+    """Hold a company's "no score" against the student's copies and the platform's provision records.
+
+    Only she can: nobody else opens the answer. What contradicts goes to the auditor, with the company's
+    signed words (`OpenedCopy.statement`). Where the company never opened the row that was provided (it had
+    the student under another mail address), there is an explanation, and the auditor hears it.
+
+    Raises:
+        VerificationError: with code DISCLOSURE_RECONCILE_FAIL, if the company says that it holds no score,
+            and deposited one that has not expired, or was provided with a row.
+    """
+    if answer.score is not None:
+        return
+    about = (answer.company, answer.campaign, answer.position)
+    records = (copy.committed.record for copy in deposited)
+    is_deposited = any(
+        (record.company, record.campaign, record.position) == about and answer.at < record.expires_at
+        for record in records
+    )
+    is_provided = any(
+        (item.company, item.campaign, item.position) == about and item.at <= answer.at for item in provided
+    )
+    if is_deposited or is_provided:
+        raise VerificationError(
+            "disclosure: expected what was provided and deposited, got an answer that there is nothing",
+            code="DISCLOSURE_RECONCILE_FAIL",
+        )

@@ -1,0 +1,142 @@
+"""Permits: what must be shown, once, before one message about one person leaves the platform.
+
+docs/rights/consent.md §7. A permit is canonical JSON with an HMAC-SHA256 of the consent service. Promises: it
+is for one company, mailbox, purpose and position; it lives at most 15 minutes; it is void when any consent of
+the student to this company has ended since. That it is used once is for whoever redeems it: it remembers
+`jti` until the permit has expired.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from noren_core import canonical_json
+from noren_core.crypto.secret import SecretBytes
+from noren_core.errors import DataError, LocalProtocolError, VerificationError
+from noren_core.rights import fields
+from noren_core.rights.purposes import Purpose, parse_purpose
+
+MAX_LIFETIME_SECONDS = 15 * 60
+JTI_BYTES = 16
+MAILBOX_BYTES = 16
+KEY_BYTES = 32
+MAX_PERMIT_BYTES = 1024
+
+_LABEL = b"noren/v1/permit\0"
+_SCHEMA: dict[str, fields.Parse] = {
+    "jti": fields.bytes_of(JTI_BYTES),
+    "audience": fields.name,
+    "mailbox": fields.bytes_of(MAILBOX_BYTES),
+    "purpose": lambda value: parse_purpose(value, "purpose"),
+    "position": fields.name,
+    "consent_seq": fields.integer_in(0, canonical_json.MAX_INTEGER),
+    "epoch": fields.integer_in(0, canonical_json.MAX_INTEGER),
+    "issued_at": fields.seconds,
+    "expires_at": fields.seconds,
+    "mac": fields.bytes_of(32),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """Permission for one message.
+
+    Attributes:
+        jti: 16 random bytes; no two permits have the same.
+        audience: the company that the message is for.
+        mailbox: the student's handle for this company, 16 bytes.
+        purpose: of the message.
+        position: that it is about.
+        consent_seq: the number, in the consent log, of the event that gave the consent.
+        epoch: how often consents of this student to this company had ended when the permit was issued.
+        issued_at: Unix seconds.
+        expires_at: it counts before that.
+    """
+
+    jti: bytes = field(repr=False)
+    audience: str
+    mailbox: bytes = field(repr=False)
+    purpose: Purpose
+    position: str
+    consent_seq: int = field(repr=False)
+    epoch: int = field(repr=False)
+    issued_at: int
+    expires_at: int
+
+    def to_bytes(self, key: SecretBytes) -> bytes:
+        """The permit with its MAC under the consent service's key."""
+        body = self._body()
+        mac = hmac.digest(key.buffer, _LABEL + canonical_json.encode(body), "sha256")
+        return canonical_json.encode({**body, "mac": mac.hex()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, key: SecretBytes) -> Permit:
+        """The permit in `data`, which the consent service issued.
+
+        Raises:
+            DataError: if it is none.
+            VerificationError: with code PERMIT_FORGED, if the MAC is not under `key`.
+        """
+        if len(data) > MAX_PERMIT_BYTES:
+            raise DataError(f"permit: expected at most {MAX_PERMIT_BYTES} bytes, got more")
+        body = canonical_json.parse_object(data)
+        found = fields.read_fields(body, _SCHEMA, "permit")
+        mac = found.pop("mac")
+        permit = cls(**found)
+        if not 0 < permit.expires_at - permit.issued_at <= MAX_LIFETIME_SECONDS:
+            raise DataError(f"permit: expected a lifetime of 1 to {MAX_LIFETIME_SECONDS} s, got another")
+        signed = {name: value for name, value in body.items() if name != "mac"}
+        expected = hmac.digest(key.buffer, _LABEL + canonical_json.encode(signed), "sha256")
+        if not hmac.compare_digest(mac, expected):
+            raise VerificationError(
+                "permit: expected one that the consent service issued, got another", code="PERMIT_FORGED"
+            )
+        return permit
+
+    def _body(self) -> dict[str, str | int]:
+        return {
+            "jti": self.jti.hex(),
+            "audience": self.audience,
+            "mailbox": self.mailbox.hex(),
+            "purpose": self.purpose.value,
+            "position": self.position,
+            "consent_seq": self.consent_seq,
+            "epoch": self.epoch,
+            "issued_at": self.issued_at,
+            "expires_at": self.expires_at,
+        }
+
+
+def verify_permit(permit: Permit, *, audience: str, now: int) -> None:
+    """Raise unless the permit is for this company, now.
+
+    Left to the caller: `verify_epoch`, that the consent counts, and that the permit was not used before.
+
+    Raises:
+        LocalProtocolError: PERMIT_AUDIENCE or PERMIT_EXPIRED.
+    """
+    if permit.audience != audience:
+        raise _refused("one for this company, got another company's", "PERMIT_AUDIENCE")
+    if not permit.issued_at <= now < permit.expires_at:
+        raise _refused("one of the last minutes, got an older one", "PERMIT_EXPIRED")
+
+
+def verify_epoch(permit: Permit, epoch: int) -> None:
+    """Raise `epoch_stale` unless `epoch`, of the student at the company now, is that of the permit."""
+    if permit.epoch != epoch:
+        raise epoch_stale()
+
+
+def epoch_stale() -> LocalProtocolError:
+    """The error about a permit whose consent is not what it was."""
+    return _refused("one from after the last change, got an older one", "CONSENT_EPOCH_STALE")
+
+
+def replayed() -> LocalProtocolError:
+    """The error about a permit that was redeemed before."""
+    return _refused("one that was not redeemed yet, got one that was", "PERMIT_REPLAYED")
+
+
+def _refused(expected: str, code: str) -> LocalProtocolError:
+    return LocalProtocolError(f"permit: expected {expected}", code=code)

@@ -1,0 +1,1 @@
+"""The platform's consent service: the book of signed events, permits, receipts and the consent log."""

@@ -1,0 +1,1 @@
+"""Whether valid consents cover what is processed: snapshots, classification, reports, the launch gate."""

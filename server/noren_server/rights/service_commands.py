@@ -1,0 +1,117 @@
+"""`noren-platform service`: suspend, resume and end the service, and see in which state it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+service_app = typer.Typer(no_args_is_help=True, help="Suspend, resume and end the service.")
+
+Result = dict[str, Any]
+Scope = Annotated[str, typer.Option(help="global, company or campaign.")]
+Name = Annotated[str, typer.Option(help="Of the company or campaign.")]
+Reason = Annotated[str, typer.Option(help="A code in capitals; no names.")]
+
+
+@service_app.command("status")
+def status(context: typer.Context) -> Result:
+    """Every scope that is not running."""
+    from noren_core.ledger.entries import ServiceStatus
+
+    states = _desk(context).states()
+    stopped = {
+        f"{scope.value}:{name}" if name else scope.value: state.value
+        for (scope, name), state in states.items()
+        if state is not ServiceStatus.RUNNING
+    }
+    return {"stopped": stopped}
+
+
+@service_app.command("suspend")
+def suspend(
+    context: typer.Context,
+    scope: Scope = "global",
+    name: Name = "",
+    reason: Reason = "OPERATOR",
+    request: Annotated[
+        Path | None, typer.Option(help="An auditor's or company's signed request, in place of our own.")
+    ] = None,
+) -> Result:
+    """Stop processing at once; rights go on."""
+    data = request.read_bytes() if request else _own_request(context, scope, name, "suspended", reason)
+    change = _desk(context).suspend(data)
+    return {"scope": change.scope.value, "name": change.name, "state": change.state.value}
+
+
+@service_app.command("resume")
+def resume(
+    context: typer.Context,
+    request: Annotated[Path, typer.Argument(help="An auditor's signed request (noren-audit service).")],
+) -> Result:
+    """Run again, if coverage is fresh and clear and an auditor says so."""
+    from noren_server.platform_files import Platform
+    from noren_server.store import CampaignState
+
+    platform = Platform(context.obj)
+    with platform.store.transaction() as transaction:
+        plans = transaction.plans()
+        open_campaigns = [
+            plan.campaign
+            for plan in plans
+            if (known := transaction.campaign(plan.campaign)) and known.state is CampaignState.OPEN
+        ]
+    change = _desk(context).resume(request.read_bytes(), campaigns=open_campaigns)
+    return {"scope": change.scope.value, "name": change.name, "state": change.state.value}
+
+
+@service_app.command("wind-down")
+def wind_down(context: typer.Context, reason: Reason = "ABOLITION") -> Result:
+    """Begin the end: no processing any more, erasure orders to every company, disclosure stays open."""
+    from noren_server.rights import abolition
+
+    desk = _desk(context)
+    desk.wind_down(_own_request(context, "global", "", "winding-down", reason))
+    return abolition.begin(context.obj)
+
+
+@service_app.command("abolish")
+def abolish(context: typer.Context, reason: Reason = "ABOLITION") -> Result:
+    """End the service for good, once nobody is owed anything; writes the closing report."""
+    from noren_server.rights import abolition
+
+    desk = _desk(context)
+    abolition.destroy_keys(context.obj)
+    desk.abolish(
+        _own_request(context, "global", "", "abolished", reason), lambda: abolition.owed(context.obj)
+    )
+    return abolition.closing_report(context.obj)
+
+
+def _desk(context: typer.Context) -> Any:
+    from noren_server.platform_files import Platform
+    from noren_server.rights.service_states import service_desk
+
+    return service_desk(Platform(context.obj))
+
+
+def _own_request(context: typer.Context, scope: str, name: str, state: str, reason: str) -> bytes:
+    """The operator's own wish, signed with the platform's key."""
+    import time
+
+    from noren_core.errors import ConfigurationError
+    from noren_core.ledger.entries import ServiceScope, ServiceStatus
+    from noren_core.rights.service_state import sign_request
+    from noren_server.platform_files import Platform
+
+    if scope not in set(ServiceScope):
+        raise ConfigurationError("scope: expected global, company or campaign, got another word")
+    return sign_request(
+        scope=ServiceScope(scope),
+        name=name,
+        state=ServiceStatus(state),
+        reason=reason,
+        at=int(time.time()),
+        key=Platform(context.obj).signing_key,
+    )
