@@ -17,6 +17,7 @@ from noren_audit.certification import commands as certify_commands
 from noren_audit.custodian.commands import custodian_commands
 from noren_audit.fairness import commands as fairness_commands
 from noren_audit.replay import commands as replay_commands
+from noren_audit.rights import gate_commands
 from noren_audit.witness.commands import witness_commands
 from noren_core import __version__
 from noren_core.console import run_command
@@ -112,6 +113,7 @@ def make_app(*, as_json: bool) -> typer.Typer:
     replay_commands.register(app)
     certify_commands.register(app)
     fairness_commands.register(app)
+    gate_commands.register(app)
     app.command()(version)
     return app
 

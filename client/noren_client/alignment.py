@@ -131,7 +131,7 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         DataError: if our own file is malformed.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
-    (campaign_files.directory(company_dir, campaign) / campaign_files.TRAINING_FILE).unlink(missing_ok=True)
+    campaign_files.forget_training_set(company_dir, campaign)
     labels = training_labels(company_dir, plan)  # 1
     with PlatformClient(company_dir, sleep=sleep) as platform:
         watch = LedgerWatch(company_dir)

@@ -153,9 +153,7 @@ def offerees(applicants: Sequence[Applicant], score_season: str) -> tuple[Applic
     )
 
 
-def applicants_for(
-    applicants: Sequence[Applicant], *, season: str, position: str
-) -> tuple[Applicant, ...]:
+def applicants_for(applicants: Sequence[Applicant], *, season: str, position: str) -> tuple[Applicant, ...]:
     """Everybody who applied for a position of a season, whatever was decided; may be empty."""
     return tuple(a for a in applicants if (a.season, a.position) == (season, position))
 

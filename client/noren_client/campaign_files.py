@@ -2,11 +2,9 @@
 
     plan.json       the accepted plan, canonical
     roster.json     the cohort's public keys, from proven enrolment entries
-    training.rows   rows with tags and labels after alignment (`training_set`), or in their place
     weights.bin     key and weights of the message of sealed statistics (`sealed_statistics`)
     sums.json       what came of it (`opened_sums`)
     head.json       the head of the last round, the only model a company ever holds
-    replay.bin      what a replay of the training needs (`replay_data`)
     scores.json     integer scores, probabilities and bands of its own offerees
 
 The first two are public; all others are secrets of the company, sealed if its directory is protected
@@ -23,13 +21,14 @@ from typing import Any
 
 from noren_client import keystore
 from noren_client.opened_sums import OpenedSums
+from noren_client.rights.custody import CustodyStore, record_name
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids
-from noren_core.errors import DataError, LocalProtocolError, NorenError
+from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
+from noren_core.rights.artefacts import ArtefactClass
 from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private
 
-TRAINING_FILE = "training.rows"
 SUMS_FILE = "sums.json"
 
 
@@ -80,18 +79,31 @@ def load_roster(company_dir: Path, campaign: str) -> tuple[dict[str, bytes], dic
 
 def save_training_set(company_dir: Path, campaign: str, training_set: TrainingSet) -> None:
     """Keep the joined training set."""
-    keystore.write_secret(company_dir, secret_name(campaign, TRAINING_FILE), training_set.to_bytes())
+    with CustodyStore(company_dir) as custody:
+        custody.write(training_record(campaign), training_set.to_bytes())
 
 
 def load_training_set(company_dir: Path, campaign: str) -> TrainingSet:
     """The joined training set; LocalProtocolError before the campaign is prepared."""
-    kept = keystore.read_secret(company_dir, secret_name(campaign, TRAINING_FILE))
-    if kept is None:
-        raise LocalProtocolError("expected a prepared training set: run noren-company prepare first")
     try:
-        return TrainingSet.from_bytes(kept)
-    except DataError as error:
-        raise _damaged(TRAINING_FILE, "run noren-company prepare again") from error
+        with CustodyStore(company_dir) as custody:
+            kept = custody.read(training_record(campaign))
+        if kept is not None:
+            return TrainingSet.from_bytes(kept)
+    except (DataError, VerificationError) as error:
+        raise _damaged("training set", "run noren-company prepare again") from error
+    raise LocalProtocolError("expected a prepared training set: run noren-company prepare first")
+
+
+def forget_training_set(company_dir: Path, campaign: str) -> None:
+    """Remove the joined training set and destroy its key; a second call changes nothing."""
+    with CustodyStore(company_dir) as custody:
+        custody.destroy(training_record(campaign))
+
+
+def training_record(campaign: str) -> str:
+    """What the training set's custody record is called."""
+    return record_name(campaign, ArtefactClass.TRAIN_ROW, "rows")
 
 
 def save_sums(company_dir: Path, campaign: str, sums: OpenedSums) -> None:

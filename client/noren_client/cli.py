@@ -1,7 +1,7 @@
 """`noren-company`: what a hiring company runs.
 
 Every command prints its result on stdout (with --json as one JSON object) and progress on stderr. No
-command prints or logs an applicant's identifier, outcome or score.
+command prints or logs an applicant's identifier or outcome; `show` alone prints a band, of one person.
 Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 6 input file, 8 budget, 9 not
 verified, 1 anything else.
 """
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from noren_client.gate import commands as gate_commands
 from noren_core import __version__
 from noren_core.console import run_command
 from noren_local.key_commands import key_commands
@@ -54,6 +55,9 @@ ledger_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="What this company has seen of the ledger."
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(gate_commands.decisions_app, name="decisions")
+app.add_typer(gate_commands.staff_app, name="staff")
+app.add_typer(gate_commands.follow_up_app, name="follow-up")
 
 
 @app.callback()
@@ -178,11 +182,14 @@ def score(
         str, typer.Option(help="Campaigns over the same rows to score with this one, separated by commas.")
     ] = "",
 ) -> Result:
-    """Send the encrypted heads, open the sealed scores of the offerees, calibrate, sort into bands."""
+    """Send the encrypted heads; once a gate is open, compute the offerees' bands and give them theirs."""
     from noren_client import follow_up
 
-    follow_up.score(context.obj, campaign, others=[name for name in also.split(",") if name])
-    return {"campaign": campaign, "state": "scored"}
+    state = follow_up.score(context.obj, campaign, others=[name for name in also.split(",") if name])
+    return {"campaign": campaign, "state": state.value}
+
+
+app.command("show")(gate_commands.show)
 
 
 @keys_app.command("rotate")

@@ -32,7 +32,6 @@ from noren_core.errors import (
     BudgetExceededError,
     ConfigurationError,
     DataError,
-    LocalProtocolError,
     NorenError,
     VerificationError,
 )
@@ -43,7 +42,6 @@ from noren_core.wire.refusal import Refusal
 
 Evaluated = tuple[Sequence[bytes], bytes]
 """Evaluated elements and the proof of their key."""
-
 
 
 class EvaluatedIdentifiers:
@@ -58,8 +56,8 @@ class EvaluatedIdentifiers:
     def outputs(self, kind: TableKind, identifiers: Sequence[bytes], public_key: bytes) -> dict[bytes, bytes]:
         """The OPRF output of every identifier under the key of a table.
 
-        For training what is missing is evaluated now; for scoring that is what decision batches are for
-        (`evaluate_decisions`), and nothing is sent here.
+        For training what is missing is evaluated now. For scoring nothing is sent here: there are outputs for
+        those only whose decision batch was evaluated (`evaluate_decisions`).
 
         Args:
             kind: the table that the outputs are for.
@@ -69,29 +67,23 @@ class EvaluatedIdentifiers:
         Raises:
             DataError: with code MORE_THAN_DECLARED, for more than fit in a batch; nothing was sent.
             BudgetExceededError: with code EVALUATION_LIMIT, if the plan has no batch left for this.
-            LocalProtocolError: with code GATE_NOT_OPEN, for scoring, if one was not evaluated.
             VerificationError: if the answer is not one under `public_key`; the batch is sent again next time.
         """
         with self._alone():
             kept = _KeptOutputs.load(self._company_dir, self._plan.campaign, kind, public_key)
             if kind is TableKind.TRAIN:
                 self._evaluate_missing(kept, identifiers, public_key)
-            elif any(identifier not in kept for identifier in identifiers):
-                raise LocalProtocolError(
-                    "alignment: expected identifiers whose decision batch was evaluated, got others",
-                    code=Refusal.GATE_NOT_OPEN,
-                )
-            return {identifier: kept[identifier] for identifier in identifiers}
+            return {identifier: kept[identifier] for identifier in identifiers if identifier in kept}
 
     def evaluate_decisions(
-        self, blinding: Blinding, public_key: bytes, *, ask: Callable[[], Evaluated]
+        self, blinding: Blinding, public_key: bytes, *, ask: Callable[[Sequence[bytes]], Evaluated]
     ) -> None:
         """Keep the outputs of a decision batch, unless they are kept already.
 
         Args:
             blinding: of the batch, as it was committed to; its blinds stay as they are, for the auditor.
             public_key: of our key for the score table, from the ledger.
-            ask: sends the batch; the evaluated elements and their proof.
+            ask: sends the elements; the evaluated ones and their proof.
 
         Raises:
             VerificationError: if the answer is not one under `public_key`; nothing is kept.
@@ -100,12 +92,10 @@ class EvaluatedIdentifiers:
             kept = _KeptOutputs.load(self._company_dir, self._plan.campaign, TableKind.SCORE, public_key)
             digest = _digest(blinding)
             if digest not in kept.batches:
-                evaluated, proof = ask()
+                evaluated, proof = ask(blinding.blinded_elements)
                 kept.add(digest, _finalized(blinding, evaluated, proof, public_key))
 
-    def _evaluate_missing(
-        self, kept: _KeptOutputs, identifiers: Sequence[bytes], public_key: bytes
-    ) -> None:
+    def _evaluate_missing(self, kept: _KeptOutputs, identifiers: Sequence[bytes], public_key: bytes) -> None:
         """Have everything evaluated that is not kept.
 
         1. Complete a batch that an earlier call began.

@@ -1,28 +1,43 @@
-"""From released heads to bands for this company's own offerees; nothing of it leaves this machine."""
+"""From released heads to bands for this company's own offerees: computed in memory, kept one by one.
+
+Promises: integer scores and probabilities exist in this process only, while they are calibrated together, and
+are on no disk; of each person a band is kept, and only after she has her own copy (docs/rights/
+gate-at-a-company.md §3). Nothing of it leaves this machine but that copy, sealed to her.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 
-from noren_client import alignment, calibration, campaign_files, keystore, scoring
+from noren_client import alignment, calibration, campaign_files, config, scoring
 from noren_client.calibration import IntegerHead
-from noren_client.scoring import OpenedScore
+from noren_client.gate import score_records
+from noren_client.gate.score_records import OpenedRow, ScoreIndex
+from noren_client.rights.custody import CustodyStore
+from noren_client.rights.mirror_deposit import DepositedScore, MirrorDeposits, ScoredPerson
+from noren_client.rights.transport import RightsClient
+from noren_client.scoring import OpenedScore, OpenedScores
+from noren_client.transport import PlatformClient
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError
+from noren_core.rights.data_categories import DataCategory
+from noren_core.rights.mirror import BASE_RATE_STEP, MirrorRecord, Reason
 from noren_core.season.plan import CampaignPlan
 
 SCORE_WAIT_SECONDS = 300.0
-PROBABILITY_UNIT = 10_000  # probabilities are kept as integers of this unit
+
+_MODEL_LABEL = b"noren/v1/model\0"
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """How many offerees there are, and for how many a band could be computed."""
+class ScoringState(StrEnum):
+    """How far scoring is."""
 
-    offerees: int
-    banded: int
+    HEAD_SUBMITTED = "head-submitted"  # no gate is open yet
+    SCORED = "scored"
 
 
 def score(
@@ -31,18 +46,26 @@ def score(
     *,
     others: Sequence[str] = (),
     wait_seconds: float = SCORE_WAIT_SECONDS,
-) -> FollowUp:
-    """Send the encrypted heads, open our offerees' scores, calibrate locally, keep bands in scores.json.
+    clock: Callable[[], float] = time.time,
+) -> ScoringState:
+    """Send the encrypted heads; once a gate is open, open our offerees' scores and keep their bands.
 
     A season is scored with one message (docs/protocol.md §5.5). Campaigns for other outcomes, trained on the
     same rows, are therefore scored with this one: their heads travel in its message, and every campaign gets
     bands of its own.
 
+    1. What is past its time, or answered, goes first.
+    2. The heads; for a later call the same message.
+    3. Whatever decision batch's cooling time is over is evaluated; the newest table is read.
+    4. For every campaign: whose row does not open any more loses her record; whoever is new gets her copy,
+       and then a record.
+
     Args:
         company_dir: the company's directory.
-        campaign: whose plan the message is sent under.
+        campaign: whose plan the message is sent under, and whose decision batches count.
         others: campaigns over the same rows, at most as many as this one's plan has further heads.
         wait_seconds: how long to wait for the score table.
+        clock: seconds since 1970.
 
     Raises:
         LocalProtocolError: if this company did not take part in the rounds of one of them to their end, or
@@ -57,12 +80,34 @@ def score(
     heads = [
         calibration.integer_head(campaign_files.load_head(company_dir, plan.campaign), plan) for plan in plans
     ]
-    scoring.submit_head(company_dir, campaign, [head.weights for head in heads])
-    opened = scoring.open_scores(company_dir, campaign, wait_seconds=wait_seconds)
-    for place, (plan, head) in enumerate(zip(plans, heads, strict=True)):
-        found = [(item, item.scores[place]) for item in opened if item.scores is not None]
-        _keep_bands(company_dir, plan, head, found)
-    return FollowUp(offerees=len(opened), banded=sum(item.scores is not None for item in opened))
+    tidy(company_dir, now=int(clock()))  # 1
+    scoring.submit_head(company_dir, campaign, [head.weights for head in heads])  # 2
+    opened = scoring.open_scores(company_dir, campaign, now=int(clock()), wait_seconds=wait_seconds)  # 3
+    if opened is None:
+        return ScoringState.HEAD_SUBMITTED
+    _keep_bands(company_dir, plans, heads, opened, now=int(clock()))  # 4
+    return ScoringState.SCORED
+
+
+def tidy(company_dir: Path, *, now: int) -> None:
+    """Destroy what is past its time, and the records of whoever has answered the offer or lost it."""
+    with CustodyStore(company_dir) as custody:
+        for campaign in campaign_files.accepted(company_dir):
+            score_records.expire(company_dir, campaign, custody, now=now)
+            if score_records.load(company_dir, campaign).people:
+                plan = campaign_files.load_plan(company_dir, campaign)
+                waiting = {
+                    person.key
+                    for person in alignment.applicants(company_dir, plan)
+                    if person.season == plan.score_season and not person.outcome
+                }
+                score_records.keep_only(company_dir, campaign, custody, waiting)
+
+
+def model_sha256(company_dir: Path, campaign: str) -> bytes:
+    """What a record says of the model: SHA-256(label ‖ 0 ‖ canonical JSON of the head's integers)."""
+    weights = [str(weight) for weight in campaign_files.load_head(company_dir, campaign)]
+    return hashlib.sha256(_MODEL_LABEL + canonical_json.encode(weights)).digest()
 
 
 def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
@@ -72,28 +117,93 @@ def _rows_of(plan: CampaignPlan) -> tuple[object, ...]:
 
 
 def _keep_bands(
-    company_dir: Path, plan: CampaignPlan, head: IntegerHead, found: Sequence[tuple[OpenedScore, int]]
+    company_dir: Path,
+    plans: Sequence[CampaignPlan],
+    heads: Sequence[IntegerHead],
+    opened: OpenedScores,
+    *,
+    now: int,
 ) -> None:
-    labels = alignment.past_labels(company_dir, plan)
+    """Let the records follow the table; deposit copies for whoever is new, then keep hers.
+
+    Who has a record keeps it as it is: a band that changed because others came later would tell of them.
+    """
+    plan = plans[0]
+    rows = [OpenedRow(item.applicant.key, item.tag, item.mailbox) for item in opened.people]
+    models = {model_sha256(company_dir, each.campaign): each.campaign for each in plans}
+    with (
+        CustodyStore(company_dir) as custody,
+        PlatformClient(company_dir) as ledger,
+        RightsClient(company_dir) as copies,
+    ):
+
+        def keep(deposited: Sequence[DepositedScore]) -> None:
+            score_records.keep_deposited(company_dir, plan.campaign, custody, deposited, heads=models)
+
+        deposits = MirrorDeposits(company_dir, plan, ledger=ledger, copies=copies)
+        deposits.complete(keep=keep)
+        index = score_records.refresh(
+            company_dir,
+            plan.campaign,
+            custody,
+            table_id=opened.table_id,
+            rows=rows,
+            heads=[each.campaign for each in plans],
+        )
+        for place, (each, head) in enumerate(zip(plans, heads, strict=True)):
+            records = _records(company_dir, each, head, opened, place=place, scored_with=plan, now=now)
+            people = [
+                ScoredPerson(records[item.applicant.key], item.disclosure_key)
+                for item in opened.people
+                if _is_missing(index, item, each.campaign)
+                and not score_records.is_over(plan, opened_at=item.batch.opened_at, now=now)
+            ]
+            deposits.deposit(people, now=now, keep=keep)
+
+
+def _is_missing(index: ScoreIndex, item: OpenedScore, campaign: str) -> bool:
+    """Whether she has no record of this campaign's head yet."""
+    person = index.find(item.applicant.key, campaign)
+    return person is not None and not person.is_deposited
+
+
+def _records(
+    company_dir: Path,
+    plan: CampaignPlan,
+    head: IntegerHead,
+    opened: OpenedScores,
+    *,
+    place: int,
+    scored_with: CampaignPlan,
+    now: int,
+) -> dict[bytes, MirrorRecord]:
+    """By identifier what company and student both see: everybody's band, calibrated together.
+
+    A record names the campaign of the table, since that is the one whose gate was opened; the digest of the
+    model says whose head it is.
+    """
+    rate = calibration.base_rate(alignment.past_labels(company_dir, plan))
     values = calibration.probabilities(
-        [value for _, value in found], unit=head.unit, rate=calibration.base_rate(labels)
+        [item.scores[place] for item in opened.people], unit=head.unit, rate=rate
     )
     bands = calibration.bands(values, plan.scoring.band_edges)
-    rows = [
-        _row(item, value, probability, band)
-        for (item, value), probability, band in zip(found, values, bands, strict=True)
-    ]
-    body = {"campaign": plan.campaign, "scores": rows}
-    keystore.write_secret(
-        company_dir, campaign_files.secret_name(plan.campaign, "scores.json"), canonical_json.encode(body)
-    )
-
-
-def _row(item: OpenedScore, value: int, probability: float, band: int) -> dict[str, str | int]:
+    settings, model = config.load(company_dir), model_sha256(company_dir, plan.campaign)
     return {
-        "identifier_kind": item.applicant.identifier_kind.value,
-        "identifier": item.applicant.identifier,
-        "score": value,
-        "probability": round(probability * PROBABILITY_UNIT),
-        "band": band,
+        item.applicant.key: MirrorRecord(
+            campaign=scored_with.campaign,
+            company=settings.company,
+            position=item.applicant.position,
+            mailbox=item.mailbox,
+            band=band - 1,
+            band_edges=plan.scoring.band_edges,
+            base_rate_percent=BASE_RATE_STEP * round(100 * rate / BASE_RATE_STEP),
+            reasons=tuple(Reason),
+            data_categories=(DataCategory.BEHAVIOUR.value,),
+            computed_at=now,
+            expires_at=max(now, score_records.expiry(scored_with, opened_at=item.batch.opened_at)),
+            model_sha256=model,
+            gate_index=item.batch.opened_index,
+            contest=settings.gate.contest,
+        )
+        for item, band in zip(opened.people, bands, strict=True)
     }

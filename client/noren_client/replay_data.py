@@ -1,6 +1,6 @@
 """What a company keeps so that its training can be computed again on its own machine (protocol §4.6).
 
-    campaigns/<campaign>/replay.bin    secret: length of the header(4) ‖ header ‖ the training set, if any
+    custody record <campaign>/replay-row/replay    length of the header(4) ‖ header ‖ the training set, if any
 
 In the mode of sealed statistics the header has the opened sums, and no training set follows.
 
@@ -21,16 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noren_client import campaign_files, config, keystore
+from noren_client import campaign_files, config
 from noren_client.opened_sums import OpenedSums
+from noren_client.rights.custody import CustodyStore, record_name
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
 from noren_core.crypto.secret import Secret
-from noren_core.errors import DataError, LocalProtocolError, NorenError
+from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
+from noren_core.rights.artefacts import ArtefactClass
 from noren_core.season.round_consents import RoundConsents
 
 FORMAT = "noren/v1/replay"
-REPLAY_FILE = "replay.bin"
 MAX_EXPORT_BYTES = 256 << 20
 
 _SECONDS_PER_DAY = 24 * 60 * 60
@@ -114,13 +115,13 @@ def save(company_dir: Path, data: ReplayData, *, now: float) -> None:
 def erase_rows(company_dir: Path, campaign: str, tags: Collection[bytes]) -> bool:
     """Remove the rows with these tags from what is kept of the campaign; whether there were any.
 
-    The same rows must be gone from `training.rows` before: a session that is running takes from there which
+    The same rows must be gone from the training set before: a session that is running takes from there which
     rows it may still write. A campaign of which nothing is kept has none.
 
     Raises:
         LocalProtocolError: if what is kept is damaged.
     """
-    if not (campaign_files.directory(company_dir, campaign) / REPLAY_FILE).exists():
+    if not is_kept(company_dir, campaign):
         return False
     header, training_set = _load(company_dir, campaign)
     if training_set is None:
@@ -135,7 +136,8 @@ def erase_rows(company_dir: Path, campaign: str, tags: Collection[bytes]) -> boo
 
 def _write(company_dir: Path, campaign: str, header: bytes, rows: bytes) -> None:
     content = len(header).to_bytes(_LENGTH_BYTES, "big") + header + rows
-    keystore.write_secret(company_dir, _secret_name(campaign), content)
+    with CustodyStore(company_dir) as custody:
+        custody.write(replay_record(campaign), content)
 
 
 def export(company_dir: Path, campaign: str) -> bytes:
@@ -157,8 +159,20 @@ def export(company_dir: Path, campaign: str) -> bytes:
 
 
 def forget(company_dir: Path, campaign: str) -> None:
-    """Remove what is kept of the campaign; a second call changes nothing."""
-    keystore.remove_secret(company_dir, _secret_name(campaign))
+    """Remove what is kept of the campaign and destroy its key; a second call changes nothing."""
+    with CustodyStore(company_dir) as custody:
+        custody.destroy(replay_record(campaign))
+
+
+def is_kept(company_dir: Path, campaign: str) -> bool:
+    """Whether anything is kept of the campaign."""
+    with CustodyStore(company_dir) as custody:
+        return replay_record(campaign) in custody.names(campaign, ArtefactClass.REPLAY_ROW)
+
+
+def replay_record(campaign: str) -> str:
+    """What the custody record is called."""
+    return record_name(campaign, ArtefactClass.REPLAY_ROW, "replay")
 
 
 def forget_expired(company_dir: Path, *, now: float) -> None:
@@ -168,7 +182,7 @@ def forget_expired(company_dir: Path, *, now: float) -> None:
     """
     window_seconds = config.load(company_dir).limits.dispute_days * _SECONDS_PER_DAY
     for campaign in campaign_files.accepted(company_dir):
-        if not (campaign_files.directory(company_dir, campaign) / REPLAY_FILE).exists():
+        if not is_kept(company_dir, campaign):
             continue
         try:
             header, _ = _load(company_dir, campaign)
@@ -181,7 +195,11 @@ def forget_expired(company_dir: Path, *, now: float) -> None:
 
 def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet | None]:
     """The header's fields, and the training set that was committed to; None if it was sums."""
-    kept = keystore.read_secret(company_dir, _secret_name(campaign))
+    try:
+        with CustodyStore(company_dir) as custody:
+            kept = custody.read(replay_record(campaign))
+    except VerificationError as error:
+        raise _damaged() from error
     if kept is None:
         raise LocalProtocolError("replay: expected a campaign of which a round was finished here, got none")
     end = _LENGTH_BYTES + int.from_bytes(kept[:_LENGTH_BYTES], "big")
@@ -196,9 +214,5 @@ def _load(company_dir: Path, campaign: str) -> tuple[dict[str, Any], TrainingSet
     return header, training_set
 
 
-def _secret_name(campaign: str) -> str:
-    return campaign_files.secret_name(campaign, REPLAY_FILE)
-
-
 def _damaged() -> LocalProtocolError:
-    return LocalProtocolError(f"{REPLAY_FILE} of this campaign is damaged: noren-company replay forget")
+    return LocalProtocolError("what a replay of this campaign needs is damaged: noren-company replay forget")

@@ -2,19 +2,22 @@
 
 docs/protocol.md §5. Promises: heads leave only encrypted, with their proof, and are committed in the ledger;
 there is one message of heads per score season, also after a crash between sending and hearing back; the key
-that opens scores never leaves this machine. Calibration and bands are made from these integers elsewhere.
+that opens scores never leaves this machine; only rows of offers whose decision batch was evaluated are looked
+for. Calibration and bands are made from these integers elsewhere (`noren_client.follow_up`), in memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from noren_client import alignment, campaign_files, keystore
 from noren_client.applicants import Applicant, offerees
+from noren_client.gate import decisions
+from noren_client.gate.decisions import KeptBatch
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.table_reading import Aligner, Sleep
 from noren_client.transport import PlatformClient
@@ -24,8 +27,10 @@ from noren_core.crypto.secret import Secret
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.rights.decision_batch import Decision as SealedDecision
 from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.score_payload import parse_score_payload, score_payload_bytes
 from noren_core.wire.refusal import Refusal
 
 HEAD_FILE = "encrypted-head.json"
@@ -33,12 +38,32 @@ FIRST_POLL_SECONDS = 0.1
 MAX_POLL_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedScore:
-    """One offeree and her k scores w·h, exact integers; None without a live consent, or without data."""
+@dataclass(frozen=True, slots=True, repr=False)
+class OpenedScore(Secret):
+    """One offeree whose row opened.
+
+    Attributes:
+        applicant: who she is.
+        batch: the decision batch with her offer.
+        tag: of her row in the table, 16 bytes.
+        scores: w·h for every head of the message, exact integers.
+        disclosure_key, mailbox: to which and where her own copy goes.
+    """
 
     applicant: Applicant
-    scores: tuple[int, ...] | None = field(repr=False)
+    batch: KeptBatch
+    tag: bytes
+    scores: tuple[int, ...]
+    disclosure_key: bytes
+    mailbox: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedScores:
+    """What a score table holds for us: everybody who is not in it has no live consent, or is not known."""
+
+    table_id: bytes
+    people: tuple[OpenedScore, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,15 +111,17 @@ def open_scores(
     company_dir: Path,
     campaign: str,
     *,
+    now: int,
     wait_seconds: float = 0.0,
     sleep: Sleep = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> tuple[OpenedScore, ...]:
-    """The scores of our offerees of the score season, in the file's order, for every head of the message.
+) -> OpenedScores | None:
+    """The scores of our offerees for every head of the message; None as long as no gate is open.
 
-    1. Align the offerees; the batch is as large as ever, also for none.
-    2. Read the sealed score table to its end and open our rows, waiting until it is there.
-    3. Decrypt to exact integers.
+    1. Have every decision batch evaluated whose cooling time is over.
+    2. Those with an offer that stands and is not answered.
+    3. Read the sealed score table to its end and open their rows, waiting until it is there.
+    4. Decrypt to exact integers.
 
     Raises:
         LocalProtocolError: if no head was submitted.
@@ -104,23 +131,57 @@ def open_scores(
     kept = _kept(company_dir, plan.campaign)
     if kept is None:
         raise LocalProtocolError("scores: expected a submitted head: submit it first")
-    layout = head_layout(plan)
-    people = offerees(alignment.applicants(company_dir, plan), plan.score_season)
     with PlatformClient(company_dir, sleep=sleep) as platform:
-        opened = Aligner(company_dir, plan, platform, sleep=sleep).open_rows(  # 1, 2
+        aligner = Aligner(company_dir, plan, platform, sleep=sleep)
+        batches = decisions.evaluate_open(company_dir, plan, platform, aligner, now=now)  # 1
+        if not batches:
+            return None
+        people = _offered(alignment.applicants(company_dir, plan), plan, batches)  # 2
+        table = aligner.open_table(  # 3
             TableKind.SCORE,
-            [person.key for person in people],
-            payload_bytes=layout.payload_bytes,
+            list(people),
+            payload_bytes=score_payload_bytes(plan),
             keep_waiting=_Waiting(wait_seconds, sleep=sleep, clock=clock),
         )
-    ciphertexts = [
-        row.payload[start : start + CIPHERTEXT_BYTES]
-        for row in opened.values()
+    payloads = {key: parse_score_payload(plan, row.payload) for key, row in table.rows.items()}
+    scores = _decrypted(kept, plan, {key: payload.ciphertexts for key, payload in payloads.items()})  # 4
+    found = tuple(
+        OpenedScore(
+            *people[key],
+            table.rows[key].tag,
+            scores[key],
+            payloads[key].disclosure_key,
+            payloads[key].mailbox,
+        )
+        for key in table.rows
+    )
+    return OpenedScores(table.manifest.context.table_id, found)
+
+
+def _offered(
+    applicants: Sequence[Applicant], plan: CampaignPlan, batches: Sequence[KeptBatch]
+) -> dict[bytes, tuple[Applicant, KeptBatch]]:
+    """By identifier, those with an offer in an open batch that stands, without an answer."""
+    found = {}
+    for person in offerees(applicants, plan.score_season):
+        batch = decisions.batch_of(batches, person.key)
+        if batch is not None and batch.decision(person.key) is SealedDecision.PASS:
+            found[person.key] = (person, batch)
+    return found
+
+
+def _decrypted(
+    kept: _KeptHead, plan: CampaignPlan, ciphertexts: Mapping[bytes, bytes]
+) -> dict[bytes, tuple[int, ...]]:
+    """The integer scores of each, all decrypted together."""
+    layout = head_layout(plan)
+    parts = [
+        joined[start : start + CIPHERTEXT_BYTES]
+        for joined in ciphertexts.values()
         for start in range(0, layout.payload_bytes, CIPHERTEXT_BYTES)
     ]
-    values = iter(kept.secret.decrypt(ciphertexts, bound=layout.score_bound))  # 3
-    scores = {key: tuple(islice(values, layout.heads)) for key in opened}
-    return tuple(OpenedScore(person, scores.get(person.key)) for person in people)
+    values = iter(kept.secret.decrypt(parts, bound=layout.score_bound))
+    return {key: tuple(islice(values, layout.heads)) for key in ciphertexts}
 
 
 class _Waiting:

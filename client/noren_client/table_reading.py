@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noren_client import campaign_files, keystore, revocations
-from noren_client.evaluated_identifiers import EvaluatedIdentifiers
+from noren_client.evaluated_identifiers import Evaluated, EvaluatedIdentifiers
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.partial_table import PartialTable
 from noren_client.transport import PlatformClient, PlatformUnavailableError
+from noren_core.crypto.oprf import Blinding
 from noren_core.crypto.sealed_table import TableManifest, TableReader, row_secrets
 from noren_core.errors import RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
@@ -67,6 +68,11 @@ class Aligner:
         self._watch = LedgerWatch(company_dir)
         self._evaluated = EvaluatedIdentifiers(company_dir, plan, platform)
 
+    def evaluate_decisions(self, blinding: Blinding, *, ask: Callable[[Sequence[bytes]], Evaluated]) -> None:
+        """Keep the outputs of a decision batch under our score key; `ask` sends its elements."""
+        public_key = self.public_key(TableKind.SCORE)
+        self._evaluated.evaluate_decisions(blinding, public_key, ask=ask)
+
     def open_rows(
         self,
         kind: TableKind,
@@ -92,7 +98,7 @@ class Aligner:
 
         Args:
             kind: which table.
-            identifiers: distinct; for scoring those whose decision batch was evaluated.
+            identifiers: distinct; of those for scoring only who was evaluated is looked for.
             payload_bytes: what the plan makes a payload of this kind.
             keep_waiting: called as long as there is no table yet: waits and says True, or gives up.
         """

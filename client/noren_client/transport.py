@@ -58,12 +58,8 @@ class PlatformClient:
 
     def __init__(self, company_dir: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Prepare a connection; ConfigurationError if keys or certificate are missing or out of date."""
-        identity = keystore.load_tls(company_dir, now=datetime.now(UTC))
-        credentials = grpc.ssl_channel_credentials(
-            identity.authority, private_key=identity.key, certificate_chain=identity.certificate
-        )
         self._sleep = sleep
-        self._channel = _channel(config.load(company_dir).addresses.service, credentials)
+        self._channel = company_channel(company_dir)
         self._stub = services.PlatformStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -127,7 +123,7 @@ class PlatformClient:
         request = wire.FetchTableRequest(campaign=campaign, kind=kind.value, first_chunk=first_chunk)
         stream = self._stub.FetchTable(request, timeout=TABLE_SECONDS)
         try:
-            while (part := _called(lambda: next(stream, None))) is not None:
+            while (part := called(lambda: next(stream, None))) is not None:
                 yield TablePart(part.index, part.chunk, tuple(part.chunk_hashes))
         finally:
             stream.cancel()
@@ -136,7 +132,7 @@ class PlatformClient:
         """The revocation list of our newest table of this kind, and the signature over it."""
         request = wire.FetchRevocationsRequest(campaign=campaign, kind=kind.value)
         call = self._stub.FetchRevocations
-        reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
+        reply = repeated(lambda: called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
         return reply.revocations, reply.signature
 
     def submit_head(
@@ -176,7 +172,7 @@ class PlatformClient:
                 yield wire.WeightsPart(part=part, commitment_entry=entry)
 
         call = self._stub.SubmitWeights
-        reply = repeated(lambda: _called(lambda: call(stream(), timeout=WEIGHTS_SECONDS)), sleep=self._sleep)
+        reply = repeated(lambda: called(lambda: call(stream(), timeout=WEIGHTS_SECONDS)), sleep=self._sleep)
         return reply.answer, messages.proof_from_wire(reply.proof)
 
     def rotate_key(
@@ -187,15 +183,15 @@ class PlatformClient:
             entry=entry, tls_request=tls_request, node_key=node_key, known_tree_size=known_tree_size
         )
         call = self._stub.RotateKey
-        reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
+        reply = repeated(lambda: called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
         return messages.proof_from_wire(reply.proof), reply.certificate
 
     def _evaluated(self, request: wire.EvaluateRequest) -> wire.EvaluateReply:
         call = self._stub.Evaluate
-        return repeated(lambda: _called(lambda: call(request, timeout=EVALUATE_SECONDS)), sleep=self._sleep)
+        return repeated(lambda: called(lambda: call(request, timeout=EVALUATE_SECONDS)), sleep=self._sleep)
 
     def _proof(self, call: Callable[[], training_pb2.LedgerProof]) -> LedgerProof:
-        return messages.proof_from_wire(repeated(lambda: _called(call), sleep=self._sleep))
+        return messages.proof_from_wire(repeated(lambda: called(call), sleep=self._sleep))
 
 
 class EnrolmentClient:
@@ -234,14 +230,14 @@ class EnrolmentClient:
         )
         call = self._stub.Request
         return repeated(
-            lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep
+            lambda: called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep
         ).fingerprint
 
     def collect(self, signing_key: bytes, signature: bytes) -> tuple[bytes, LedgerProof] | None:
         """The certificate chain and the first proof, or None as long as nobody approved."""
         request = wire.CollectRequest(signing_key=signing_key, signature=signature)
         call = self._stub.Collect
-        reply = repeated(lambda: _called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
+        reply = repeated(lambda: called(lambda: call(request, timeout=CALL_SECONDS)), sleep=self._sleep)
         if not reply.approved:
             return None
         return reply.certificate, messages.proof_from_wire(reply.proof)
@@ -257,7 +253,7 @@ def repeated(call: Callable[[], R], *, sleep: Callable[[float], None]) -> R:
     return call()
 
 
-def _called(call: Callable[[], R]) -> R:
+def called(call: Callable[[], R]) -> R:
     """The result of one call; a NorenError with a stable code for whatever went wrong."""
     try:
         return call()
@@ -287,6 +283,19 @@ def _refusal(call: grpc.Call) -> Refusal | None:
         if key == METADATA_KEY and value in set(Refusal):
             return Refusal(value)
     return None
+
+
+def company_channel(company_dir: Path) -> grpc.Channel:
+    """A channel to the company service, as this company.
+
+    Raises:
+        ConfigurationError: if keys or certificate are missing or out of date.
+    """
+    identity = keystore.load_tls(company_dir, now=datetime.now(UTC))
+    credentials = grpc.ssl_channel_credentials(
+        identity.authority, private_key=identity.key, certificate_chain=identity.certificate
+    )
+    return _channel(config.load(company_dir).addresses.service, credentials)
 
 
 def _channel(address: str, credentials: grpc.ChannelCredentials) -> grpc.Channel:

@@ -1,4 +1,4 @@
-"""Bringing behaviour logs, consents and seasons into the platform's directory, and reading them back.
+"""Bringing behaviour logs and seasons into the platform's directory, and reading them back.
 
 Nothing is taken over unless all of it is well formed; what was there before stays until then.
 """
@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from noren_core import ids, toml_text
 from noren_core.errors import ConfigurationError, DataError
-from noren_server.consents import ConsentTable, LatestConsents, read_consents
 from noren_server.event_log import EventLog, open_event_log
 from noren_server.features import FeatureConfig, Season
 
@@ -23,10 +22,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class BehaviourData:
-    """What features are made from: events, consents, and the public description of seasons and types."""
+    """What features are made from: events, and the public description of seasons and types."""
 
     events: EventLog
-    consents: ConsentTable
     seasons: tuple[Season, ...]
     features: FeatureConfig
 
@@ -38,20 +36,18 @@ class BehaviourData:
         raise ConfigurationError("season: expected one that the platform has logs of, got another")
 
 
-def ingest(directory: Path, *, events: Path, consents: Path, seasons: Path) -> BehaviourData:
-    """Check all three inputs, then take them over into `directory`; what they hold.
+def ingest(directory: Path, *, events: Path, seasons: Path) -> BehaviourData:
+    """Check both inputs, then take them over into `directory`; what they hold.
 
     Args:
         directory: the platform's `logs` directory.
         events: a folder of Parquet files, or one file, in the generic event format.
-        consents: the consent table, CSV.
         seasons: TOML with `[[seasons]]`, `activity_types` and `milestone_types`.
 
     Raises:
         DataError: naming file, row and column of what is not well formed; nothing was taken over.
     """
     log = open_event_log(events)
-    read_consents(consents)
     _read_seasons(seasons)
     fresh = directory.with_name(directory.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -59,7 +55,6 @@ def ingest(directory: Path, *, events: Path, consents: Path, seasons: Path) -> B
         folder.mkdir(mode=0o700, parents=True)
     for number, file in enumerate(log.files):
         _copy_private(file, fresh / "events" / f"part-{number:05d}.parquet")
-    _copy_private(consents, fresh / "consents.csv")
     _copy_private(seasons, fresh / _SEASONS_FILE)
     _swap(fresh, directory)
     return load(directory)
@@ -72,7 +67,6 @@ def load(directory: Path) -> BehaviourData:
     seasons, features = _read_seasons(directory / _SEASONS_FILE)
     return BehaviourData(
         events=open_event_log(directory / "events"),
-        consents=read_consents(directory / "consents.csv"),
         seasons=seasons,
         features=features,
     )
@@ -83,11 +77,6 @@ def load_seasons(directory: Path) -> tuple[Season, ...]:
     if not (directory / _SEASONS_FILE).exists():
         raise ConfigurationError("expected behaviour logs: run noren-platform ingest first")
     return _read_seasons(directory / _SEASONS_FILE)[0]
-
-
-def latest_consents(directory: Path) -> LatestConsents:
-    """The consents that were ingested last, whenever they are asked for."""
-    return LatestConsents(directory / "consents.csv")
 
 
 def _copy_private(source: Path, target: Path) -> None:

@@ -73,12 +73,12 @@ class Gate:
         self._is_running = is_running
         self._is_covered = is_covered
 
-    def verify_running(self, plan: CampaignPlan, company: str) -> None:
+    def require_running(self, plan: CampaignPlan, company: str) -> None:
         """Raise LocalProtocolError with code SERVICE_SUSPENDED unless the service runs for both."""
         if not self._is_running(company, plan.campaign):
             raise _refused(Refusal.SERVICE_SUSPENDED)
 
-    def verify_open(self, plan: CampaignPlan, company: str) -> None:
+    def require_open(self, plan: CampaignPlan, company: str) -> None:
         """Raise LocalProtocolError with code GATE_NOT_OPEN unless the company's gate was opened once."""
         if newest_opening(self._ledger.store, plan.campaign, company) is None:
             raise _refused(Refusal.GATE_NOT_OPEN)
@@ -115,7 +115,7 @@ class Gate:
             RemoteProtocolError: if its time is not now, or the company has made very many already.
         """
         company = entry.body["company"]
-        self.verify_open(plan, company)
+        self.require_open(plan, company)
         about = {"campaign": plan.campaign, "company": company}
         with self._store.transaction():
             known = self._ledger.store.entries(kind=EntryKind.MIRROR_DEPOSIT, **about)
@@ -148,7 +148,7 @@ class Gate:
                 SERVICE_SUSPENDED, if step 1 or 2 fails; nothing is evaluated.
             RemoteProtocolError: as `alignment.evaluate_batch`.
         """
-        self.verify_running(plan, company)
+        self.require_running(plan, company)
         found = self._committed(plan.campaign, company, decision_batch, blinded)  # 1
         if self._opening(plan.campaign, company, decision_batch) is None:  # 2
             reasons = platform_reasons(self._facts(plan, company, found), now=self._clock())

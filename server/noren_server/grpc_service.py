@@ -8,32 +8,21 @@ stays in this file.
 
 from __future__ import annotations
 
-import logging
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from noren_core.errors import (
-    BudgetExceededError,
-    DataError,
-    NorenError,
-    RemoteProtocolError,
-    VerificationError,
-)
+from noren_core.errors import RemoteProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import CompanyKey, EntryKind, ServiceScope, SignedEntry, parse_entry
 from noren_core.season import messages
 from noren_core.season.plan import CampaignPlan
-from noren_core.wire.refusal import METADATA_KEY, Refusal
+from noren_core.wire.refusal import Refusal
 from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
 from noren_core.wire.v1 import training_pb2
@@ -42,6 +31,7 @@ from noren_server.certificates import ServerTls
 from noren_server.company_keys import KeyChange, KeyDesk
 from noren_server.enrolment import CompanyRequest, EnrolmentDesk
 from noren_server.gate import Gate
+from noren_server.grpc_calls import Callers, answered, refused
 from noren_server.ledger_service import LedgerService
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import SealedScoring
@@ -50,8 +40,6 @@ from noren_server.store import CampaignState, Company, Store, StoredTable
 from noren_server.tables import TablePublisher
 from noren_server.traffic_meter import TrafficMeter
 
-_LOG = logging.getLogger(__name__)
-
 MAX_ENROLMENT_BYTES = 64 << 10
 MAX_REQUEST_BYTES = 4 << 20
 MAX_ANSWER_BYTES = 4 << 20
@@ -59,28 +47,6 @@ WORKERS = 8
 MAX_CALLS = 64
 MAX_CODE_LENGTH = 200
 WEIGHTS_SECONDS = 1800.0
-
-T = TypeVar("T")
-
-_STATUS = {
-    Refusal.CERTIFICATE_REFUSED: grpc.StatusCode.UNAUTHENTICATED,
-    Refusal.NOT_AVAILABLE: grpc.StatusCode.NOT_FOUND,
-    Refusal.EVALUATION_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Refusal.TOO_MANY_ATTEMPTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Refusal.HEAD_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
-    Refusal.WEIGHTS_LIMIT: grpc.StatusCode.ALREADY_EXISTS,
-    Refusal.KEY_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
-    Refusal.KEY_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.ALREADY_ENROLLED: grpc.StatusCode.ALREADY_EXISTS,
-    Refusal.NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.NOT_ACCEPTED: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.GATE_NOT_OPEN: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.BATCH_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Refusal.SERVICE_SUSPENDED: grpc.StatusCode.UNAVAILABLE,
-    Refusal.LAUNCH_BLOCKED: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.PENDING_ERASURE_ORDERS: grpc.StatusCode.FAILED_PRECONDITION,
-    Refusal.INTERNAL: grpc.StatusCode.INTERNAL,
-}  # INVALID_ARGUMENT for the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +139,13 @@ class EnrolmentServicer(services.EnrolmentServicer):
         self, request: wire.EnrolmentRequest, context: grpc.ServicerContext
     ) -> wire.EnrolmentReply:
         """Take a request to enrol."""
-        return _answered(context, lambda: self._request(request, context.peer()))
+        return answered(context, lambda: self._request(request, context.peer()))
 
     def Collect(  # noqa: N802
         self, request: wire.CollectRequest, context: grpc.ServicerContext
     ) -> wire.CollectReply:
         """Hand out the certificate once the operator approved."""
-        return _answered(context, lambda: self._collect(request))
+        return answered(context, lambda: self._collect(request))
 
     def _request(self, request: wire.EnrolmentRequest, peer: str) -> wire.EnrolmentReply:
         if len(request.code) > MAX_CODE_LENGTH:
@@ -219,51 +185,51 @@ class PlatformServicer(services.PlatformServicer):
         self._statistics = parts.statistics
         self._revocations = parts.revocations
         self._keys = parts.keys
-        self._clock = clock
+        self._callers = Callers(parts.store, clock)
 
     def GetProof(  # noqa: N802
         self, request: wire.GetProofRequest, context: grpc.ServicerContext
     ) -> training_pb2.LedgerProof:
         """Prove the entries of a campaign that concern the caller."""
-        return _answered(context, lambda: self._get_proof(request, self._caller(context)))
+        return answered(context, lambda: self._get_proof(request, self._callers.of(context)))
 
     def Append(  # noqa: N802
         self, request: wire.AppendRequest, context: grpc.ServicerContext
     ) -> training_pb2.LedgerProof:
         """Append the caller's own entry."""
-        return _answered(context, lambda: self._append(request, self._caller(context)))
+        return answered(context, lambda: self._append(request, self._callers.of(context)))
 
     def Evaluate(  # noqa: N802
         self, request: wire.EvaluateRequest, context: grpc.ServicerContext
     ) -> wire.EvaluateReply:
         """Evaluate one batch of blinded elements."""
-        return _answered(context, lambda: self._evaluate(request, self._caller(context)))
+        return answered(context, lambda: self._evaluate(request, self._callers.of(context)))
 
     def FetchTable(  # noqa: N802
         self, request: wire.FetchTableRequest, context: grpc.ServicerContext
     ) -> Iterator[wire.TablePart]:
         """Stream a sealed table from any chunk on."""
-        parts = _answered(context, lambda: self._table_parts(request, self._caller(context)))
-        while (part := _answered(context, lambda: next(parts, None))) is not None:
+        parts = answered(context, lambda: self._table_parts(request, self._callers.of(context)))
+        while (part := answered(context, lambda: next(parts, None))) is not None:
             yield part
 
     def FetchRevocations(  # noqa: N802
         self, request: wire.FetchRevocationsRequest, context: grpc.ServicerContext
     ) -> wire.FetchRevocationsReply:
         """The rows of a sealed table that may not be used any more."""
-        return _answered(context, lambda: self._fetch_revocations(request, self._caller(context)))
+        return answered(context, lambda: self._fetch_revocations(request, self._callers.of(context)))
 
     def SubmitHead(  # noqa: N802
         self, request: wire.SubmitHeadRequest, context: grpc.ServicerContext
     ) -> training_pb2.LedgerProof:
         """Take the caller's encrypted head."""
-        return _answered(context, lambda: self._submit_head(request, self._caller(context)))
+        return answered(context, lambda: self._submit_head(request, self._callers.of(context)))
 
     def CommitRows(  # noqa: N802
         self, request: wire.CommitRowsRequest, context: grpc.ServicerContext
     ) -> training_pb2.LedgerProof:
         """Commit to the rows that the caller's sums will be made of."""
-        return _answered(context, lambda: self._commit_rows(request, self._caller(context)))
+        return answered(context, lambda: self._commit_rows(request, self._callers.of(context)))
 
     def SubmitWeights(  # noqa: N802
         self, request_iterator: Iterator[wire.WeightsPart], context: grpc.ServicerContext
@@ -273,7 +239,9 @@ class PlatformServicer(services.PlatformServicer):
         overdue.daemon = True
         overdue.start()
         try:
-            return _answered(context, lambda: self._submit_weights(request_iterator, self._caller(context)))
+            return answered(
+                context, lambda: self._submit_weights(request_iterator, self._callers.of(context))
+            )
         finally:
             overdue.cancel()
 
@@ -281,39 +249,20 @@ class PlatformServicer(services.PlatformServicer):
         self, request: wire.RotateKeyRequest, context: grpc.ServicerContext
     ) -> wire.RotateKeyReply:
         """Replace one of the caller's keys."""
-        return _answered(context, lambda: self._rotate_key(request, self._caller(context)))
-
-    def _caller(self, context: grpc.ServicerContext) -> Company:
-        """The company of this connection's certificate.
-
-        1. TLS has checked that our authority signed the certificate and that the peer holds its key.
-        2. It has not expired since the connection was made.
-        3. It is the very certificate of an approved company; a revoked one is found here.
-        """
-        presented = cast("list[bytes]", context.auth_context().get("x509_pem_cert", []))
-        if not presented:  # 1
-            raise _refused(Refusal.CERTIFICATE_REFUSED)
-        certificate = x509.load_pem_x509_certificate(presented[0])
-        if not certificate.not_valid_before_utc <= self._clock() <= certificate.not_valid_after_utc:  # 2
-            raise _refused(Refusal.CERTIFICATE_REFUSED)
-        with self._store.transaction() as transaction:  # 3
-            company = transaction.company_with_certificate(certificate.fingerprint(hashes.SHA256()))
-        if company is None:
-            raise _refused(Refusal.CERTIFICATE_REFUSED)
-        return company
+        return answered(context, lambda: self._rotate_key(request, self._callers.of(context)))
 
     def _plan(self, campaign: str, caller: Company) -> CampaignPlan:
         """The open campaign's plan, if the caller is of its cohort; otherwise as if there were none."""
         with self._store.transaction() as transaction:
             known = transaction.campaign(campaign)
         if known is None or known.state is not CampaignState.OPEN or caller.name not in known.plan.companies:
-            raise _refused(Refusal.NOT_AVAILABLE)
+            raise refused(Refusal.NOT_AVAILABLE)
         return known.plan
 
     def _accepted_plan(self, campaign: str, caller: Company) -> CampaignPlan:
         plan = self._plan(campaign, caller)
         if not self._entries(EntryKind.PLAN_ACCEPTANCE, campaign, caller.name):
-            raise _refused(Refusal.NOT_ACCEPTED)
+            raise refused(Refusal.NOT_ACCEPTED)
         return plan
 
     def _get_proof(self, request: wire.GetProofRequest, caller: Company) -> training_pb2.LedgerProof:
@@ -377,14 +326,14 @@ class PlatformServicer(services.PlatformServicer):
             EntryKind.MIRROR_DEPOSIT: self._append_mirror_deposit,
         }.get(entry.kind)
         if append is None:
-            raise _refused(Refusal.PROTOCOL_VIOLATION)
+            raise refused(Refusal.PROTOCOL_VIOLATION)
         self._check_tree_size(request.known_tree_size)
         return self._prove(request.known_tree_size, append(entry, caller))
 
     def _append_acceptance(self, entry: SignedEntry, caller: Company) -> list[int]:
         plan = self._plan(entry.body["campaign"], caller)
         if entry.body["plan_sha256"] != plan.digest().hex():
-            raise _refused(Refusal.PLAN_MISMATCH)
+            raise refused(Refusal.PLAN_MISMATCH)
         with self._store.transaction():  # no two acceptances at once
             known = self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign, caller.name)
             return known or [self._ledger.append_company_entry(entry)]
@@ -399,13 +348,13 @@ class PlatformServicer(services.PlatformServicer):
 
     def _evaluate(self, request: wire.EvaluateRequest, caller: Company) -> wire.EvaluateReply:
         if request.kind not in set(TableKind):
-            raise _refused(Refusal.NOT_AVAILABLE)
+            raise refused(Refusal.NOT_AVAILABLE)
         plan = self._accepted_plan(request.campaign, caller)
         if request.kind == TableKind.SCORE:
             return self._evaluate_for_scoring(plan, request, caller)
         if request.decision_batch or request.known_tree_size:
-            raise _refused(Refusal.PROTOCOL_VIOLATION)
-        self._gate.verify_running(plan, caller.name)
+            raise refused(Refusal.PROTOCOL_VIOLATION)
+        self._gate.require_running(plan, caller.name)
         evaluated, proof = evaluate_batch(self._store, plan, caller.name, TableKind.TRAIN, request.blinded)
         return wire.EvaluateReply(evaluated=evaluated, proof=proof)
 
@@ -426,9 +375,9 @@ class PlatformServicer(services.PlatformServicer):
 
     def _table_parts(self, request: wire.FetchTableRequest, caller: Company) -> Iterator[wire.TablePart]:
         plan, table = self._plan_and_table(request.campaign, request.kind, caller)
-        self._gate.verify_running(plan, caller.name)
+        self._gate.require_running(plan, caller.name)
         if request.first_chunk >= table.manifest.chunk_count:
-            raise _refused(Refusal.PROTOCOL_VIOLATION)
+            raise refused(Refusal.PROTOCOL_VIOLATION)
         chunks = self._publisher.chunks(table, request.first_chunk)
         return (
             wire.TablePart(
@@ -449,15 +398,15 @@ class PlatformServicer(services.PlatformServicer):
     def _plan_and_table(self, campaign: str, kind: str, caller: Company) -> tuple[CampaignPlan, StoredTable]:
         """The caller's table of that kind in a campaign that it accepted."""
         if kind not in set(TableKind):
-            raise _refused(Refusal.NOT_AVAILABLE)
+            raise refused(Refusal.NOT_AVAILABLE)
         plan = self._accepted_plan(campaign, caller)
         if kind == TableKind.SCORE:
-            self._gate.verify_open(plan, caller.name)
+            self._gate.require_open(plan, caller.name)
             table = self._scoring.table(plan.campaign, caller.name)
         else:
             table = self._publisher.table(plan.campaign, caller.name, TableKind(kind))
         if table is None:
-            raise _refused(self._why_no_table(plan, caller, TableKind(kind)))
+            raise refused(self._why_no_table(plan, caller, TableKind(kind)))
         return plan, table
 
     def _why_no_table(self, plan: CampaignPlan, caller: Company, kind: TableKind) -> Refusal:
@@ -468,7 +417,7 @@ class PlatformServicer(services.PlatformServicer):
 
     def _submit_head(self, request: wire.SubmitHeadRequest, caller: Company) -> training_pb2.LedgerProof:
         plan = self._accepted_plan(request.campaign, caller)
-        self._gate.verify_running(plan, caller.name)
+        self._gate.require_running(plan, caller.name)
         commitment = self._own_entry(request.commitment_entry, caller)
         self._check_tree_size(request.known_tree_size)
         index = self._scoring.accept_head(plan, caller.name, request.head, commitment)
@@ -476,7 +425,7 @@ class PlatformServicer(services.PlatformServicer):
 
     def _commit_rows(self, request: wire.CommitRowsRequest, caller: Company) -> training_pb2.LedgerProof:
         plan = self._accepted_plan(request.campaign, caller)
-        self._gate.verify_running(plan, caller.name)
+        self._gate.require_running(plan, caller.name)
         self._check_tree_size(request.known_tree_size)
         index = self._statistics.commit_rows(plan, caller.name)
         return self._prove(request.known_tree_size, [index])
@@ -485,7 +434,7 @@ class PlatformServicer(services.PlatformServicer):
         """The first message says what for, the last one brings the commitment, the others one part each."""
         first = next(stream, wire.WeightsPart())
         plan = self._accepted_plan(first.campaign, caller)
-        self._gate.verify_running(plan, caller.name)
+        self._gate.require_running(plan, caller.name)
         self._check_tree_size(first.known_tree_size)
         with self._statistics.receiving(plan, caller.name) as message:
             for item in stream:
@@ -494,7 +443,7 @@ class PlatformServicer(services.PlatformServicer):
                     proof = self._prove(first.known_tree_size, answer.indices)
                     return wire.SealedSums(answer=answer.sums, proof=proof)
                 message.add(item.part)
-        raise _refused(Refusal.PROTOCOL_VIOLATION)
+        raise refused(Refusal.PROTOCOL_VIOLATION)
 
     def _rotate_key(self, request: wire.RotateKeyRequest, caller: Company) -> wire.RotateKeyReply:
         self._check_tree_size(request.known_tree_size)
@@ -507,7 +456,7 @@ class PlatformServicer(services.PlatformServicer):
         """An entry that the caller wrote and signed about itself, not countersigned yet."""
         entry = parse_entry(data)
         if entry.author != caller.name or entry.company != caller.name or entry.countersignature is not None:
-            raise _refused(Refusal.PROTOCOL_VIOLATION)
+            raise refused(Refusal.PROTOCOL_VIOLATION)
         self._ledger.verify_author(entry)
         return entry
 
@@ -518,7 +467,7 @@ class PlatformServicer(services.PlatformServicer):
     def _check_tree_size(self, known: int) -> None:
         """Refuse a size beyond the ledger before anything is appended."""
         if known > self._ledger.store.size:
-            raise _refused(Refusal.UNKNOWN_TREE_SIZE)
+            raise refused(Refusal.UNKNOWN_TREE_SIZE)
 
     def _prove(self, known: int, indices: Sequence[int]) -> training_pb2.LedgerProof:
         proof = self._ledger.prove(known_tree_size=known, indices=indices)
@@ -607,40 +556,3 @@ def _new_server(
             ("grpc.so_reuseport", 0),  # a second platform on the same port must fail, not share
         ],
     )
-
-
-def _answered(context: grpc.ServicerContext, answer: Callable[[], T]) -> T:
-    """The answer, or the call's end with a refusal; whatever went wrong inside stays inside."""
-    try:
-        return answer()
-    except NorenError as error:
-        refusal = _refusal(error)
-        _LOG.info("call refused: %s", refusal)
-    except Exception as error:  # noqa: BLE001 (its text must not leave, and may name people: not logged either)
-        refusal = Refusal.INTERNAL
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _LOG.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
-    return _abort(context, refusal)
-
-
-def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
-    context.set_trailing_metadata(((METADATA_KEY, refusal.value),))
-    context.abort(_STATUS.get(refusal, grpc.StatusCode.INVALID_ARGUMENT), refusal.sentence)
-    raise RuntimeError("abort returned")  # it raises; this is for the type checker
-
-
-def _refusal(error: NorenError) -> Refusal:
-    """The code that crosses the wire: the error's own if it is one of them, else its family's."""
-    if error.code in set(Refusal):
-        return Refusal(error.code)
-    families = (
-        (VerificationError, Refusal.NOT_VERIFIED),
-        (DataError, Refusal.BAD_DATA),
-        (RemoteProtocolError, Refusal.PROTOCOL_VIOLATION),
-        (BudgetExceededError, Refusal.EVALUATION_LIMIT),
-    )
-    return next((refusal for family, refusal in families if isinstance(error, family)), Refusal.INTERNAL)
-
-
-def _refused(refusal: Refusal) -> RemoteProtocolError:
-    return RemoteProtocolError(refusal.sentence, code=refusal)

@@ -1,13 +1,14 @@
 """The platform's directory: what is where, and the platform as one opened thing.
 
 config.toml     name, addresses and ports; witnesses of the ledger and auditors, if there are any
-keys/           platform signing key, ledger signing key, assignment key (0600); vault.json if protected
+keys/           keys of platform, ledger, assignment and consent service (0600); vault.json if protected
 ca/             the private certificate authority
 tls/            server certificate and key for gRPC and the fleet proxy
 ledger.db       the transparency ledger
 platform.db     companies, campaigns, keys, counters
+consents.db     the consent book
 logs/events/    behaviour logs in the generic format
-logs/consents.csv, logs/seasons.toml
+logs/seasons.toml
 embeddings/     integer embeddings per campaign, company and season (never leave the platform)
 tables/         sealed tables
 flower/         the SuperLink's own files
@@ -46,7 +47,7 @@ SERVER_CERTIFICATE = "tls/server.pem"
 PLATFORM_KEY, LOG_KEY, RETIRING_LOG_KEY = "keys/platform.key", "keys/log.key", "keys/log.retiring.key"
 SERVER_KEY = "tls/server.key"
 
-ASSIGNMENT_KEY = "keys/assignment.key"
+ASSIGNMENT_KEY, CONSENT_KEY = "keys/assignment.key", "keys/consent.key"
 AUTHORITY_KEY, AUTHORITY = "ca/ca.key", "ca/ca.pem"
 _PORTS = ("enrolment_port", "service_port", "fleet_port", "student_port")
 _WITNESS_FIELDS = {"url": str, "key": str}
@@ -161,6 +162,11 @@ class Platform:
         """Keys the assignment of students to one training company per campaign."""
         return self._secret(ASSIGNMENT_KEY).reveal()
 
+    @property
+    def consent_key(self) -> SigningKey:
+        """What the consent service signs events and receipts with."""
+        return self.key(CONSENT_KEY)
+
     def plan(self, campaign: str) -> CampaignPlan:
         """The plan of a published campaign; LocalProtocolError if there is none."""
         with self.store.transaction() as transaction:
@@ -229,7 +235,7 @@ def initialise(directory: Path, *, name: str, host: str, ports: tuple[int, int, 
     secrets.protect_new(passphrase.configured())
     authority = CertificateAuthority.create(name=name, now=utc_now())
     server = authority.issue_server(server_hosts(host), now=utc_now())
-    for key in (PLATFORM_KEY, LOG_KEY, ASSIGNMENT_KEY):
+    for key in (PLATFORM_KEY, LOG_KEY, ASSIGNMENT_KEY, CONSENT_KEY):
         secrets.write(key, SigningKey.generate().to_bytes())
     secrets.write(AUTHORITY_KEY, authority.key_pem)
     secrets.write(SERVER_KEY, server.key)

@@ -1,9 +1,10 @@
 """From consents and logs to what a campaign publishes: training tables, and embeddings to score with.
 
-Who has no live consent for a company and purpose is not in the cohort, so no feature of hers is
-computed. A student who consented to several companies trains at one of them per campaign, so that her
-loss in the campaign is one record's (docs/privacy.md §1); which one follows from a key, not from data.
-Whoever's lifetime has no room for the plan trains nowhere (`released_records`).
+Who has no consent that counts for a company and purpose is not in the cohort, so no feature of hers is
+computed; no row is handed on but with a permit, redeemed then, and a provision that is written down. A
+student who consented to several companies trains at one of them per campaign, so that her loss in the
+campaign is one record's (docs/privacy.md §1); which one follows from a key, not from data. Whoever's lifetime
+has no room for the plan trains nowhere (`released_records`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from __future__ import annotations
 import hmac
 import io
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from noren_core.errors import DataError
-from noren_core.ids import PURPOSE_OF_TABLE, Purpose, TableKind, normalise_identifier
+from noren_core.ids import TableKind, normalise_identifier
+from noren_core.rights.purposes import PURPOSE_OF_TABLE, Purpose
 from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private
 from noren_server.behaviour_data import BehaviourData
-from noren_server.consents import ConsentedStudent, ConsentTable
+from noren_server.consents.consent_book import ConsentBook, ConsentedStudent
+from noren_server.consents.consent_service import ConsentService, ProvisionSink
 from noren_server.embeddings import (
     Cohort,
     EmbeddedCohort,
@@ -50,8 +53,50 @@ def training_company(student: str, companies: Sequence[str], *, campaign: str, k
     return max(companies, key=draw)
 
 
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """What publication asks about consents: the service, where provisions are written down, and the time.
+
+    `clock` gives Unix seconds.
+    """
+
+    service: ConsentService
+    sink: ProvisionSink
+    clock: Callable[[], int]
+
+    @property
+    def book(self) -> ConsentBook:
+        """The consent book."""
+        return self.service.book
+
+    def live(self, company: str, season: str, purpose: Purpose) -> tuple[ConsentedStudent, ...]:
+        """Who may be in a cohort now."""
+        return self.book.live(company, season, purpose, now=self.clock())
+
+    def provide(
+        self,
+        students: Sequence[ConsentedStudent],
+        plan: CampaignPlan,
+        *,
+        company: str,
+        season: str,
+        purpose: Purpose,
+    ) -> list[ConsentedStudent]:
+        """Those of whom a row may leave now, in their order; that it does is written down."""
+        return self.service.provide(
+            students,
+            self.sink,
+            campaign=plan.campaign,
+            company=company,
+            season=season,
+            purpose=purpose,
+            now=self.clock(),
+        )
+
+
 def prepare(
     data: BehaviourData,
+    consents: Consents,
     plan: CampaignPlan,
     *,
     assignment_key: bytes,
@@ -62,20 +107,23 @@ def prepare(
     """Embed every consented cohort of the plan; keep int8 score embeddings on disk.
 
     1. Charge everybody who would train, before anything of hers is computed, or leave her out.
-    2. Embed, of past seasons those who train somewhere, of the current one those to be scored.
+    2. Embed, of past seasons those who train somewhere, of the current one those who may be scored.
     3. For each who trains, at her company: one noised row; or, in the mode of sealed statistics, a row that
        is kept here and enters sums, and a payload that says nothing.
+    4. Of those whose consent still counts, with a permit each: hand the rows on.
 
     Returns:
         The training rows of each company: (identifier, payload).
     """
     past = [
-        _cohort(data, company, season, Purpose.TRAIN)
+        _cohort(data, consents, company, season, Purpose.TRAIN)
         for company in plan.companies
         for season in plan.train_seasons
     ]
     assigned = _assignments(past, plan, assignment_key)
-    current = [_cohort(data, company, plan.score_season, Purpose.SCORE) for company in plan.companies]
+    current = [
+        _cohort(data, consents, company, plan.score_season, Purpose.SCORE) for company in plan.companies
+    ]
     training = released.reserve(plan, assigned)  # 1
     past = [_of_those(cohort, training) for cohort in past]
     embedded = build_embeddings(  # 2
@@ -91,7 +139,7 @@ def prepare(
     # One record per person and company: of several past seasons the plan's last one counts, as it does
     # for the label on the company's side.
     order = {season: place for place, season in enumerate(plan.train_seasons)}
-    rows: dict[str, dict[str, tuple[bytes, bytes]]] = {company: {} for company in plan.companies}
+    rows: dict[str, dict[str, _TrainingRow]] = {company: {} for company in plan.companies}
     kept = _StatisticsRows(embeddings_dir, plan)
     for item in sorted(embedded, key=lambda item: order.get(item.cohort.season.name, -1)):
         if item.cohort.season.is_past:
@@ -100,29 +148,38 @@ def prepare(
                 payloads = _noised_payloads(plan, mine, random_bytes)
             else:
                 payloads = kept.add(mine)
-            rows[mine.cohort.company].update(_identified(data, mine.cohort, payloads))
+            season = mine.cohort.season.name
+            for student, payload in zip(mine.cohort.students, payloads, strict=True):
+                rows[mine.cohort.company][student] = _TrainingRow(season, payload)
     kept.write()
-    return {company: sorted(by_student.values()) for company, by_student in rows.items()}
+    return {c: sorted(_provided(consents, plan, c, mine)) for c, mine in rows.items()}  # 4
 
 
-def score_rows(
-    consents: ConsentTable, plan: CampaignPlan, company: str, *, embeddings_dir: Path
-) -> ScoreRows:
-    """The students whose consent to scoring is live now, with their embeddings."""
-    live = _by_student(consents.live(company, plan.score_season, Purpose.SCORE))
+def score_rows(consents: Consents, plan: CampaignPlan, company: str, *, embeddings_dir: Path) -> ScoreRows:
+    """The rows of the students who may be scored now: one for every position.
+
+    Her consents to be linked and scored count, she acknowledged the offer, and there is an embedding of hers
+    (docs/rights/consent.md). Each row is provided with a permit.
+    """
+    season = plan.score_season
     path = _score_embedding_path(embeddings_dir, plan.campaign, company)
     if not path.exists():
         return ScoreRows([], np.empty((0, plan.release.dimensions), dtype=np.int8))
     with np.load(path, allow_pickle=False) as file:
         students, values = file["students"], file["values"]
-    kept = [row for row, student in enumerate(students) if str(student) in live]
-    return ScoreRows([_identifier(live[str(students[row])]) for row in kept], values[kept])
+    row_of = {str(student): row for row, student in enumerate(students)}
+    permitted = consents.book.scorable(company, season, now=consents.clock())
+    embedded = [item for item in permitted if item.student in row_of]
+    provided = consents.provide(embedded, plan, company=company, season=season, purpose=Purpose.SCORE)
+    return ScoreRows(
+        [_identifier(item) for item in provided],
+        values[[row_of[item.student] for item in provided]],
+        [item.disclosure_key + item.mailbox for item in provided],
+    )
 
 
-def training_rows(
-    consents: ConsentTable, plan: CampaignPlan, company: str, *, embeddings_dir: Path
-) -> ScoreRows:
-    """The students in a company's training table whose consent is live now, with the rows that enter sums."""
+def training_rows(consents: Consents, plan: CampaignPlan, company: str, *, embeddings_dir: Path) -> ScoreRows:
+    """The students in a company's training table whose consent counts now, with the rows that enter sums."""
     path = _training_rows_path(embeddings_dir, plan.campaign, company)
     if not path.exists():
         return ScoreRows([], np.empty((0, plan.statistics.dimensions), dtype=np.int8))
@@ -135,7 +192,7 @@ def training_rows(
 
 
 def withdrawn_identifiers(
-    consents: ConsentTable, plan: CampaignPlan, company: str, kind: TableKind
+    book: ConsentBook, plan: CampaignPlan, company: str, kind: TableKind
 ) -> list[bytes]:
     """Whose row in a table of this kind may not be used any more, as far as consents say.
 
@@ -148,17 +205,35 @@ def withdrawn_identifiers(
     found: set[bytes] = set()
     for season in seasons:
         cohort = (company, season, PURPOSE_OF_TABLE[kind])
-        found |= {_identifier(student) for student in consents.withdrawn(*cohort)}
-        found -= {_identifier(student) for student in consents.live(*cohort)}
+        found |= {_identifier(student) for student in book.withdrawn(*cohort)}
+        found -= {_identifier(student) for student in book.standing(*cohort)}
     return sorted(found)
 
 
-def _cohort(data: BehaviourData, company: str, season: str, purpose: Purpose) -> Cohort:
+@dataclass(frozen=True, slots=True)
+class _TrainingRow:
+    """A student's payload, and the season that it is of."""
+
+    season: str
+    payload: bytes = field(repr=False)
+
+
+def _cohort(data: BehaviourData, consents: Consents, company: str, season: str, purpose: Purpose) -> Cohort:
     known = data.season(season)
     if known.is_past != (purpose is Purpose.TRAIN):
         raise DataError("plan: expected past seasons to train on and a current one to score")
-    students = tuple(item.student for item in data.consents.live(company, season, purpose))
-    return Cohort(company, known, students)
+    return Cohort(company, known, tuple(_by_student(consents.live(company, season, purpose))))
+
+
+def _provided(
+    consents: Consents, plan: CampaignPlan, company: str, rows: Mapping[str, _TrainingRow]
+) -> Iterable[tuple[bytes, bytes]]:
+    """(identifier, payload) of those whose consent for the season of their row counts now."""
+    for season in sorted({row.season for row in rows.values()}):
+        live = _by_student(consents.live(company, season, Purpose.TRAIN))
+        mine = [live[s] for s, row in rows.items() if row.season == season and s in live]
+        for item in consents.provide(mine, plan, company=company, season=season, purpose=Purpose.TRAIN):
+            yield _identifier(item), rows[item.student].payload
 
 
 def _of_those(cohort: Cohort, students: Collection[str]) -> Cohort:
@@ -238,17 +313,6 @@ class _StatisticsRows:
             )
 
 
-def _identified(
-    data: BehaviourData, cohort: Cohort, payloads: Sequence[bytes]
-) -> dict[str, tuple[bytes, bytes]]:
-    """By student: (identifier, payload)."""
-    live = _by_student(data.consents.live(cohort.company, cohort.season.name, Purpose.TRAIN))
-    return {
-        student: (_identifier(live[student]), payload)
-        for student, payload in zip(cohort.students, payloads, strict=True)
-    }
-
-
 def _keep_score_embedding(directory: Path, plan: CampaignPlan, item: EmbeddedCohort) -> None:
     buffer = io.BytesIO()
     np.savez(
@@ -268,8 +332,12 @@ def _score_embedding_path(directory: Path, campaign: str, company: str) -> Path:
 
 
 def _by_student(live: Sequence[ConsentedStudent]) -> dict[str, ConsentedStudent]:
-    return {item.student: item for item in live}
+    """One of each student, in the given order: that of the first position by name."""
+    found: dict[str, ConsentedStudent] = {}
+    for item in live:
+        found.setdefault(item.student, item)
+    return found
 
 
 def _identifier(student: ConsentedStudent) -> bytes:
-    return normalise_identifier(student.identifier_kind, student.identifier)
+    return normalise_identifier(student.identifier_kind, student.identifier, student.position)

@@ -59,6 +59,14 @@ class ReleasedRecords:
             released += [students[person] for person in charging.charge(batch)]
         return frozenset(released)
 
+    def plans_of(self, student: str) -> list[CampaignPlan]:
+        """The plans of the campaigns in which this student was released, by name: for her own report."""
+        with self._store.transaction() as transaction:
+            person = _person(student, transaction.person_key())
+            released = {record.campaign for record in transaction.released_records(person, person)}
+            plans = transaction.plans()
+        return sorted((plan for plan in plans if plan.campaign in released), key=lambda plan: plan.campaign)
+
 
 class _Charging:
     """The charges of one plan."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from noren_audit.replay import replay_file, replay_verdict
-from noren_audit.replay.replay import Agreement, ReplayCode, ReplayResult, replay
+from noren_audit.replay.replay import Agreement, ReplayCode, ReplayFinding, ReplayResult, replay
 from noren_audit.replay.replay_ledger import CampaignFacts
 from noren_audit.replay.replay_verdict import ReplaySubject
 from noren_client.mechanism import noised_update
@@ -21,6 +21,7 @@ from noren_client.sums_mechanism import noised_sums
 from noren_client.training import clipped_gradient_sum
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.revocation_list import RevocationList
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ledger.checkpoint import Checkpoint
@@ -29,14 +30,27 @@ from noren_core.privacy.noise import company_variance
 from noren_core.privacy.noise_seed import NoiseSeed
 from noren_core.season.head import HeadState, row_scale
 from noren_core.season.plan import CampaignPlan, StatisticsRelease
+from noren_core.season.round_consents import RoundConsents
 from noren_core.season.round_event import round_event
 from noren_core.season.row_commitment import TrainingRow, rows_root, sums_root
 
 COMPANY, ROWS, SENTINELS = "company-1", 40, 8
 BEACON, SALT, KEY = (hashlib.sha256(word).digest() for word in (b"beacon", b"salt", b"commitment key"))
 SEED = hashlib.sha256(b"seed").digest()
+TABLE_ID = hashlib.sha256(b"table").digest()[:16]
+PLATFORM = SigningKey.from_bytes(hashlib.sha256(b"platform").digest())
+DUMMIES = [hashlib.sha256(b"dummy" + bytes([index])).digest()[:16] for index in range(64)]
 
 Vector = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def listed(revoked: Sequence[bytes] = (), *, sequence: int = 1, **other: Any) -> RoundConsents:
+    """The platform's list with its signature and a salt; others' with `key` or `table_id`."""
+    made = RevocationList.padded(
+        revoked, table_id=other.get("table_id", TABLE_ID), sequence=sequence, dummy_tags=DUMMIES
+    )
+    salt = hashlib.sha256(b"salt" + bytes([sequence])).digest()
+    return RoundConsents(made.to_bytes(), made.sign(other.get("key", PLATFORM)), salt)
 
 
 def stream_of(seed: bytes, plan: CampaignPlan, number: int) -> NoiseStream:
@@ -52,20 +66,33 @@ class Company:
     seed: bytes = SEED
     rounds: list[dict[str, Any]] = field(default_factory=list)
     settles: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    lists: dict[int, RoundConsents] = field(default_factory=dict)
+    """By round, where it is not a list that revokes nobody."""
+
+    def consents(self, number: int) -> RoundConsents:
+        """What the platform sends for a round, and the company settles."""
+        return self.lists.get(number, listed())
+
+    def revoked(self, number: int) -> set[bytes]:
+        """What no row of the round may be."""
+        known = [RevocationList.from_bytes(self.consents(n).revocations) for n in range(1, number + 1)]
+        return {tag for one in known for tag in one.tags}
 
     def update(self, weights: np.ndarray[Any, np.dtype[np.float64]], number: int) -> Vector:
         """What is sent in a round."""
-        return self.computed(weights, stream_of(self.seed, self.plan, number))
+        revoked = self.revoked(number)
+        rows = [row for row in self.rows if row.tag not in revoked]
+        return self.computed(weights, stream_of(self.seed, self.plan, number), rows=rows)
 
     def computed(
         self,
         weights: np.ndarray[Any, np.dtype[np.float64]],
         stream: NoiseStream,
         *,
-        rows: slice = slice(None),
+        rows: list[TrainingRow] | None = None,
     ) -> Vector:
         """The client's own mechanism, over some of the rows."""
-        chosen = self.rows[rows]
+        chosen = self.rows if rows is None else rows
         table = np.array([row.coordinates for row in chosen], np.float64).reshape(
             -1, self.plan.rows.dimensions
         )
@@ -120,11 +147,18 @@ class Company:
                 "survivors": survivors,
                 "sentinels": total[self.plan.head_length :],
                 "update_sha256": hmac.digest(KEY, message, "sha256").hex(),
+                "consents": self.consents(number).commitment().hex(),
                 "model_in": head.commitment(KEY).hex(),
                 "model_out": after.commitment(KEY).hex(),
             }
             self.rounds.append(
-                {"round": number, "survivors": survivors, "gradient": gradient, "update": sent.tolist()}
+                {
+                    "round": number,
+                    "survivors": survivors,
+                    "gradient": gradient,
+                    "update": sent.tolist(),
+                    **shown(self.consents(number)),
+                }
             )
             head = after
 
@@ -137,6 +171,9 @@ class Company:
             beacon=BEACON,
             cohort=frozenset(self.plan.companies),
             settles=self.settles,
+            table_ids={COMPANY: TABLE_ID},
+            platform_keys=frozenset({PLATFORM.public_key}),
+            certified=frozenset(),
         )
 
     def body(self) -> dict[str, Any]:
@@ -156,8 +193,18 @@ class Company:
                     for row in self.rows
                 ],
                 "rounds": self.rounds,
+                "rows_erased": False,
             }
         )
+
+
+def shown(consents: RoundConsents) -> dict[str, str]:
+    """A round's list as it stands in the replay file."""
+    return {
+        "revocations": consents.revocations.hex(),
+        "revocations_signature": consents.signature.hex(),
+        "consents_salt": consents.salt.hex(),
+    }
 
 
 class NoNoise(Company):
@@ -177,7 +224,7 @@ class NoClipping(Company):
 
 class HalfTheRows(Company):
     def update(self, weights, number):
-        return self.computed(weights, stream_of(self.seed, self.plan, number), rows=slice(ROWS // 2))
+        return self.computed(weights, stream_of(self.seed, self.plan, number), rows=self.rows[: ROWS // 2])
 
 
 class EveryRowTwice(Company):
@@ -220,6 +267,9 @@ class SumsCompany(Company):
     sums: tuple[int, ...] = (1000, -250_000, 30, 4)
     summed: tuple[int, ...] | None = None
     """What it adds up in truth, if not what it committed to."""
+
+    def consents(self, number: int) -> RoundConsents:
+        return self.lists.get(number, RoundConsents(b"", b"", SALT))
 
     def update(self, weights, number):
         return noised_sums(
@@ -534,7 +584,165 @@ def test_a_round_that_the_company_missed_needs_no_update(honest: Company) -> Non
     assert (result.findings, result.rounds) == ((), last - 1)
 
 
+# Revocation lists
+
+
+def withdrawn(plan: CampaignPlan, rows: list[TrainingRow], made: type[Company] = Company) -> Company:
+    """One row is revoked before the second round, another one before the third; the first stays out."""
+    one, other = rows[3].tag, rows[7].tag
+    lists = {2: listed([one], sequence=2), 3: listed([other], sequence=3)}
+    return made(plan, rows, lists=lists)
+
+
+def test_revoked_rows_are_out_from_their_round_on(plan: CampaignPlan, rows: list[TrainingRow]) -> None:
+    """The commitment is over all rows; each round comes out without those that any list named so far."""
+    company = withdrawn(plan, rows)
+    company.train()
+    result = replayed(company)
+    assert (result.findings, result.rounds, result.is_partial) == ((), 3, False)
+
+
+class Ignoring(Company):
+    """Settles the lists that it was given, and uses every row all the same."""
+
+    def update(self, weights, number):
+        return self.computed(weights, stream_of(self.seed, self.plan, number))
+
+
+class Forgetting(Company):
+    """Takes a row back that the newest list does not name any more."""
+
+    def revoked(self, number):
+        return set(RevocationList.from_bytes(self.consents(number).revocations).tags)
+
+
+class Choosing(Company):
+    """Leaves out somebody whom no list names."""
+
+    def revoked(self, number):
+        return super().revoked(number) | {self.rows[0].tag}
+
+
+@pytest.mark.parametrize(("cheat", "rounds"), [(Ignoring, [2, 3]), (Forgetting, [3]), (Choosing, [1, 2, 3])])
+def test_other_rows_than_the_lists_leave_are_found(
+    plan: CampaignPlan, rows: list[TrainingRow], cheat: type[Company], rounds: list[int]
+) -> None:
+    """Consistently stated or not, those rounds do not come out."""
+    company = withdrawn(plan, rows, cheat)
+    company.train()
+    found = [(finding.code, finding.round_number) for finding in replayed(company).findings]
+    assert found == [(ReplayCode.UPDATE_NOT_RECOMPUTED, number) for number in rounds]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (listed(key=SigningKey.from_bytes(SALT)), ReplayCode.REVOCATIONS_NOT_THE_PLATFORMS),
+        (listed(table_id=bytes(16)), ReplayCode.REVOCATIONS_NOT_THE_PLATFORMS),
+        (RoundConsents(b"", b"", SALT), ReplayCode.REVOCATIONS_NOT_THE_PLATFORMS),
+        (RoundConsents(b"list", bytes(64), SALT), ReplayCode.REVOCATIONS_NOT_THE_PLATFORMS),
+    ],
+    ids=["other key", "other table", "none", "no list"],
+)
+def test_a_list_that_is_not_the_platforms_is_found(
+    plan: CampaignPlan, rows: list[TrainingRow], change: RoundConsents, expected: ReplayCode
+) -> None:
+    """Even if the company settled it."""
+    company = Company(plan, rows)
+    company.train()
+    company.rounds[1] |= shown(change)
+    company.settles[COMPANY, 2]["consents"] = change.commitment().hex()
+    assert [(f.code, f.round_number) for f in replayed(company).findings] == [(expected, 2)]
+
+
+def test_an_older_list_than_the_round_before_is_found(plan: CampaignPlan, rows: list[TrainingRow]) -> None:
+    company = Company(plan, rows, lists={2: listed(sequence=3), 3: listed(sequence=2)})
+    company.train()
+    found = [(f.code, f.round_number) for f in replayed(company).findings]
+    assert found == [(ReplayCode.REVOCATIONS_OLDER, 3)]
+
+
+@pytest.mark.parametrize("field", ["consents_salt", "revocations"])
+def test_a_list_that_was_not_settled_is_found(honest: Company, field: str) -> None:
+    """Another list of the platform's, or another salt, is not what the settle commits to."""
+    body = honest.body()
+    body["rounds"][1] |= {field: shown(listed(sequence=2))[field]}
+    assert (ReplayCode.CONSENTS_NOT_SETTLED, 2) in {
+        (finding.code, finding.round_number) for finding in replayed(honest, body).findings
+    }
+
+
+def test_sums_have_no_list(plan_of_sums: CampaignPlan) -> None:
+    """No row of theirs can be dropped, so none is named."""
+    company = SumsCompany(plan_of_sums, [], lists={1: listed()})
+    company.train()
+    assert codes(replayed(company)) == {ReplayCode.REVOCATIONS_NOT_THE_PLATFORMS}
+
+
+# Erased rows
+
+
+def erased(company: Company, *numbers: int, is_certified: bool = True, **changes: Any) -> ReplayResult:
+    """What is found after those rows were erased."""
+    body = company.body() | {"rows_erased": True} | changes
+    body["rows"] = [row for number, row in enumerate(body["rows"]) if number not in numbers]
+    facts = replace(company.facts(), certified=frozenset({COMPANY} if is_certified else ()))
+    return replay(replay_file.parse(canonical_json.encode(body)), facts)
+
+
+def test_a_certified_erasure_leaves_a_replay_in_part(plan: CampaignPlan, rows: list[TrainingRow]) -> None:
+    """Rounds with the row cannot be computed again, later ones come out; that is no finding."""
+    company = withdrawn(plan, rows)
+    company.train()
+    result = erased(company, 3)
+    assert (result.findings, result.rounds, result.is_partial) == ((), 2, True)
+    assert result.agreement is not Agreement.NONE
+    everything = erased(company, *range(ROWS))
+    assert (everything.findings, everything.rounds, everything.is_partial) == ((), 0, True)
+
+
+@pytest.mark.parametrize("case", ["not certified", "not said", "nothing missing"])
+def test_missing_rows_need_a_certificate_and_a_word(
+    plan: CampaignPlan, rows: list[TrainingRow], case: str
+) -> None:
+    """Otherwise rows that are not those committed to are what they always were."""
+    company = withdrawn(plan, rows)
+    company.train()
+    if case == "nothing missing":
+        result = erased(company)
+        assert (result.findings, result.rounds, result.is_partial) == ((), 3, False)
+        return
+    changes = {"rows_erased": False} if case == "not said" else {}
+    result = erased(company, 3, is_certified=case != "not certified", **changes)
+    assert codes(result) == {ReplayCode.ROWS_NOT_COMMITTED, ReplayCode.UPDATE_NOT_RECOMPUTED}
+    assert result.is_partial is False
+
+
+def test_in_part_the_noise_is_still_checked(plan: CampaignPlan, rows: list[TrainingRow]) -> None:
+    """No row has anything at the sentinels: without noise there a campaign is not replayed, erased or not."""
+
+    class Noiseless(Company):
+        def update(self, weights, number):
+            update = super().update(weights, number)
+            update[-SENTINELS:] = 0
+            return update
+
+    company = withdrawn(plan, rows, Noiseless)
+    company.train()
+    assert codes(erased(company, 3)) == {ReplayCode.SENTINELS_NOT_THE_NOISE}
+
+
 # The file
+
+
+def a_round(**changes: Any) -> dict[str, Any]:
+    """A well-formed round but for the changes."""
+    made = {"round": 1, "survivors": [], "gradient": [0] * 5, "update": [], **shown(listed())}
+    return made | changes
+
+
+def test_the_rounds_that_are_broken_here_are_otherwise_sound(honest: Company) -> None:
+    replay_file.parse(canonical_json.encode({**honest.body(), "rounds": [a_round()]}))
 
 
 @pytest.mark.parametrize(
@@ -556,9 +764,16 @@ def test_a_round_that_the_company_missed_needs_no_update(honest: Company) -> Non
         ("rows", [{"tag": "00" * 15, "row": [0, 0, 0, 0], "label": 0}]),
         ("rows", [{"tag": "00" * 16, "row": [0, 0, 0, 0], "label": 2}]),
         ("rows", [{"tag": "00" * 16, "row": [0, 0, 0, 0]}]),
-        ("rounds", [{"round": 2, "survivors": [], "gradient": [0] * 5, "update": []}]),
-        ("rounds", [{"round": 1, "survivors": [], "gradient": [0] * 4, "update": []}]),
-        ("rounds", [{"round": 1, "survivors": [], "gradient": [0] * 5, "update": [0] * 200}]),
+        ("rounds", [a_round(round=2)]),
+        ("rounds", [a_round(gradient=[0] * 4)]),
+        ("rounds", [a_round(update=[0] * 200)]),
+        ("rounds", [a_round(revocations="0")]),
+        ("rounds", [a_round(revocations="zz")]),
+        ("rounds", [a_round(revocations="00" * ((1 << 20) + 1))]),
+        ("rounds", [a_round(revocations_signature="")]),
+        ("rounds", [a_round(revocations_signature="00" * 65)]),
+        ("rounds", [a_round(consents_salt="00" * 31)]),
+        ("rows_erased", 0),
     ],
 )
 def test_a_malformed_file_is_refused_without_its_values(honest: Company, field: str, value: Any) -> None:
@@ -601,6 +816,18 @@ def test_a_verdict_says_what_was_found_and_nothing_of_the_rows(honest: Company, 
     for secret in (SEED, SALT, KEY, honest.rows[0].tag):
         assert secret.hex().encode() not in data
     assert str(ROWS) not in {str(value) for value in fields.values()}
+
+
+def test_a_verdict_in_part_says_so(plan: CampaignPlan, rows: list[TrainingRow], auditor: SigningKey) -> None:
+    """Neither REPLAYED nor an accusation; with a finding it is NOT REPLAYED, whatever was erased."""
+    company = withdrawn(plan, rows)
+    company.train()
+    result = erased(company, 3)
+    fields = replay_verdict.parse_verdict(signed(company, auditor, result), auditor.public_key)
+    assert (fields["verdict"], fields["rows_erased"]) == ("REPLAYED IN PART", True)
+    found = replace(result, findings=(ReplayFinding(ReplayCode.TAG_REPEATED),))
+    fields = replay_verdict.parse_verdict(signed(company, auditor, found), auditor.public_key)
+    assert (fields["verdict"], fields["rows_erased"]) == ("NOT REPLAYED", True)
 
 
 def test_a_verdict_of_a_cheat_does_not_tell_by_how_much(
@@ -652,6 +879,7 @@ def test_every_field_of_a_verdict_is_under_the_signature(honest: Company, audito
         "plan_sha256": "00" * 32,
         "ledger": {**fields["ledger"], "size": 13},
         "rounds_replayed": 2,
+        "rows_erased": True,
         "sentinels_ok": False,
         "signature": "00" * 64,
         "tool_version": "2",

@@ -16,6 +16,7 @@ from noren_client import campaign_files, cli, config, keystore, replay_data, wor
 from noren_client.config import Addresses, CompanyConfig, Limits, parse_pins
 from noren_client.opened_sums import OpenedSums
 from noren_client.replay_data import ReplayData, ReplayRound
+from noren_client.rights.custody import CustodyStore
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
 from noren_core.crypto.vault import is_sealed
@@ -64,7 +65,8 @@ def company_dir(tmp_path: Path, plan_body: dict[str, Any]) -> Path:
 
 
 def kept(company_dir: Path, campaign: str = CAMPAIGN) -> Path:
-    return company_dir / "campaigns" / campaign / replay_data.REPLAY_FILE
+    """Our share of the record's key: as long as it is there, so is what it opens."""
+    return company_dir / "campaigns" / campaign / "custody" / "replay-row" / "replay.share"
 
 
 def test_the_export_is_the_documents(company_dir: Path) -> None:
@@ -86,13 +88,22 @@ def test_the_export_is_the_documents(company_dir: Path) -> None:
         ],
         "rounds": [
             {
-                **{"round": 1, "survivors": ["alpha", "bravo"], "gradient": [5, -6, 7]},
-                **{"update": [1, 2, 3, -4], "revocations": b"list".hex()},
-                **{"revocations_signature": (b"g" * 64).hex(), "consents_salt": (b"l" * 32).hex()},
+                "round": 1,
+                "survivors": ["alpha", "bravo"],
+                "gradient": [5, -6, 7],
+                "update": [1, 2, 3, -4],
+                "revocations": b"list".hex(),
+                "revocations_signature": (b"g" * 64).hex(),
+                "consents_salt": (b"l" * 32).hex(),
             },
             {
-                **{"round": 2, "survivors": ["bravo"], "gradient": [-(2**60), 0, 1], "update": []},
-                **{"revocations": "", "revocations_signature": "", "consents_salt": (b"e" * 32).hex()},
+                "round": 2,
+                "survivors": ["bravo"],
+                "gradient": [-(2**60), 0, 1],
+                "update": [],
+                "revocations": "",
+                "revocations_signature": "",
+                "consents_salt": (b"e" * 32).hex(),
             },
         ],
         "rows_erased": False,
@@ -186,9 +197,12 @@ def test_a_damaged_file_is_refused_and_named_and_can_be_forgotten(
 ) -> None:
     """An export says so; the clean-up goes on, names the campaign, and leaves it to `forget`."""
     replay_data.save(company_dir, DATA, now=NOW)
-    damaged = damage(kept(company_dir).read_bytes())
-    assert damaged != kept(company_dir).read_bytes()
-    kept(company_dir).write_bytes(damaged)
+    with CustodyStore(company_dir) as custody:
+        name = replay_data.replay_record(CAMPAIGN)
+        whole = custody.read(name)
+        assert whole is not None
+        assert damage(whole) != whole
+        custody.write(name, damage(whole))
     with pytest.raises(LocalProtocolError, match="damaged"):
         replay_data.export(company_dir, CAMPAIGN)
     replay_data.save(company_dir, replace(DATA, campaign="autumn"), now=NOW)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from noren_core.errors import DataError
 from noren_core.ids import (
+    DUMMY_BYTES,
+    DUMMY_LABEL,
     MAX_IDENTIFIER_BYTES,
-    PURPOSE_OF_TABLE,
     IdentifierKind,
-    TableKind,
+    is_dummy,
     normalise_identifier,
     parse_name,
 )
@@ -24,7 +25,7 @@ SPACES = st.text(" \t\r\n\u00a0\u3000", max_size=4)
 
 
 def folded(text: str, kind: IdentifierKind = IdentifierKind.EMAIL) -> bytes:
-    return normalise_identifier(kind, text)
+    return normalise_identifier(kind, text, "clerk")
 
 
 @pytest.mark.parametrize("name", ["a", "0", "aoba-foods", "a--b", "2026", "a" * 40, "a" + "-" * 38 + "9"])
@@ -79,14 +80,14 @@ def test_only_the_documented_characters_get_through(text: str) -> None:
 
 def test_the_known_normalisation() -> None:
     """Case, width, compatibility forms and outer spaces do not tell people apart; the kind does."""
-    expected = b"email\0taro@example.org"
+    expected = b"email\0clerk\0taro@example.org"
     for text in (" Taro@Example.ORG\n", "ｔａｒｏ＠example.org", "\u3000TARO@EXAMPLE.ORG\u00a0"):
         assert folded(text) == expected
-    assert folded("Straße") == folded("STRASSE") == b"email\0strasse"
-    assert folded("cafe\u0301") == folded("CAFÉ") == "email\0café".encode()
-    assert folded("№ ㎒") == b"email\0no mhz"
-    assert folded("\u0390") == "email\0\u0390".encode()  # folds to three characters, composed again
-    assert folded("ab-12", IdentifierKind.CONSENT_CODE) == b"consent-code\0ab-12"
+    assert folded("Straße") == folded("STRASSE") == b"email\0clerk\0strasse"
+    assert folded("cafe\u0301") == folded("CAFÉ") == "email\0clerk\0café".encode()
+    assert folded("№ ㎒") == b"email\0clerk\0no mhz"
+    assert folded("\u0390") == "email\0clerk\0\u0390".encode()  # folds to three characters, composed again
+    assert folded("ab-12", IdentifierKind.CONSENT_CODE) == b"consent-code\0clerk\0ab-12"
 
 
 @settings(max_examples=200)
@@ -101,7 +102,7 @@ def test_spelling_does_not_matter(text: str, before: str, after: str) -> None:
     assert folded(before + text + after) == once
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         assert folded(unicodedata.normalize(form, text)) == once
-    assert folded(once.decode().removeprefix("email\0")) == once
+    assert folded(once.decode().removeprefix("email\0clerk\0")) == once
 
 
 @settings(max_examples=100)
@@ -128,8 +129,8 @@ def test_nothing_identifies_nobody(text: str) -> None:
 
 def test_the_length_counts_after_normalisation() -> None:
     """512 bytes are allowed and 513 are not, counted in UTF-8 after folding; the text is not shown."""
-    assert len(folded("a" * MAX_IDENTIFIER_BYTES)) == len(b"email\0") + MAX_IDENTIFIER_BYTES
-    assert folded(" " * 600 + "a") == b"email\0a"
+    assert len(folded("a" * MAX_IDENTIFIER_BYTES)) == len(b"email\0clerk\0") + MAX_IDENTIFIER_BYTES
+    assert folded(" " * 600 + "a") == b"email\0clerk\0a"
     for text in ("a" * 513, "é" * 257, "ﷺ" * 40):  # the last is one character that folds to 33 bytes
         with pytest.raises(DataError) as caught:
             folded(text)
@@ -137,7 +138,26 @@ def test_the_length_counts_after_normalisation() -> None:
         assert "expected 1 to 512 bytes" in caught.value.message
 
 
-def test_every_table_has_its_purpose() -> None:
-    """No kind of table is looked up without a purpose of consent, and no two share one."""
-    assert set(PURPOSE_OF_TABLE) == set(TableKind)
-    assert len(set(PURPOSE_OF_TABLE.values())) == len(TableKind)
+def test_the_position_is_part_of_what_is_looked_up() -> None:
+    """The same person is another input for another position, and no value imitates a position."""
+    inputs = {
+        normalise_identifier(IdentifierKind.EMAIL, "taro@example.org", position)
+        for position in ("clerk", "engineer", "a" * 40)
+    }
+    assert len(inputs) == 3
+    assert folded("engineer\0taro") != normalise_identifier(IdentifierKind.EMAIL, "taro", "engineer")
+    with pytest.raises(DataError, match="position"):
+        normalise_identifier(IdentifierKind.EMAIL, "taro@example.org", "Clerk")
+
+
+@settings(max_examples=100)
+@given(TEXTS)
+def test_no_identifier_is_a_dummy(text: str) -> None:
+    """What fills up a batch is never a person, of either kind."""
+    assume(text.strip())
+    try:
+        assert not any(is_dummy(folded(text, kind)) for kind in IdentifierKind)
+    except DataError:
+        assume(False)
+    assert is_dummy(DUMMY_LABEL + bytes(DUMMY_BYTES))
+    assert not is_dummy(DUMMY_LABEL + bytes(DUMMY_BYTES + 1))

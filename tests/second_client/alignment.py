@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import unicodedata
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ from . import ristretto255 as group
 _CONTEXT = b"OPRFV1-\x01-ristretto255-SHA512"
 
 
-def prepare(kind: str, identifier: str) -> bytes:
+def prepare(kind: str, identifier: str, position: str) -> bytes:
     """The input of an identifier, `kind` being `consent-code` or `email` (§1.2)."""
+    expect(re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", position), "a position's name")
     form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).casefold())
     text = form.strip().encode()
     expect(kind in {"consent-code", "email"} and 1 <= len(text) <= 512, "an identifier of 1 to 512 bytes")
-    return kind.encode() + b"\0" + text
+    return kind.encode() + b"\0" + position.encode() + b"\0" + text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,12 @@ def begin(identifiers: Sequence[bytes], padded_batch: int) -> Batch:
     dummies = (b"dummy\0" + secrets.token_bytes(32) for _ in range(padded_batch - len(distinct)))
     inputs = (*distinct, *dummies)
     blinds = tuple(secrets.randbelow(group.ORDER - 1) + 1 for _ in inputs)
-    blinded = tuple((r * _hash_to_group(x)).encode() for r, x in zip(blinds, inputs, strict=True))
-    return Batch(distinct, inputs, blinds, blinded)
+    return Batch(distinct, inputs, blinds, blind(blinds, inputs))
+
+
+def blind(blinds: Sequence[int], inputs: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The blinded elements of these inputs."""
+    return tuple((r * _hash_to_group(x)).encode() for r, x in zip(blinds, inputs, strict=True))
 
 
 def finish(batch: Batch, evaluated: Sequence[bytes], proof: bytes, public_key: bytes) -> dict[bytes, bytes]:

@@ -91,6 +91,12 @@ class Watch:
         """The log key that is current at a size, by what was proven so far."""
         return self._platform_keys(self.entries)[1].at(size)
 
+    def platform_key(self) -> bytes:
+        """The platform's signing key that is current at the newest checkpoint."""
+        expect(self.checkpoint is not None, "a checkpoint")
+        size = self.checkpoint.size if self.checkpoint else 0
+        return unhex(self._platform_keys(self.entries)[0].at(size), 32)
+
     def _platform_keys(self, known: Mapping[int, Entry]) -> tuple[_Chain, _Chain]:
         chains = {}
         for key in ("platform", "log"):

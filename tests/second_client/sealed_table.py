@@ -122,7 +122,7 @@ def row_key(manifest: Manifest, output: bytes) -> tuple[bytes, bytes]:
 
 
 def read_revocations(
-    manifest: Manifest, platform_key: bytes, revocations: bytes, signature: bytes
+    table_id: bytes, platform_key: bytes, revocations: bytes, signature: bytes
 ) -> tuple[int, frozenset[bytes]]:
     """Sequence number and tags of a table's signed revocation list (§2.7)."""
     try:
@@ -131,7 +131,7 @@ def read_revocations(
     except InvalidSignature:
         raise RefusedError("the platform's signature expected") from None
     tags = [revocations[i : i + 16] for i in range(24, len(revocations), 16)]
-    expect(revocations[:16] == manifest.table_id, "the list of this table")
+    expect(revocations[:16] == table_id, "the list of this table")
     sequence = int.from_bytes(revocations[16:24])
     expect(1 <= sequence < 2**63, "a sequence number")
     expect(len(revocations) == 24 + 16 * len(tags) and 64 <= len(tags) <= 2**17, "whole tags")

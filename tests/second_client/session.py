@@ -17,6 +17,7 @@ from . import expect, noise
 from .head import Head, commitment_key, update_commitment
 from .ledger import Entry, canonical, signed_entry
 from .ledger_proof import Watch
+from .sealed_table import read_revocations
 from .secure_aggregation import Member
 from .training import signed_reply
 
@@ -27,7 +28,10 @@ def plan_digest(plan: Mapping[str, Any]) -> bytes:
 
 
 class Session:
-    """One company in one campaign; `gradient` gives the clipped integer sum of its `rows` for a head."""
+    """One company in one campaign; `gradient` gives the clipped integer sum for a head without revoked rows.
+
+    The rows are of the sealed table with that id.
+    """
 
     def __init__(
         self,
@@ -36,8 +40,9 @@ class Session:
         plan: Mapping[str, Any],
         roster: Mapping[str, bytes],
         watch: Watch,
-        gradient: Callable[[Head], NDArray[np.int64]],
+        gradient: Callable[[Head, frozenset[bytes]], NDArray[np.int64]],
         rows: Sequence[noise.Row] = (),
+        table_id: bytes = bytes(16),
     ) -> None:
         self._company, self._key, self._plan = company, key, plan
         self.watch, self._gradient = watch, gradient
@@ -57,6 +62,8 @@ class Session:
         self._reserved, self._odometer = 0, hashlib.sha256(b"noren/v1/odometer-genesis").digest()
         self._intent = b""
         self._updates: dict[int, NDArray[np.int64]] = {}
+        self._table_id, self._revoked, self._sequence = table_id, frozenset[bytes](), 0
+        self._consents: dict[int, bytes] = {}
         self._settles: dict[int, bytes] = {}
         self._answers: dict[bytes, bytes] = {}
 
@@ -91,12 +98,14 @@ class Session:
         expect(asked.round == self._reserved, "the round that we reserved last")
         if asked.round == 1:
             self._take_beacon(proven)
+        self._take_revocations(asked)
         if asked.sealed_shares and not self._member.members:
             reply.cohort_signature = self._member.accept(_by_company(asked.sealed_shares))
         reply.settles.extend(self._apply(asked.finished))
         expect(asked.round == self.head.rounds + 1, "the round after our head")
         update = self._updates[asked.round] = self._noised(asked.round)
         reply.masked = self._member.mask(asked.round, update, sentinels=self._sentinels)
+        self._consents[asked.round] = round_consents(asked.consents_salt, asked.revocations)
 
     def _unmask(self, asked: wire.UnmaskRequest, reply: wire.UnmaskReply) -> None:
         self._member.confirm(_by_company(asked.cohort_signatures))
@@ -122,9 +131,21 @@ class Session:
         expect(self._beacon in (b"", value), "the beacon that we were shown before")
         self._beacon = value
 
+    def _take_revocations(self, asked: wire.MaskedInputRequest) -> None:
+        """Rows on the list are out from this round on (§4.2)."""
+        expect(len(asked.consents_salt) == 32, "a salt of 32 bytes")
+        if self._plan["mode"] == "sealed-statistics":
+            expect(not asked.revocations, "no list without rows")
+            return
+        sequence, tags = read_revocations(
+            self._table_id, self.watch.platform_key(), asked.revocations, asked.revocations_signature
+        )
+        expect(sequence >= self._sequence, "the newest list")
+        self._sequence, self._revoked = sequence, self._revoked | tags
+
     def _noised(self, round_number: int) -> NDArray[np.int64]:
         """The round's sum, zeros for the sentinels, and noise (§4.2)."""
-        total = [*self._gradient(self.head), *[0] * self._sentinels]
+        total = [*self._gradient(self.head, self._revoked), *[0] * self._sentinels]
         wanted = noise.variance(self._plan["training"], len(self._member.members))
         key = noise.round_key(self.seed, self._beacon, self._plan["campaign"], round_number)
         sampler = noise.Sampler(key)
@@ -144,12 +165,14 @@ class Session:
             expect(len(free) == self._sentinels, "an aggregate of the right length")
             before, gradient = self.head, self._member.unblind(one.round, blinded, len(survivors))
             self.head = before.advance([int(value) for value in gradient], self._plan["training"])
+            nothing = round_consents(secrets.token_bytes(32), b"")
             update = self._updates.pop(one.round, np.zeros(0, np.int64))
             self._settles[one.round] = self._say(
                 "settle",
                 one.round,
                 survivors=survivors,
                 sentinels=free.tolist(),
+                consents=self._consents.pop(one.round, nothing).hex(),
                 update_sha256=update_commitment(key, self._company, update).hex(),
                 model_in=before.commitment(key).hex(),
                 model_out=self.head.commitment(key).hex(),
@@ -175,6 +198,11 @@ class Session:
     def _say(self, kind: str, round_number: int, **fields: Any) -> bytes:
         about = {"campaign": self._plan["campaign"], "company": self._company, "round": round_number}
         return signed_entry(self._key, self._company, kind, {**about, **fields})
+
+
+def round_consents(salt: bytes, revocations: bytes) -> bytes:
+    """What a settle says of a round's list (§4.5)."""
+    return hashlib.sha256(b"noren/v1/round-consents\0" + salt + revocations).digest()
 
 
 def _by_company(named: Sequence[wire.NamedBytes]) -> dict[str, bytes]:

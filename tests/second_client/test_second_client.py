@@ -17,10 +17,12 @@ from noren_core.crypto.scorer import Scorer
 from noren_core.errors import VerificationError
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import parse_entry
+from noren_core.rights.decision_batch import SealedBatch, verify_complete, verify_evaluation
 from noren_core.season import messages as m
 from noren_core.season.head_message import head_binding, head_layout
 from noren_server import alignment as platform_alignment
 from noren_server.enrolment import CompanyRequest
+from noren_server.gate import Gate
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.tables import TablePublisher
@@ -30,6 +32,7 @@ from . import (
     alignment,
     encrypted_head,
     enrolment,
+    gate,
     ledger,
     ledger_proof,
     session,
@@ -37,8 +40,11 @@ from . import (
 from . import sealed_table as plain_table
 from .conftest import KEYS, US, Setting
 
+NOW = 1_800_000_000
 CODES = [f"CODE-{number}" for number in range(6)]
-STUDENTS = [alignment.prepare("consent-code", code) for code in CODES]
+POSITION = "clerk"
+STUDENTS = [alignment.prepare("consent-code", code, POSITION) for code in CODES]
+ADDRESSES = [bytes([number]) * 48 for number in range(len(CODES))]
 
 
 def test_it_is_written_from_the_document() -> None:
@@ -58,10 +64,11 @@ def test_it_is_written_from_the_document() -> None:
     }
 
 
-def oprf_key_of(setting: Setting) -> bytes:
-    """Our OPRF key as the proven ledger has it."""
+def oprf_key_of(setting: Setting, kind: str = "train") -> bytes:
+    """Our OPRF key of that kind as the proven ledger has it."""
     entries = setting.watch().read(setting.proof()).values()
-    keys = [e.body["public_key"] for e in entries if e.kind == "oprf-key" and e.body["company"] == US]
+    ours = [e.body for e in entries if e.kind == "oprf-key" and e.body["company"] == US]
+    keys = [body["public_key"] for body in ours if body["kind"] == kind]
     assert len(keys) == 1
     return bytes.fromhex(keys[0])
 
@@ -69,7 +76,7 @@ def oprf_key_of(setting: Setting) -> bytes:
 def outputs_of(setting: Setting, identifiers: Collection[bytes]) -> dict[bytes, bytes]:
     batch = alignment.begin(list(identifiers), setting.plan.member(US).padded_batch)
     evaluated, proof = platform_alignment.evaluate_batch(
-        setting.platform.store, setting.plan, US, batch.blinded
+        setting.platform.store, setting.plan, US, TableKind.TRAIN, batch.blinded
     )
     return alignment.finish(batch, evaluated, proof, oprf_key_of(setting))
 
@@ -111,12 +118,14 @@ def test_it_enrols(setting: Setting) -> None:
 def test_it_spells_identifiers_as_we_do(text: str) -> None:
     """Normalisation gives the same bytes for the same person."""
     for kind in IdentifierKind:
-        assert alignment.prepare(kind.value, text) == normalise_identifier(kind, text)
+        for position in ("clerk", "r-and-d"):
+            expected = normalise_identifier(kind, text, position)
+            assert alignment.prepare(kind.value, text, position) == expected
 
 
 def test_it_learns_the_platforms_function_at_its_identifiers(setting: Setting) -> None:
     """Outputs are those that the platform seals for; a batch under another key is refused."""
-    key = platform_alignment.oprf_key(setting.platform.store, setting.plan.campaign, US)
+    key = platform_alignment.oprf_key(setting.platform.store, setting.plan.campaign, US, TableKind.TRAIN)
     asked = STUDENTS[:3]
     expected = dict(zip(asked, platform_alignment.evaluate_identifiers(key, asked), strict=True))
     assert outputs_of(setting, asked) == expected
@@ -126,11 +135,15 @@ def test_it_refuses_answers_that_are_not_proved(setting: Setting) -> None:
     """Another order, another key, or another batch's proof does not verify."""
     store, plan, public = setting.platform.store, setting.plan, oprf_key_of(setting)
     batch = alignment.begin(STUDENTS[:1], plan.member(US).padded_batch)
-    evaluated, proof = platform_alignment.evaluate_batch(store, plan, US, batch.blinded)
+    evaluated, proof = platform_alignment.evaluate_batch(store, plan, US, TableKind.TRAIN, batch.blinded)
     alignment.verify_proof(public, batch.blinded, evaluated, proof)
     swapped = [evaluated[1], evaluated[0], *evaluated[2:]]
-    other = platform_alignment.oprf_key(store, plan.campaign, "company-1").public_key
-    bad = [(swapped, proof, public), (evaluated, proof, other), (evaluated, proof[32:] + proof[:32], public)]
+    others = [
+        platform_alignment.oprf_key(store, plan.campaign, "company-1", TableKind.TRAIN).public_key,
+        oprf_key_of(setting, "score"),
+    ]
+    bad = [(swapped, proof, public), (evaluated, proof[32:] + proof[:32], public)]
+    bad += [(evaluated, proof, other) for other in others]
     for answer, its_proof, its_key in bad:
         with pytest.raises(RefusedError):
             alignment.finish(batch, answer, its_proof, its_key)
@@ -155,7 +168,7 @@ class Published:
 
     def publish(self, payloads: Mapping[bytes, bytes]) -> None:
         plan, platform = self.setting.plan, self.setting.platform
-        key = platform_alignment.oprf_key(platform.store, plan.campaign, US)
+        key = platform_alignment.oprf_key(platform.store, plan.campaign, US, self.kind)
         rows = zip(
             platform_alignment.evaluate_identifiers(key, list(payloads)), payloads.values(), strict=True
         )
@@ -196,13 +209,13 @@ def test_it_reads_a_sealed_table(setting: Setting) -> None:
 
     platform_key = bytes.fromhex(setting.anchors["platform"])
     first, withdrawn = table.revocations([]), table.revocations([STUDENTS[1]])
-    sequence, revoked = plain_table.read_revocations(manifest, platform_key, *first)
+    sequence, revoked = plain_table.read_revocations(manifest.table_id, platform_key, *first)
     assert (sequence, plain_table.not_revoked(opened, revoked)) == (1, opened)
-    sequence, revoked = plain_table.read_revocations(manifest, platform_key, *withdrawn)
+    sequence, revoked = plain_table.read_revocations(manifest.table_id, platform_key, *withdrawn)
     left = plain_table.not_revoked(opened, revoked)
     assert (sequence, {tags[tag] for tag in left}) == (2, {STUDENTS[0], STUDENTS[2]})
     with pytest.raises(RefusedError):
-        plain_table.read_revocations(manifest, platform_key, withdrawn[0], first[1])
+        plain_table.read_revocations(manifest.table_id, platform_key, withdrawn[0], first[1])
 
     changed = bytes([chunks[0][40] ^ 1])
     damaged = [chunks[0][:40] + changed + chunks[0][41:], *chunks[1:]]
@@ -218,6 +231,55 @@ def test_it_reads_a_sealed_table(setting: Setting) -> None:
         plain_table.read_table(other, unsorted, [*chunks[-2::-1], chunks[-1]], outputs.values())
 
 
+# Gate
+
+
+def gated_outputs(setting: Setting, decisions: Mapping[bytes, str]) -> dict[bytes, bytes]:
+    """Outputs of the offers under the score key, through a decision batch and the platform's gate."""
+    plan, platform = setting.plan, setting.platform
+    batch = gate.seal(decisions, POSITION, plan.to_body(), plan.member(US).padded_batch)
+    said = batch.body(plan.campaign, US, sequence=1, sealed_at=NOW)
+    entry = parse_entry(ledger.signed_entry(KEYS[US], US, "decision-batch", said))
+    platform.ledger.verify_author(entry)
+    index = platform_gate(setting).accept_batch(plan, entry)
+    answer = platform_gate(setting).evaluate(plan, US, decision_batch=index, blinded=batch.evaluation.blinded)
+    gate.verify_opening(setting.watch().read(setting.proof()), said, plan.gate.cooling_seconds)
+    gate.verify_premises(batch, said, decisions)
+    sealed = SealedBatch.from_bytes(batch.exported())
+    assert sealed.root == batch.root
+    verify_complete([sealed], decisions.keys())
+    verify_evaluation(batch.opened_blinds(), sealed, evaluation=batch.evaluation_sha256)
+    return alignment.finish(batch.evaluation, answer.evaluated, answer.proof, oprf_key_of(setting, "score"))
+
+
+def platform_gate(setting: Setting) -> Gate:
+    platform = setting.platform
+    agreed = {"company": US, "agreement_sha256": "ab" * 32, "declared_size": 40}
+    setting.say(ledger.signed_entry(KEYS[US], US, "agreement", agreed))
+    return Gate(
+        platform.store,
+        platform.ledger,
+        clock=lambda: NOW,
+        is_running=lambda *_: True,
+        is_covered=lambda _: True,
+    )
+
+
+def test_it_passes_the_gate(setting: Setting) -> None:
+    """Its batch is one that the platform appends and our auditor's check verifies; only offers are opened."""
+    decisions = dict.fromkeys(STUDENTS, "fail") | dict.fromkeys(STUDENTS[:2], "pass")
+    outputs = gated_outputs(setting, decisions)
+    key = platform_alignment.oprf_key(setting.platform.store, setting.plan.campaign, US, TableKind.SCORE)
+    expected = platform_alignment.evaluate_identifiers(key, STUDENTS[:2])
+    assert outputs == dict(zip(STUDENTS[:2], expected, strict=True))
+
+
+def test_what_was_evaluated_for_training_opens_no_score_row(setting: Setting) -> None:
+    """The outputs of the two keys are different for the same applicant."""
+    decisions = dict.fromkeys(STUDENTS, "pass")
+    assert not set(outputs_of(setting, STUDENTS).values()) & set(gated_outputs(setting, decisions).values())
+
+
 # Scoring
 
 
@@ -228,22 +290,25 @@ def test_its_scores_are_exact(setting: Setting) -> None:
     heads = encrypted_head.encrypt([weights], 8, session.plan_digest(plan.to_body()), US)
     features = rng.integers(-128, 128, (len(STUDENTS), plan.rows.dimensions)).astype(np.int8)
     features[0], features[1] = -128, 0
-    table = Published(setting, TableKind.SCORE, 66)
-    platform, rows = setting.platform, ScoreRows(STUDENTS, features)
+    table = Published(setting, TableKind.SCORE, 66 + 48)
+    platform, rows = setting.platform, ScoreRows(STUDENTS, features, ADDRESSES)
     scoring = SealedScoring(platform.store, platform.ledger, table.publisher, lambda *_: rows)
     sizes = {"dimensions": plan.rows.dimensions, "heads": 1, "weight_bits": 8}
     said = {"campaign": plan.campaign, "company": US, "commitment": heads.commitment, **sizes}
     entry = parse_entry(ledger.signed_entry(KEYS[US], US, "head-commitment", said))
     scoring.accept_head(plan, US, heads.message, entry)
+    outputs = gated_outputs(setting, dict.fromkeys(STUDENTS, "pass"))
     scoring.close()
-    scoring.publish_score_table(plan, US)  # if closing was faster
+    scoring.publish_score_table(plan, US)
 
-    outputs, manifest, (hashes, chunks) = outputs_of(setting, STUDENTS), table.manifest, table.parts()
+    manifest, (hashes, chunks) = table.manifest, table.parts()
     opened = plain_table.read_table(manifest, hashes, chunks, outputs.values())
     reader = encrypted_head.ScoreReader(heads)
-    for student, row in zip(STUDENTS, features.tolist(), strict=True):
+    for student, row, address in zip(STUDENTS, features.tolist(), ADDRESSES, strict=True):
         tag, _ = plain_table.row_key(manifest, outputs[student])
-        assert reader.scores(opened[tag]) == [sum(w * h for w, h in zip(weights, row, strict=True))]
+        ciphertexts, disclosure_key, mailbox = gate.take_apart(opened[tag], 1)
+        assert disclosure_key + mailbox == address
+        assert reader.scores(ciphertexts) == [sum(w * h for w, h in zip(weights, row, strict=True))]
 
 
 def test_it_encrypts_several_heads_of_twelve_bits() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from noren_core.crypto.identity import SigningKey
+from noren_core.crypto.revocation_list import RevocationList
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import VerificationError
 from noren_core.ledger.entries import EntryKind
@@ -36,6 +39,8 @@ from . import (
 )
 from . import head as plain_head
 from .conftest import COMPANIES, KEYS, PUBLIC, US, Setting
+
+REVOKED = "company-4"
 
 
 class MixedCohort:
@@ -196,11 +201,14 @@ def test_its_head_and_commitments_are_ours(plan_body: dict[str, Any]) -> None:
 
 @dataclass
 class Companies:
-    """The network: every company answers with the second client; `silent` says who is gone from when on."""
+    """The network: every company answers with the second client; `silent` says who is gone from when on.
+
+    `consents` is what the settles have to say of the lists that arrived.
+    """
 
     sessions: Mapping[str, session.Session]
     silent: Mapping[str, int] = field(default_factory=dict)
-    answers: int = 0
+    consents: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def wait_for(self, companies: Collection[str], *, deadline_seconds: float) -> set[str]:
         return set(companies)
@@ -213,6 +221,10 @@ class Companies:
             number = getattr(getattr(asked, kind), "round", 0)
             if self.silent.get(company) == number and kind == "masked_input":
                 continue
+            if kind == "masked_input":
+                given = asked.masked_input.consents_salt + asked.masked_input.revocations
+                said = hashlib.sha256(b"noren/v1/round-consents\0" + given)
+                self.consents[company, number] = said.hexdigest()
             replies[company] = self.sessions[company].answer(request)
             assert self.sessions[company].answer(request) == replies[company]
         return replies
@@ -222,13 +234,29 @@ class Companies:
 def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent: dict[str, int]) -> None:
     """Commitments, beacon, masked inputs and settles pass; all hold the head of the sums, also a drop-out.
 
+    Before the second round one company's only row is revoked: from then on its sum is without it.
     Noise is drawn anew here from every company's seed by our own sampler: the two agree to the last unit.
     """
     plan, body = setting.plan, setting.plan.to_body()
 
     def gradient_of(company: str) -> Any:
         place = COMPANIES.index(company)
-        return lambda head: np.array([place + 1, -place, 70_000, -1, 5], np.int64) * (head.rounds + 1)
+        full = np.array([place + 1, -place, 70_000, -1, 5], np.int64)
+        return lambda head, revoked: full * (head.rounds + 1) * (_tag(company) not in revoked)
+
+    lookups: Counter[str] = Counter()
+
+    def newest_revocations(company: str) -> tuple[bytes, bytes]:
+        """Looked up before every round, and again before its sum is opened: it grows for the second one."""
+        lookups[company] += 1
+        is_revoked = company == REVOKED and lookups[company] > 2
+        listed = RevocationList.padded(
+            [_tag(company)] * is_revoked,
+            table_id=bytes(16),
+            sequence=1 + is_revoked,
+            dummy_tags=[bytes([200, number]) + bytes(14) for number in range(64)],
+        )
+        return listed.to_bytes(), listed.sign(setting.platform.signing_key)
 
     sessions = {
         company: session.Session(
@@ -238,7 +266,7 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
             PUBLIC,
             setting.watch(company),
             gradient_of(company),
-            [(bytes([COMPANIES.index(company)]) * 16, (1, -2, 300, -400), 1)],
+            [(_tag(company), (1, -2, 300, -400), 1)],
         )
         for company in COMPANIES
     }
@@ -246,12 +274,14 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
         sessions[company].watch.read(setting.proof())
         said = {"campaign": plan.campaign, "company": company, "plan_sha256": session.plan_digest(body).hex()}
         setting.say(ledger.signed_entry(KEYS[company], company, "plan-acceptance", said))
+    network = Companies(sessions, silent)
     CampaignRun(
         plan,
         signing_keys=PUBLIC,
         admitted=lambda: COMPANIES,
         ledger=setting.platform.ledger,
-        exchange=Companies(sessions, silent),
+        exchange=network,
+        newest_revocations=newest_revocations,
         progress=Progress(setting.platform.directory / "progress.json", plan.training.rounds),
     ).run()
     key = CohortKey(SecretBytes(sessions[US]._member.cohort_key), session=plan.digest())
@@ -264,7 +294,8 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
         stream = NoiseSeed(sessions[name].seed).round_stream(
             beacon=value, campaign=plan.campaign, round_number=number
         )
-        gradient = gradient_of(name)(plain_head.Head(number - 1, (), ()))
+        revoked = frozenset([_tag(REVOKED)] if number > 1 else [])
+        gradient = gradient_of(name)(plain_head.Head(number - 1, (), ()), revoked)
         return np.append(gradient, [0, 0]) + sample(7, variance=variance, stream=stream)
 
     for number in range(1, plan.training.rounds + 1):
@@ -280,6 +311,7 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
                 "round": number,
                 "survivors": survivors,
                 "sentinels": total[5:],
+                "consents": network.consents.get((name, number)),
                 "update_sha256": key.update_commitment(name, update).hex(),
                 "model_in": before.commitment(key.commitment_key()).hex(),
                 "model_out": expected.commitment(key.commitment_key()).hex(),
@@ -287,4 +319,12 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
     for one in sessions.values():
         assert (one.head.weights, one.head.sums) == (expected.weights, expected.iterate_sum)
     said = [item.entry.body for item in setting.platform.ledger_store.entries(kind=EntryKind.SETTLE)]
-    assert {(body["company"], body["round"]): body for body in said} == settles
+    stated = {(body["company"], body["round"]): body for body in said}
+    assert len({body["consents"] for body in said}) == len(said)
+    for missed in stated.keys() - network.consents.keys():  # no list, and a salt of its own
+        stated[missed]["consents"] = None
+    assert stated == settles
+
+
+def _tag(company: str) -> bytes:
+    return bytes([COMPANIES.index(company)]) * 16

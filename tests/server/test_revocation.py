@@ -59,7 +59,7 @@ class Campaign:
         self.publisher.publish(self.plan, COMPANY, KIND, rows, count=len(students), payload_bytes=8)
 
     def outputs(self, students: range) -> list[bytes]:
-        key = alignment.oprf_key(self.platform.store, self.plan.campaign, COMPANY)
+        key = alignment.oprf_key(self.platform.store, self.plan.campaign, COMPANY, KIND)
         return alignment.evaluate_identifiers(key, [identifier(number) for number in students])
 
     def tags(self, students: range) -> set[bytes]:

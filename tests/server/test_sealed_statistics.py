@@ -61,7 +61,7 @@ class Process:
     @property
     def tags(self) -> list[bytes]:
         """Of the students, by number."""
-        key = alignment.oprf_key(self.platform.store, self.plan.campaign, COMPANY)
+        key = alignment.oprf_key(self.platform.store, self.plan.campaign, COMPANY, TableKind.TRAIN)
         outputs = alignment.evaluate_identifiers(key, [identifier(number) for number in range(STUDENTS)])
         return [row_secrets(output, self.table.manifest.context)[0] for output in outputs]
 

@@ -13,10 +13,12 @@ import pytest
 
 from noren_core.crypto.oprf import generate_key_pair
 from noren_core.errors import BudgetExceededError, LocalProtocolError
+from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 from noren_server.store import CompanyState, EnrolmentRecord, Store, StoredHead
 
+TRAIN = TableKind.TRAIN
 RECORD = EnrolmentRecord(
     name="company-1",
     signing_key=b"s" * 32,
@@ -37,7 +39,7 @@ def store(tmp_path: Path, plan_body: dict[str, Any]) -> Iterator[Store]:
     with opened.transaction() as transaction:
         transaction.add_company(RECORD)
         transaction.add_campaign(plan)
-        transaction.add_oprf_key(plan.campaign, "company-1", generate_key_pair())
+        transaction.add_oprf_key(plan.campaign, "company-1", TRAIN, generate_key_pair())
     yield opened
     opened.close()
 
@@ -50,12 +52,12 @@ def test_the_file_is_private(store: Store, tmp_path: Path) -> None:
 def test_a_count_beyond_the_limit_changes_nothing(store: Store) -> None:
     """Exactly the limit is allowed; one more is refused and leaves the counter."""
     with store.transaction() as transaction:
-        transaction.count_batch("spring-2026", "company-1", b"first", 100, limit=128)
+        transaction.count_batch("spring-2026", "company-1", TRAIN, b"first", 100, limit=128)
         with pytest.raises(BudgetExceededError) as caught:
-            transaction.count_batch("spring-2026", "company-1", b"second", 29, limit=128)
-        assert not transaction.is_counted("spring-2026", "company-1", b"second")
-        transaction.count_batch("spring-2026", "company-1", b"third", 28, limit=128)
-        stored = transaction.oprf_key("spring-2026", "company-1")
+            transaction.count_batch("spring-2026", "company-1", TRAIN, b"second", 29, limit=128)
+        assert not transaction.is_counted("spring-2026", "company-1", TRAIN, b"second")
+        transaction.count_batch("spring-2026", "company-1", TRAIN, b"third", 28, limit=128)
+        stored = transaction.oprf_key("spring-2026", "company-1", TRAIN)
     assert caught.value.code == Refusal.EVALUATION_LIMIT
     assert stored is not None
     assert stored.evaluations == 128
@@ -64,12 +66,12 @@ def test_a_count_beyond_the_limit_changes_nothing(store: Store) -> None:
 def test_a_batch_is_counted_once(store: Store) -> None:
     """The same batch counted again changes nothing, at the limit too; another company has its own."""
     with store.transaction() as transaction:
-        transaction.count_batch("spring-2026", "company-1", b"batch", 128, limit=128)
-        transaction.count_batch("spring-2026", "company-1", b"batch", 128, limit=128)
-        stored = transaction.oprf_key("spring-2026", "company-1")
-        assert transaction.is_counted("spring-2026", "company-1", b"batch")
-        assert not transaction.is_counted("spring-2026", "company-2", b"batch")
-        assert not transaction.is_counted("autumn-2026", "company-1", b"batch")
+        transaction.count_batch("spring-2026", "company-1", TRAIN, b"batch", 128, limit=128)
+        transaction.count_batch("spring-2026", "company-1", TRAIN, b"batch", 128, limit=128)
+        stored = transaction.oprf_key("spring-2026", "company-1", TRAIN)
+        assert transaction.is_counted("spring-2026", "company-1", TRAIN, b"batch")
+        assert not transaction.is_counted("spring-2026", "company-2", TRAIN, b"batch")
+        assert not transaction.is_counted("autumn-2026", "company-1", TRAIN, b"batch")
     assert stored is not None
     assert stored.evaluations == 128
 
@@ -77,13 +79,16 @@ def test_a_batch_is_counted_once(store: Store) -> None:
 COUNT_UNTIL_REFUSED = """
 import pathlib, secrets, sys
 from noren_core.errors import BudgetExceededError
+from noren_core.ids import TableKind
 from noren_server.store import Store
 store, counted = Store.open(pathlib.Path(sys.argv[1])), 0
 try:
     while counted < 200:
         with store.transaction() as transaction:
             batch = secrets.token_bytes(32)
-            transaction.count_batch("spring-2026", "company-1", batch, 1, limit=64)
+            transaction.count_batch(
+                "spring-2026", "company-1", TableKind.TRAIN, batch, 1, limit=64
+            )
         counted += 1
 except BudgetExceededError:
     print(counted)
@@ -99,7 +104,7 @@ def test_two_processes_share_one_limit(store: Store, tmp_path: Path) -> None:
 
 def count_and_fail(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.count_batch("spring-2026", "company-1", b"batch", 5, limit=128)
+        transaction.count_batch("spring-2026", "company-1", TRAIN, b"batch", 5, limit=128)
         raise LocalProtocolError("stop")
 
 
@@ -108,8 +113,8 @@ def test_an_exception_undoes_the_transaction(store: Store) -> None:
     with pytest.raises(LocalProtocolError):
         count_and_fail(store)
     with store.transaction() as transaction:
-        stored = transaction.oprf_key("spring-2026", "company-1")
-        is_counted = transaction.is_counted("spring-2026", "company-1", b"batch")
+        stored = transaction.oprf_key("spring-2026", "company-1", TRAIN)
+        is_counted = transaction.is_counted("spring-2026", "company-1", TRAIN, b"batch")
     assert stored is not None
     assert stored.evaluations == 0
     assert not is_counted

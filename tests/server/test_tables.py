@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
 from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
 from noren_server import platform_files, tables
 from noren_server.store import EnrolmentRecord, Store, StoredTable, Transaction
 from noren_server.tables import ConsentCommitment, TablePublisher, padded_rows
 
-COMPANY, KIND = "company-1", TableKind.SCORE
+COMPANY, KIND = "company-1", TableKind.TRAIN
 PAYLOAD_BYTES = 8
 CHUNK_ROWS = 8
 
@@ -53,6 +54,7 @@ class Publishing:
 
     platform: platform_files.Platform
     plan: CampaignPlan
+    kind: TableKind = KIND
 
     @property
     def publisher(self) -> TablePublisher:
@@ -70,10 +72,10 @@ class Publishing:
 
     @property
     def table(self) -> StoredTable | None:
-        return self.publisher.table(self.plan.campaign, COMPANY, KIND)
+        return self.publisher.table(self.plan.campaign, COMPANY, self.kind)
 
     def publish(self, rows: Iterator[tuple[bytes, bytes]], *, count: int) -> None:
-        self.publisher.publish(self.plan, COMPANY, KIND, rows, count=count, payload_bytes=PAYLOAD_BYTES)
+        self.publisher.publish(self.plan, COMPANY, self.kind, rows, count=count, payload_bytes=PAYLOAD_BYTES)
 
     def entries(self, kind: EntryKind) -> list[dict[str, Any]]:
         return [stored.entry.body for stored in self.platform.ledger_store.entries(kind=kind)]
@@ -386,3 +388,96 @@ def test_a_crash_after_the_last_commit(publishing: Publishing, monkeypatch: pyte
     assert publishing.opened(5) == {number: payload_of(number) for number in range(5)}
     with pytest.raises(LocalProtocolError):
         publishing.publish(rows_of(5), count=5)
+
+
+# Score tables, which are replaced
+
+
+@pytest.fixture
+def scores(publishing: Publishing) -> Publishing:
+    """The same platform, publishing score tables."""
+    return replace(publishing, kind=TableKind.SCORE)
+
+
+def test_a_score_table_is_replaced_whole(scores: Publishing) -> None:
+    """The newest is served under another table id; of the one before, file and revocations are gone."""
+    scores.publish(rows_of(5), count=5)
+    first = scores.table
+    assert first is not None
+    first_id = first.manifest.context.table_id
+    with scores.platform.store.transaction() as transaction:
+        transaction.add_revocations(first_id, [b"t" * 16])
+    [replaced] = scores.files
+    scores.publish(rows_of(3), count=3)
+    second = scores.table
+    assert second is not None
+    assert scores.opened(5).keys() == set(range(3))
+    assert second.manifest.context.table_id != first_id
+    assert len(scores.files) == 1
+    assert scores.files != [replaced]
+    assert len(scores.entries(EntryKind.TABLE)) == 2
+    with scores.platform.store.transaction() as transaction:
+        assert transaction.revocations(first_id).tags == frozenset()
+    with pytest.raises(LocalProtocolError) as caught:
+        next(scores.publisher.chunks(first, 0))
+    assert caught.value.code == Refusal.NOT_READY
+
+
+def test_who_reads_a_replaced_table_reads_it_to_its_end(scores: Publishing) -> None:
+    """A download that has begun is of one table, whatever is published meanwhile."""
+    scores.publish(rows_of(70), count=70)
+    first = scores.table
+    assert first is not None
+    reading = scores.publisher.chunks(first, 0)
+    chunks = [next(reading)]
+    scores.publish(rows_of(2), count=2)
+    chunks += reading
+    reader = TableReader(first.manifest, first.chunk_hashes, {n: output_of(n) for n in range(70)})
+    for index, chunk in chunks:
+        reader.feed(index, chunk)
+    assert len(reader.rows) == 70
+
+
+def test_a_training_table_replaces_nothing(publishing: Publishing) -> None:
+    """Two draws of a student's row are never given out, also not one after the other."""
+    publishing.publish(rows_of(5), count=5)
+    table = publishing.table
+    assert table is not None
+    with (
+        publishing.platform.store.transaction() as transaction,
+        pytest.raises(DataError, match="score table"),
+    ):
+        transaction.replace_score_table(table)
+
+
+def test_another_companys_tables_stay(scores: Publishing) -> None:
+    """Only what this company had is removed, also if names begin alike."""
+    other = scores.directory / scores.plan.campaign / f"{COMPANY}-score-{'ab' * 16}-score-{'cd' * 16}.bin"
+    scores.publish(rows_of(5), count=5)
+    other.write_bytes(b"")
+    scores.publish(rows_of(5), count=5)
+    assert other.exists()
+
+
+@pytest.mark.parametrize("point", CRASHES)
+def test_a_crash_keeps_the_score_table_before(
+    scores: Publishing, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Until the last commit the old table is served, whole; nothing of a crash is left after the next one."""
+    scores.publish(rows_of(4), count=4)
+    first = scores.table
+    assert first is not None
+    crash, _ = CRASHES[point]
+    with monkeypatch.context() as down:
+        down.setattr(Path, "unlink", lambda *_, **__: None)
+        crash(down)
+        with pytest.raises(Crash):
+            scores.publish(rows_of(70), count=70)
+    assert scores.table == first
+    reader = TableReader(first.manifest, first.chunk_hashes, {n: output_of(n) for n in range(4)})
+    for index, chunk in scores.publisher.chunks(first, 0):
+        reader.feed(index, chunk)
+    assert len(reader.rows) == 4
+    scores.publish(rows_of(6), count=6)
+    assert len(scores.opened(6)) == 6
+    assert len(scores.files) == 1

@@ -7,7 +7,9 @@
     students.write(path, events)        # or record each in a ConsentBook
 
 Every function returns what is to be recorded, in order; a student's key registration comes with her first
-event. `PermissiveFacts` are facts under which such consents count; a test changes what it is about.
+event. `PermissiveFacts().at` are facts under which such consents count; a test changes what it is about:
+
+    book = ConsentBook(path, service_key=students.public_key, facts=PermissiveFacts().at)
 """
 
 from __future__ import annotations
@@ -61,6 +63,11 @@ class PermissiveFacts:
     screens: dict[str, frozenset[Clause]] = field(default_factory=lambda: {SCREEN: frozenset(Clause)})
     inactive: set[str] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
+
+    def at(self, now: int) -> PermissiveFacts:
+        """For a `ConsentBook`: the same at any time."""
+        del now
+        return self
 
     def policy(self, policy: str) -> PolicyStanding | None:
         return self.policies.get(policy)

@@ -50,6 +50,7 @@ from noren_client import (
 from noren_client.config import Addresses, CompanyConfig, Limits
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.opened_sums import OpenedSums
+from noren_client.rights.custody import CustodyStore
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids, toml_text
 from noren_core.crypto import (
@@ -94,8 +95,11 @@ from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey
 from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
 from noren_core.privacy import events
-from noren_core.season import beacon, messages, plan, round_event
+from noren_core.rights import decision_batch
+from noren_core.rights.decision_batch import Decision
+from noren_core.season import beacon, messages, plan, round_event, score_payload
 from noren_core.season.participation import agreement_sha256
+from noren_core.season.round_consents import RoundConsents
 from noren_core.secagg import messages as secagg
 from noren_core.wire.v1 import training_pb2
 from noren_server import (
@@ -237,7 +241,7 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
         },
         EntryKind.PLAN: place.plan_body,
         EntryKind.CONSENT_EPOCH: {**where, "kind": "train", "root": _digest("root")},
-        EntryKind.OPRF_KEY: {**where, "public_key": _digest("oprf")},
+        EntryKind.OPRF_KEY: {**where, "kind": "score", "public_key": _digest("oprf")},
         EntryKind.TABLE: {**where, "consent_epoch": 7, "manifest": _manifest().to_body()},
         EntryKind.STATISTICS_ROWS: {**where, "table_root": _digest("table"), "commitment": _digest("rows")},
         EntryKind.STATISTICS_ANSWER: {**where, "weights": 9, "answer_sha256": _digest("answer")},
@@ -246,6 +250,35 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
         EntryKind.REVOCATION: {"company": COMPANY, "reason": "LEFT"},
         EntryKind.ROUND_FAILED: {"campaign": CAMPAIGN, "round": 1, "reason": "TOO_FEW_COMPANIES"},
         EntryKind.BEACON: {"campaign": CAMPAIGN, "checkpoint": _checkpoint([]).decode()},
+        EntryKind.POLICY: {"policy": "spring", "sha256": _digest("policy"), "activated_at": 1},
+        EntryKind.COVERAGE: {
+            "campaign": CAMPAIGN,
+            "report_sha256": _digest("report"),
+            "as_of": 2,
+            "policy_sha256": _digest("policy"),
+            "screens_sha256": _digest("screens"),
+            "verdict": "clear",
+            "auditor_key": _digest("auditor"),
+            "attestation": "cd" * 64,
+        },
+        EntryKind.CONSENT_LOG: {"root": _digest("consents")},
+        EntryKind.GATE_OPENED: {**where, "batch": 7, "opened_at": 3},
+        EntryKind.ERASURE_ORDER: {**where, "order_sha256": _digest("order"), "ground": "rights", "due_at": 4},
+        EntryKind.SERVICE_STATE: {
+            "scope": "company",
+            "name": COMPANY,
+            "state": "suspended",
+            "reason": "ORDER_OVERDUE",
+            "at": 5,
+            "evidence_sha256": _digest("evidence"),
+        },
+        EntryKind.INCIDENT: {
+            "incident": "leak",
+            "class": "DISCLOSURE",
+            "state": "detected",
+            "at": 6,
+            "report_sha256": _digest("incident"),
+        },
     }
     company = {
         EntryKind.ENROLMENT: {
@@ -276,6 +309,16 @@ def _entry_bodies(place: Place) -> dict[EntryKind, tuple[str, dict[str, Any]]]:
             "sequence": 0,
         },
         EntryKind.KEY_ROTATION: _company_key_change(),
+        EntryKind.DECISION_BATCH: {
+            **where,
+            "position": "clerk",
+            "sequence": 1,
+            "root": _digest("decisions"),
+            "evaluation_sha256": _digest("evaluation"),
+            "sealed_at": 1,
+        },
+        EntryKind.MIRROR_DEPOSIT: {**where, "root": _digest("copies"), "deposited_at": 2},
+        EntryKind.DELETION_CERTIFICATE: {**where, "order": 7, "certificate_sha256": _digest("certificate")},
         EntryKind.SETTLE: {
             **where,
             "round": 1,
@@ -448,7 +491,32 @@ _LEDGER = (
         name="noren_core.ids.normalise_identifier",
         shape=shapes.Text(),
         valid=lambda _: ["A@example.com", "ｱｲｳ ", "ß"],
-        decode=_calls(lambda value: ids.normalise_identifier(IdentifierKind.EMAIL, value)),
+        decode=_calls(lambda value: ids.normalise_identifier(IdentifierKind.EMAIL, value, "clerk")),
+    ),
+    Decoder(
+        name="noren_core.rights.decision_batch.SealedBatch.from_bytes",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [_decisions().to_bytes()],
+        decode=_calls(decision_batch.SealedBatch.from_bytes),
+        encode=decision_batch.SealedBatch.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.rights.decision_batch.verify_evaluation",
+        shape=shapes.Bytes(),
+        valid=lambda _: [_evaluated_decisions().to_bytes()],
+        decode=_calls(
+            lambda data: decision_batch.verify_evaluation(
+                data,
+                _decisions(),
+                evaluation=decision_batch.evaluation_sha256(_evaluated_decisions().blinded_elements),
+            )
+        ),
+    ),
+    Decoder(
+        name="noren_core.season.score_payload.parse_score_payload",
+        shape=shapes.Bytes(),
+        valid=lambda place: [bytes(score_payload.score_payload_bytes(place.plan))],
+        decode=lambda data, place: score_payload.parse_score_payload(place.plan, data),
     ),
     Decoder(
         name="noren_core.ledger.note.VerifierKey.from_text",
@@ -589,6 +657,22 @@ _LEDGER = (
 # Cryptography -----------------------------------------------------------------------------------------------
 
 _OPRF_KEY = oprf.derive_key_pair(bytes(32), b"")
+
+
+@functools.cache
+def _decisions() -> decision_batch.SealedBatch:
+    decided = {
+        ids.normalise_identifier(IdentifierKind.EMAIL, f"{number}@example.org", "clerk"): Decision.PASS
+        for number in range(2)
+    }
+    return decision_batch.seal_batch(
+        decided, position="clerk", season="2026", padded_batch=4, minimum_batch=1
+    )
+
+
+@functools.cache
+def _evaluated_decisions() -> oprf.Blinding:
+    return oprf.blind([*sorted(_decisions().passed), ids.DUMMY_LABEL + bytes(ids.DUMMY_BYTES)])
 
 
 @functools.cache
@@ -1135,6 +1219,15 @@ def _of_company(valid: Callable[[Place], Sequence[Any]]) -> Callable[[Place], Se
     return prepared
 
 
+def _in_custody(name: str, load: Callable[[Path], Any]) -> Callable[[bytes, Place], Any]:
+    def decode(data: bytes, place: Place) -> Any:
+        with CustodyStore(place.directory) as custody:
+            custody.write(name, data)
+        return load(place.directory)
+
+    return decode
+
+
 def _of_campaign(save: Callable[[Path], None], name: str) -> Callable[[Place], Sequence[bytes]]:
     def valid(place: Place) -> list[bytes]:
         save(place.directory)
@@ -1163,10 +1256,6 @@ _TRAINING_SET = TrainingSet(
 )
 
 
-def _training_set(directory: Path) -> None:
-    campaign_files.save_training_set(directory, CAMPAIGN, _TRAINING_SET)
-
-
 _KEPT_WEIGHTS = sealed_statistics.KeptWeights(
     WeightSecret.from_bytes(bytes([1]) * 64), bytes(32), np.array([0, -3, 7, 0], dtype=np.int8)
 )
@@ -1181,7 +1270,7 @@ def _keep_sums(directory: Path) -> None:
     campaign_files.save_sums(directory, CAMPAIGN, OpenedSums((-3, 0, 2**40)))
 
 
-def _replay_data(directory: Path) -> None:
+def _replay_data(place: Place) -> list[bytes]:
     data = replay_data.ReplayData(
         campaign=CAMPAIGN,
         company=COMPANY,
@@ -1192,7 +1281,9 @@ def _replay_data(directory: Path) -> None:
         material=_TRAINING_SET,
         rounds=(replay_data.ReplayRound(1, COMPANIES, (1, -2, 3), (4, -5, 6, 7), _consents()),),
     )
-    replay_data.save(directory, data, now=1_800_000_000)
+    replay_data.save(place.directory, data, now=1_800_000_000)
+    with CustodyStore(place.directory) as custody:
+        return [custody.read(replay_data.replay_record(CAMPAIGN)) or b""]
 
 
 def _odometer_lines(place: Place) -> list[bytes]:
@@ -1274,9 +1365,10 @@ _COMPANY = (
     Decoder(
         name="noren_client.campaign_files.load_training_set",
         shape=shapes.Bytes(shapes.pieces(16)),
-        valid=_of_campaign(_training_set, "training.rows"),
-        decode=_directory(
-            lambda where: campaign_files.load_training_set(where, CAMPAIGN), f"{_IN_CAMPAIGN}/training.rows"
+        valid=_of_company(lambda _: [_TRAINING_SET.to_bytes()]),
+        decode=_in_custody(
+            campaign_files.training_record(CAMPAIGN),
+            lambda where: campaign_files.load_training_set(where, CAMPAIGN),
         ),
         examples=150,
     ),
@@ -1312,8 +1404,10 @@ _COMPANY = (
     Decoder(
         name="noren_client.replay_data.export",
         shape=shapes.Bytes(shapes.pieces(16)),
-        valid=_of_campaign(_replay_data, "replay.bin"),
-        decode=_directory(lambda where: replay_data.export(where, CAMPAIGN), f"{_IN_CAMPAIGN}/replay.bin"),
+        valid=_of_company(_replay_data),
+        decode=_in_custody(
+            replay_data.replay_record(CAMPAIGN), lambda where: replay_data.export(where, CAMPAIGN)
+        ),
         examples=150,
     ),
     Decoder(
@@ -2046,6 +2140,8 @@ DECODERS = (*_LEDGER, *_KEYS_AND_PROOFS, *_TABLES, *_MESSAGES, *_COMPANY, *_PLAT
 """All of them."""
 
 EXEMPT = {
+    "noren_core.rights.decision_batch.verify_complete": "compares sets of batches that from_bytes has parsed",
+    "noren_core.rights.decision_batch.verify_opened": "a value of our own; merkle.verify_inclusion is here",
     "noren_audit.verification.bundle.read_bundle": "part of noren_audit.verification.verify.verify_bundle",
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
     "noren_audit.verification.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",

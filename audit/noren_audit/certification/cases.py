@@ -29,6 +29,7 @@ from noren_core.season.head import WEIGHT_SCALE, row_scale
 from noren_core.season.plan import (
     NO_WITNESSES,
     CampaignPlan,
+    Gate,
     Member,
     PersonLimit,
     RowRelease,
@@ -255,5 +256,6 @@ def _plan(training: Training) -> CampaignPlan:
         person=PersonLimit(1, 1, "8", CLAIM_DELTA),
         witnesses=NO_WITNESSES,
         scoring=Scoring(1, 8, ("0.5",)),
+        gate=Gate(cooling_seconds=0, batches=1, minimum_batch=1, score_seconds=3_600),
         bundle_sha256="0" * 64,
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 import http.client
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlsplit
 
 from noren_client import keystore
@@ -38,7 +39,6 @@ from noren_core.rights.custody import (
 from noren_core.rights.signed_statement import SignedStatement
 
 TIMEOUT_SECONDS = 10.0
-_ATTEMPTS = 2
 _MAX_CODE_BYTES = 64
 _OK = 200
 _CODES = frozenset({"KEY_DESTROYED", "UNKNOWN_HANDLE", "SHARE_OLDER_THAN_ORDER"})
@@ -80,7 +80,7 @@ class CustodianClient:
         self._keys = keys
         self._clock = clock
 
-    def __enter__(self) -> CustodianClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,38 +156,38 @@ class CustodianClient:
         )
 
     def _asked(self, request: CustodyRequest) -> tuple[CustodyAnswer, SignedStatement]:
-        """The verified answer, and the request as it was sent."""
+        """The verified answer, and the request as it was sent.
+
+        A connection that broke is opened once more, and the question asked again with a new nonce.
+        """
+        try:
+            return self._asked_once(request)
+        except CustodianUnavailableError:
+            return self._asked_once(replace(request, nonce=secrets.token_bytes(NONCE_BYTES)))
+
+    def _asked_once(self, request: CustodyRequest) -> tuple[CustodyAnswer, SignedStatement]:
         sent = request.sign(self._keys.signing)
-        body = self._posted(sent.to_bytes())
+        try:
+            self._connection.request("POST", self._path, body=sent.to_bytes())
+            response = self._connection.getresponse()
+            body = response.read(MAX_ANSWER_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise CustodianUnavailableError(
+                "expected an answer of the custodian, got none (address, network or certificate)"
+            ) from error
+        if response.status != _OK:
+            raise _refused(body)
         return CustodyAnswer.open(body, sent, custodian_key=self._key), sent
 
-    def _posted(self, request: bytes) -> bytes:
-        """The body of a 200.
 
-        A second attempt sends the very same request: if the first one arrived, its nonce is used up, and the
-        caller, who knows that only then, asks with a new one.
-        """
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._connection.request("POST", self._path, body=request)
-                response = self._connection.getresponse()
-                body = response.read(MAX_ANSWER_BYTES + 1)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                if attempt == _ATTEMPTS - 1:
-                    raise CustodianUnavailableError(
-                        "expected an answer of the custodian, got none (address, network or certificate)"
-                    ) from error
-        if response.status == _OK:
-            return body
-        self._connection.close()
-        code = body[:_MAX_CODE_BYTES].decode("ascii", "replace").strip()
-        if code in _CODES:
-            raise LocalProtocolError(
-                "custodian: expected a share that exists, got none or one too old", code=code
-            )
-        raise RemoteProtocolError("custodian: expected an answer, got a refusal", code="CUSTODY_REFUSED")
+def _refused(body: bytes) -> NorenError:
+    """The error that a status other than 200 stands for; what it says is no more than a hint of why."""
+    code = body[:_MAX_CODE_BYTES].decode("ascii", "replace").strip()
+    if code in _CODES:
+        sentence = "custodian: expected shares that exist and are new enough, got others"
+        return LocalProtocolError(sentence, code=code)
+    return RemoteProtocolError("custodian: expected an answer, got a refusal", code="CUSTODY_REFUSED")
 
 
 def _statement(answer: CustodyAnswer) -> SignedStatement:

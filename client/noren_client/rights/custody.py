@@ -5,8 +5,8 @@
 
 docs/rights/erasure.md §2. Promises: data is on disk only under its record's key; a record is old or new after
 a crash, and never half; `replace` writes under a new share before the old one is destroyed; when `destroy`
-returns, the share is gone and the custodian said so. Without `[custodian]` in config.toml the key is our share
-alone; then nothing stops whoever has a backup, and `is_custodian_held` says so.
+returns, the share is gone and the custodian said so. Without `[custodian]` in config.toml the key is our own
+share alone; then nothing stops whoever has a backup, and `is_custodian_held` says so.
 
 Left to the caller: which records are to go. What a crash left at the custodian alone, `settle` finds.
 """
@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from noren_client import config, keystore
 from noren_client.rights.custodian_client import CustodianClient
 from noren_core import canonical_json, ids
 from noren_core.crypto.secret import SecretBytes
-from noren_core.errors import DataError, LocalProtocolError, NorenError
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError
 from noren_core.rights import fields
 from noren_core.rights.artefacts import IN_CUSTODY, ArtefactClass
 from noren_core.rights.custody import (
@@ -98,7 +98,7 @@ class CustodyStore:
         if settings.custodian is not None:
             self._custodian = CustodianClient(settings.custodian, keystore.load(company_dir), clock=clock)
 
-    def __enter__(self) -> CustodyStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -238,6 +238,13 @@ class CustodyStore:
             statement = self._custodian.destroy(_parsed(name)[0], share.handle)
         _remove(self._record_path(name, share.handle))
         return statement
+
+    def _holder(self) -> CustodianClient:
+        if self._custodian is None:
+            raise ConfigurationError(
+                "custody: expected the [custodian] of this record in config.toml, got none"
+            )
+        return self._custodian
 
     def _known(self, name: str) -> _Share:
         share = self._share(name)

@@ -299,6 +299,8 @@ def _validate_fields(kind: EntryKind, body: dict[str, Any]) -> None:
             raise DataError("table.manifest: expected the campaign and company of the entry, got others")
     if kind in (EntryKind.KEY_ROTATION, EntryKind.PLATFORM_KEY_ROTATION):
         _validate_change(kind, body)
+    if kind is EntryKind.SERVICE_STATE and (body["scope"] == ServiceScope.GLOBAL) != (body["name"] == ""):
+        raise DataError("service-state.name: expected a name, and none for the whole service")
 
 
 def _schema(kind: EntryKind, body: dict[str, Any]) -> dict[str, Check]:

@@ -273,10 +273,7 @@ def to_body(event: Event) -> dict[str, Any]:
 def from_body(body: Any) -> Event:
     """The event with these fields; errors as in `parse_event`."""
     kind = _parse_kind(body)
-    schema = dict(_SCHEMAS.get(kind, _KEY_SCHEMA))
-    if kind is EventKind.GIVEN and body.get("purpose") in _CARRIES_ADDRESS:
-        schema |= _ADDRESS_SCHEMA
-    found = fields.read_fields(body, schema, _WHAT)
+    found = fields.read_fields(body, _schema(kind, body), _WHAT)
     match kind:
         case EventKind.KEY_REGISTERED:
             return _key_registered(found)
@@ -366,6 +363,14 @@ def _parse_kind(body: Any) -> EventKind:
     if not isinstance(body, dict) or body.get("event") not in tuple(EventKind):
         raise DataError("consent event: expected an object with a known event, got another value")
     return EventKind(body["event"])
+
+
+def _schema(kind: EventKind, body: Mapping[str, Any]) -> Mapping[str, fields.Parse]:
+    """The fields of the kind; what a GIVEN carries depends on its purpose, which is looked at first."""
+    schema = _SCHEMAS.get(kind, _KEY_SCHEMA)
+    if "purpose" in schema and parse_purpose(body.get("purpose"), _WHAT) in _CARRIES_ADDRESS:
+        return {**schema, **_ADDRESS_SCHEMA} if kind is EventKind.GIVEN else schema
+    return schema
 
 
 def _parse_clauses(values: object) -> tuple[Clause, ...]:

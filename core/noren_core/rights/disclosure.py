@@ -1,9 +1,9 @@
 """A request for disclosure: what it may ask for, how it goes on, how it may be denied; and the inbox item.
 
-docs/rights/mirror-and-disclosure.md §4. States are those of the Data Rights Protocol, in upper case. Promises:
-a request that ended stays ended; nothing is denied because of trade secrets alone (CJEU C-203/22); an inbox
-item has one size, real or not; a company that says "nothing" although a row of hers was provided to it, or
-although it deposited a score, is told apart from one that agrees with the records (DISCLOSURE_RECONCILE_FAIL).
+docs/rights/mirror-and-disclosure.md §4. States are named as in the Data Rights Protocol. Promises: a request
+that ended stays ended; nothing is denied because of trade secrets alone (CJEU C-203/22); an inbox item has
+one size, real or not; a company that says "nothing" although a row of hers was provided to it, or although it
+deposited a score, is told apart from one that agrees with the records (DISCLOSURE_RECONCILE_FAIL).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import Any, Self
 
 from noren_core import canonical_json, ids
-from noren_core.crypto.identity import SealingKey, seal_to
+from noren_core.crypto.identity import SealingKey, SigningKey, seal_to, verify_signature
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.rights import fields
 from noren_core.rights.fields import check_bytes, check_seconds, read_fields
 from noren_core.rights.mirror import MAILBOX_BYTES
-from noren_core.rights.mirror_copy import REQUEST_BYTES, AnswerCopy, ScoreCopy
+from noren_core.rights.mirror_copy import REQUEST_BYTES, AnswerCopy, ScoreCopy, verify_disclosure_key
 
 ANSWER_SECONDS = 30 * 86_400
 """How long a request may take as a whole; a company that is online answers within a day."""
@@ -29,6 +29,8 @@ INBOX_ITEMS = 16
 KEY_BYTES = 32
 
 _ITEM_INFO = b"noren/v1/inbox-item\0"
+_CHANGE_LABEL = b"noren/v1/disclosure-key-change"
+_SIGNATURE_BYTES = 64
 _LENGTH_BYTES = 2
 _HPKE_BYTES = 48
 _ITEM_PLAINTEXT = ITEM_BYTES - _HPKE_BYTES
@@ -68,7 +70,7 @@ class DenialReason(StrEnum):
     HARM_TO_RIGHTS = "harm-to-rights"
     SERIOUS_HINDRANCE = "serious-hindrance"
     OTHER_LAW = "other-law"
-    TRADE_SECRET = "trade_secret"
+    TRADE_SECRET = "trade-secret"  # noqa: S105 (a reason, no password)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,58 @@ def settled(answered: Iterable[bool], *, is_due: bool) -> DisclosureState:
 # The inbox --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """The platform's signed word that a student lost her disclosure key and has another one now.
+
+    The company keeps it. A platform that puts in a key of its own, to read an answer, has signed that.
+
+    Attributes:
+        replaced: the key that the company knows, 32 bytes.
+        at: when she was found to be herself, Unix seconds.
+        signature: the platform's, 64 bytes.
+    """
+
+    replaced: bytes
+    at: int
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        check_bytes(self.replaced, KEY_BYTES, "key change: replaced key")
+        check_bytes(self.signature, _SIGNATURE_BYTES, "key change: signature")
+        check_seconds(self.at, "key change: time")
+
+    @classmethod
+    def sign(
+        cls, key: SigningKey, *, mailbox: bytes, replaced: bytes, disclosure_key: bytes, at: int
+    ) -> Self:
+        """The platform's statement."""
+        said = _change_statement(mailbox, replaced, disclosure_key, at)
+        return cls(replaced, at, key.sign(_CHANGE_LABEL, said))
+
+    def verify(self, platform_key: bytes, *, mailbox: bytes, disclosure_key: bytes) -> None:
+        """Raise VerificationError unless the platform said this about this mailbox and new key."""
+        said = _change_statement(mailbox, self.replaced, disclosure_key, self.at)
+        verify_signature(platform_key, _CHANGE_LABEL, said, self.signature)
+
+    def to_body(self) -> dict[str, Any]:
+        """The fields."""
+        return {"replaced": self.replaced.hex(), "at": self.at, "signature": self.signature.hex()}
+
+    @classmethod
+    def from_body(cls, body: object) -> Self:
+        """The change with these fields; DataError for anything else."""
+        return cls(**read_fields(body, _CHANGE_FIELDS, "key change"))
+
+
+_CHANGE_FIELDS = {"replaced": fields.hex_bytes, "at": fields.integer, "signature": fields.hex_bytes}
+
+
+def _change_statement(mailbox: bytes, replaced: bytes, disclosure_key: bytes, at: int) -> bytes:
+    said = {"mailbox": mailbox.hex(), "replaced": replaced.hex(), "new": disclosure_key.hex(), "at": at}
+    return canonical_json.encode(said)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxItem:
     """What a company is asked, about one campaign and position.
@@ -153,8 +207,7 @@ class InboxItem:
         campaign, position: about which score.
         mailbox: hers for this company, 16 bytes; the answer goes there.
         disclosure_key: hers for this company now, 32 bytes; the answer is sealed to it.
-        replaced_key: the key that this one replaced, or nothing. The company has the old one from her score
-            row; it seals to the new one and keeps this item as evidence of what the platform said.
+        change: set if she lost the key that the company has from her score row.
         due_at: Unix seconds.
     """
 
@@ -163,7 +216,7 @@ class InboxItem:
     position: str
     mailbox: bytes = field(repr=False)
     disclosure_key: bytes
-    replaced_key: bytes
+    change: KeyChange | None
     due_at: int
 
     def __post_init__(self) -> None:
@@ -172,8 +225,6 @@ class InboxItem:
         check_bytes(self.request, REQUEST_BYTES, "inbox item: request")
         check_bytes(self.mailbox, MAILBOX_BYTES, "inbox item: mailbox")
         check_bytes(self.disclosure_key, KEY_BYTES, "inbox item: disclosure key")
-        if self.replaced_key:
-            check_bytes(self.replaced_key, KEY_BYTES, "inbox item: replaced key")
         check_seconds(self.due_at, "inbox item: time")
 
     def to_bytes(self) -> bytes:
@@ -185,10 +236,15 @@ class InboxItem:
                 "position": self.position,
                 "mailbox": self.mailbox.hex(),
                 "disclosure_key": self.disclosure_key.hex(),
-                "replaced_key": self.replaced_key.hex(),
+                "change": {} if self.change is None else self.change.to_body(),
                 "due_at": self.due_at,
             }
         )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The item that `to_bytes` wrote; DataError for anything else."""
+        return cls(**read_fields(canonical_json.parse(data), _ITEM_FIELDS, "inbox item"))
 
 
 _ITEM_FIELDS = {
@@ -197,7 +253,7 @@ _ITEM_FIELDS = {
     "position": fields.text,
     "mailbox": fields.hex_bytes,
     "disclosure_key": fields.hex_bytes,
-    "replaced_key": fields.hex_bytes,
+    "change": lambda value: None if value == {} else KeyChange.from_body(value),
     "due_at": fields.integer,
 }
 
@@ -209,6 +265,21 @@ def seal_item(item: InboxItem | None, *, company: str, sealing_key: bytes) -> by
     if len(plaintext) > _ITEM_PLAINTEXT:
         raise DataError("inbox item: expected a shorter one")
     return seal_to(sealing_key, plaintext.ljust(_ITEM_PLAINTEXT, b"\0"), info=_ITEM_INFO + company.encode())
+
+
+def key_to_seal_to(item: InboxItem, *, known_key: bytes, platform_key: bytes) -> bytes:
+    """The student's key for an answer about somebody whose key the company knows.
+
+    Raises:
+        VerificationError: with code DISCLOSURE_KEY_MISMATCH, if the item names another key and the platform
+            did not sign for the change.
+    """
+    if item.change is None:
+        verify_disclosure_key(known_key, item.disclosure_key)
+    else:
+        verify_disclosure_key(known_key, item.change.replaced)
+        item.change.verify(platform_key, mailbox=item.mailbox, disclosure_key=item.disclosure_key)
+    return item.disclosure_key
 
 
 def open_item(sealed: bytes, key: SealingKey, *, company: str) -> InboxItem | None:
@@ -224,10 +295,7 @@ def open_item(sealed: bytes, key: SealingKey, *, company: str) -> InboxItem | No
     end = _LENGTH_BYTES + int.from_bytes(plaintext[:_LENGTH_BYTES], "big")
     if end > len(plaintext) or plaintext[end:].strip(b"\0"):
         raise DataError("inbox item: expected a length, so much content and zeros, got another plaintext")
-    if end == _LENGTH_BYTES:
-        return None
-    body = canonical_json.parse(plaintext[_LENGTH_BYTES:end])
-    return InboxItem(**read_fields(body, _ITEM_FIELDS, "inbox item"))
+    return None if end == _LENGTH_BYTES else InboxItem.from_bytes(plaintext[_LENGTH_BYTES:end])
 
 
 # Reconciliation ---------------------------------------------------------------------------------------------
@@ -252,7 +320,7 @@ def reconcile(answer: AnswerCopy, *, deposited: Iterable[ScoreCopy], provided: I
     """Hold a company's "no score" against the student's copies and the platform's provision records.
 
     Only she can: nobody else opens the answer. What contradicts goes to the auditor, with the company's
-    signed words (`OpenedCopy.statement`). Where the company never opened the row that was provided (it had
+    signed words (`OpenedCopy.evidence`). Where the company never opened the row that was provided (it had
     the student under another mail address), there is an explanation, and the auditor hears it.
 
     Raises:

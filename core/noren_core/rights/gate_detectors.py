@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from noren_core.rights.gate_file import ACCESS_SHOWN, GateFile
+
 REVERSAL_SIGNIFICANCE = Fraction(1, 100)
 """Of honest companies, whose reversals do not depend on who was looked at, at most 1 in 100 is alerted."""
 
@@ -64,6 +66,28 @@ class GateHistory:
     first_view_at: int
 
 
+def histories(shown: GateFile) -> dict[str, GateHistory]:
+    """What happened at each position, from what a company shows of its gate."""
+    found = {}
+    for position in sorted({item.batch.position for item in shown.batches}):
+        batches = [item for item in shown.batches if item.batch.position == position]
+        views = [item for item in shown.accesses if (item.position, item.outcome) == (position, ACCESS_SHOWN)]
+        found[position] = GateHistory(
+            offers=sum(len(item.batch.passed) for item in batches),
+            viewed=len({item.handle for item in views}),
+            reversals=tuple(
+                ReversalTimes(reversed_at=reversal.at, viewed_at=reversal.viewed_at)
+                for item in batches
+                for reversal in item.reversals
+            ),
+            batches=tuple(
+                BatchFacts(sealed_at=item.sealed_at, decisions=len(item.batch.openings)) for item in batches
+            ),
+            first_view_at=min((item.at for item in views), default=0),
+        )
+    return found
+
+
 def gate_alerts(history: GateHistory) -> tuple[GateAlert, ...]:
     """Everything that is noticed about a position, in the order of `GateAlert`."""
     found = (
@@ -85,7 +109,8 @@ def reversal_p_value(history: GateHistory) -> Fraction:
     the reversed is hypergeometric.
     """
     after = sum(item.viewed_at > 0 for item in history.reversals)
-    viewed, reversed_ones = history.viewed, len(history.reversals)
+    # A person whose record was made anew has two names in the log.
+    viewed, reversed_ones = min(history.viewed, history.offers), len(history.reversals)
     unviewed = history.offers - viewed
     ways = sum(
         math.comb(viewed, count) * math.comb(unviewed, reversed_ones - count)
@@ -110,6 +135,4 @@ def tiny_batches(batches: Sequence[BatchFacts]) -> tuple[int, ...]:
 def late_batches(history: GateHistory) -> tuple[int, ...]:
     """Which batches, by place, were sealed after somebody had looked at a band of the same position."""
     first = history.first_view_at
-    return tuple(
-        place for place, item in enumerate(history.batches) if 0 < first <= item.sealed_at
-    )
+    return tuple(place for place, item in enumerate(history.batches) if 0 < first <= item.sealed_at)

@@ -34,6 +34,8 @@ MAX_APPLICANTS = 1 << 16
 MAX_ACCESSES = 1 << 20
 MAX_REVERSALS = 1 << 16
 HANDLE_BYTES = 16
+ACCESS_SHOWN = "SHOWN"
+"""The outcome of an access at which a band was shown; every other outcome is another word."""
 
 _IDENTIFIER = re.compile(r"(?:[0-9a-f]{2}){1,1024}\Z")
 _BLINDING = re.compile(r"(?:[0-9a-f]{2})*\Z")
@@ -148,7 +150,7 @@ class Access:
         action: what, a name of `noren_core.rights.roles.Action`.
         position: of the applicant.
         handle: random name of the record, 16 bytes; empty if there was none.
-        outcome: SHOWN, or the code of the refusal.
+        outcome: ACCESS_SHOWN, another word for what was done, or the code of the refusal.
     """
 
     at: int

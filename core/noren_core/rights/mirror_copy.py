@@ -47,10 +47,12 @@ class CopyKind(StrEnum):
 
 
 class Holding(StrEnum):
-    """What a company can hold about one person."""
+    """What a company answers that it holds about one person.
 
-    APPLICATION = "application"
-    TRAINING_ROW = "training-row"
+    Not whether she applied, nor whether a training row is hers: the platform, which hands out the keys that
+    are sealed to, could otherwise ask about anybody and read the answer.
+    """
+
     SCORE = "score"
     FOLLOW_UP_NOTE = "follow-up-note"
 
@@ -249,11 +251,10 @@ _KINDS: dict[CopyKind, type[Copy]] = {kind.kind: kind for kind in (ScoreCopy, Ac
 
 @dataclass(frozen=True, slots=True)
 class OpenedCopy:
-    """A copy as its student opened it: what it says, and the company's words and signature as evidence."""
+    """A copy as its student opened it: what it says, and signature(64) ‖ the company's words as evidence."""
 
     copy: Copy = field(repr=False)
-    statement: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    evidence: bytes = field(repr=False)
 
 
 def seal_copy(copy: Copy, *, signing: SigningKey, disclosure_key: bytes) -> bytes:
@@ -314,7 +315,26 @@ def open_copy(
     score = copy if isinstance(copy, ScoreCopy) else getattr(copy, "score", None)
     if score is not None:  # 4
         _verify_score(score, company, deposit_at)
-    return OpenedCopy(copy, statement, signature)
+    return OpenedCopy(copy, content)
+
+
+def parse_evidence(evidence: bytes, *, company: str, company_keys: Collection[bytes]) -> AnswerCopy:
+    """What a company signed as its answer that it holds no score, for an auditor.
+
+    A copy with a score is no evidence and is refused: who gets it would learn the band.
+
+    Raises:
+        DataError: if it is no such answer.
+        VerificationError: if none of the company's keys signed it.
+    """
+    if len(evidence) > PLAINTEXT_BYTES:
+        raise DataError("evidence: expected a company's statement, got a longer text")
+    signature, statement = evidence[:_SIGNATURE_BYTES], evidence[_SIGNATURE_BYTES:]
+    _verify_statement(company_keys, statement, signature)
+    copy = _parse_statement(statement)
+    if not isinstance(copy, AnswerCopy) or copy.company != company or copy.score is not None:
+        raise DataError("evidence: expected the company's answer that it holds no score, got another")
+    return copy
 
 
 def verify_disclosure_key(expected: bytes, found: bytes) -> None:

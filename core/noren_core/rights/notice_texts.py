@@ -1,7 +1,8 @@
 """Notices: the packaged policy, the facts that fill its gaps, and what a notice then says.
 
-docs/rights/policies-and-screens.md §3. Promises: `notice_clauses` and `notice_purpose` give, for one company and
-one position, exactly the words that a screen must show; whoever compares a screen with them needs nothing else.
+docs/rights/policies-and-screens.md §3. Promises: `notice_clauses` and `notice_purpose` give, for one company
+and one position, exactly the words that a screen must show; whoever compares a screen with them needs nothing
+else.
 
 A facts file names each (company, position) once; what all of them share stands once in [common].
 """

@@ -1,7 +1,8 @@
 """The text of a screen as it is compared and hashed.
 
 Promises: two screens have one hash exactly if they show the same characters, apart from how white space is
-laid out, which depends on the width of the window and not on what is said. A character that is invisible counts.
+laid out, which depends on the width of the window and not on what is said. A character that is invisible
+counts.
 """
 
 from __future__ import annotations

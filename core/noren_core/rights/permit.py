@@ -11,7 +11,11 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from noren_core import canonical_json
+from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.rights import fields
@@ -24,6 +28,7 @@ KEY_BYTES = 32
 MAX_PERMIT_BYTES = 1024
 
 _LABEL = b"noren/v1/permit\0"
+_KEY_LABEL = b"noren/v1/permit-key"
 _SCHEMA: dict[str, fields.Parse] = {
     "jti": fields.bytes_of(JTI_BYTES),
     "audience": fields.name,
@@ -106,6 +111,12 @@ class Permit:
             "issued_at": self.issued_at,
             "expires_at": self.expires_at,
         }
+
+
+def permit_key(service_key: SigningKey) -> SecretBytes:
+    """The key of permits' MACs: HKDF-SHA256 (RFC 5869) of the service's signing key, without a salt."""
+    hkdf = HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=_KEY_LABEL)
+    return SecretBytes(hkdf.derive(service_key.to_bytes()))
 
 
 def verify_permit(permit: Permit, *, audience: str, now: int) -> None:

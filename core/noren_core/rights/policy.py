@@ -1,12 +1,12 @@
 """A policy version: what students are told, word for word, and the same as fields that a program can check.
 
-docs/rights/policies-and-screens.md §1. Promises: whoever holds a `PolicyVersion` holds the text of every clause
-and of every purpose in every language, and for every purpose who receives what, for how long, and what a
-withdrawal does. Its digest is over all of it. A change that widens a purpose is material for that purpose,
+docs/rights/policies-and-screens.md §1. Promises: whoever holds a `PolicyVersion` holds the text of every
+clause and of every purpose in every language, and for every purpose who receives what, for how long, and what
+a withdrawal does. Its digest is over all of it. A change that widens a purpose is material for that purpose,
 however the text puts it.
 
-Refuses a policy with a clause missing in a language, with a placeholder that nothing fills, with text that does
-not show (control characters, white space that is laid out otherwise), and with a purpose that nobody can
+Refuses a policy with a clause missing in a language, with a placeholder that nothing fills, with text that
+does not show (control characters, white space that is laid out otherwise), and with a purpose that nobody can
 consent to. Approvals are no part of a version, since each is a signature over its digest (`policy_approval`).
 """
 
@@ -198,9 +198,7 @@ def parse_policy(data: bytes) -> PolicyVersion:
     return PolicyVersion.from_body(toml_text.parse(data))
 
 
-def material_changes(
-    old: PolicyVersion, new: PolicyVersion, purpose: Purpose
-) -> frozenset[MaterialChange]:
+def material_changes(old: PolicyVersion, new: PolicyVersion, purpose: Purpose) -> frozenset[MaterialChange]:
     """What changed for `purpose` from `old` to `new` so that a consent under `old` does not reach `new`.
 
     Judged by the machine twin, never by wording. In March 2019 a service that had provided nothing that
@@ -220,7 +218,7 @@ def material_change(old: PolicyVersion, new: PolicyVersion, purpose: Purpose) ->
 
 
 def verify_transition(old: PolicyStatus, new: PolicyStatus) -> None:
-    """Raise LocalProtocolError, code POLICY_STATE, unless a version in state `old` may come into state `new`."""
+    """Raise LocalProtocolError, code POLICY_STATE, unless `new` may come after `old`."""
     if new not in _TRANSITIONS[old]:
         raise LocalProtocolError(
             f"policy: expected a step that state {old} allows, got one to {new}", code="POLICY_STATE"

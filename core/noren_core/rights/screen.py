@@ -5,8 +5,8 @@ exactly its words and all of them can be seen; a box that is ticked beforehand, 
 with something else, a choice that is made harder than another, and content that cannot be read as text are
 findings. A screen with a finding, or without a clause that its purposes need, is never verified.
 
-The hash covers the whole text that is shown, not the clauses alone: a sentence that is added beside them makes
-another screen. What a page shows is read by a browser (`PageReading`); this module only judges.
+The hash covers the whole text that is shown, not the clauses alone: a sentence that is added beside them
+    makes another screen. What a page shows is read by a browser (`PageReading`); this module only judges.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from noren_core.errors import DataError, LocalProtocolError
-from noren_core.ids import parse_name
 from noren_core.rights.clauses import Clause
+from noren_core.rights.fields import boolean, integer, list_of, name, read_fields, word_of
 from noren_core.rights.locales import Locale
 from noren_core.rights.page_text import MAX_TEXT_CHARACTERS, normalise_text, text_sha256
-from noren_core.rights.purposes import Purpose, parse_purpose
+from noren_core.rights.purposes import Purpose
 
 MAX_MARKED = 64
-
-_Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Device(StrEnum):
@@ -89,7 +87,7 @@ class ScreenPlace:
 
     def to_body(self) -> dict[str, str]:
         """The fields."""
-        return {name: str(getattr(self, name)) for name in _PLACE_FIELDS}
+        return {field: str(getattr(self, field)) for field in _PLACE_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +154,19 @@ class PageReading:
     @classmethod
     def from_body(cls, body: Any) -> Self:
         """The reading that a browser's script returned; DataError for anything else."""
-        fields = _exactly(body, _READING_FIELDS, "page")
-        place = fields["place"]
-        if not isinstance(place, dict) or not place.keys() <= set(_PLACE_FIELDS) or not _are_texts(place):
-            raise DataError("page.place: expected texts of the listed names, got others")
-        return cls(
-            text=_text(fields["text"], "text"),
-            place=place,
-            clauses=tuple(map(_clause_reading, _items(fields["clauses"], "clauses"))),
-            forms=tuple(map(_form_reading, _items(fields["forms"], "forms"))),
-            unreadable=_count(fields["unreadable"], "unreadable"),
-            applies=_flag(fields["applies"], "applies"),
+        fields = read_fields(
+            body,
+            {
+                "text": _text,
+                "place": _stated_place,
+                "clauses": list_of(_clause_reading, most=MAX_MARKED),
+                "forms": list_of(_form_reading, most=MAX_MARKED),
+                "unreadable": integer,
+                "applies": boolean,
+            },
+            "page",
         )
+        return cls(**fields)
 
     def place_on(self, device: Device) -> ScreenPlace:
         """The place that the page states, looked at on `device`; DataError if it states none."""
@@ -214,17 +213,12 @@ class ScreenVersion:
 
 def parse_place(body: Mapping[str, Any]) -> ScreenPlace:
     """The place with these fields; DataError naming the first that is wrong."""
-    fields = _exactly(dict(body), frozenset(_PLACE_FIELDS), "screen")
-    return ScreenPlace(
-        policy=parse_name(fields["policy"], "screen.policy"),
-        company=parse_name(fields["company"], "screen.company"),
-        position=parse_name(fields["position"], "screen.position"),
-        route=parse_name(fields["route"], "screen.route"),
-        locale=_word(Locale, fields["locale"], "locale"),
-        device=_word(Device, fields["device"], "device"),
-        build=parse_name(fields["build"], "screen.build"),
-        variant=parse_name(fields["variant"], "screen.variant"),
+    fields = read_fields(
+        dict(body),
+        {**dict.fromkeys(_PLACE_FIELDS, name), "locale": word_of(Locale), "device": word_of(Device)},
+        "screen",
     )
+    return ScreenPlace(**fields)
 
 
 def clauses_present(reading: PageReading, expected: ExpectedScreen) -> frozenset[Clause]:
@@ -262,7 +256,9 @@ def findings(reading: PageReading, expected: ExpectedScreen) -> tuple[ScreenFind
         found.append(ScreenFinding.PRECHECKED)
     if reading.applies or any(form.others or len(form.purposes) > 1 for form in reading.forms):  # 4
         found.append(ScreenFinding.BUNDLED)
-    if any(sorted(form.choices) != sorted(Choice) or not form.are_choices_alike for form in reading.forms):  # 5
+    if any(
+        sorted(form.choices) != sorted(Choice) or not form.are_choices_alike for form in reading.forms
+    ):  # 5
         found.append(ScreenFinding.CHOICE_UNEQUAL)
     if reading.unreadable:  # 6
         found.append(ScreenFinding.UNREADABLE)
@@ -301,69 +297,38 @@ def _asks_exactly(forms: tuple[FormReading, ...], purposes: Mapping[Purpose, str
 
 
 _PLACE_FIELDS = ("policy", "company", "position", "route", "locale", "device", "build", "variant")
-_READING_FIELDS = frozenset({"text", "place", "clauses", "forms", "unreadable", "applies"})
-_FORM_FIELDS = frozenset({"purposes", "text", "prechecked", "choices", "alike", "others"})
 
 
-def _clause_reading(body: Any) -> ClauseReading:
-    fields = _exactly(body, frozenset({"clause", "text", "visible"}), "page.clauses")
-    return ClauseReading(
-        _text(fields["clause"], "clause"), _text(fields["text"], "clause"), _flag(fields["visible"], "visible")
-    )
-
-
-def _form_reading(body: Any) -> FormReading:
-    fields = _exactly(body, _FORM_FIELDS, "page.forms")
-    return FormReading(
-        tuple(_text(item, "purpose") for item in _items(fields["purposes"], "purposes")),
-        _text(fields["text"], "purpose"),
-        _flag(fields["prechecked"], "prechecked"),
-        tuple(_text(item, "choice") for item in _items(fields["choices"], "choices")),
-        _flag(fields["alike"], "alike"),
-        _count(fields["others"], "others"),
-    )
-
-
-def parse_purposes(values: Iterable[str]) -> frozenset[Purpose]:
-    """Purposes by their names; DataError as `parse_purpose`."""
-    return frozenset(parse_purpose(value, "screen.purposes") for value in values)
-
-
-def _exactly(body: Any, names: frozenset[str], what: str) -> dict[str, Any]:
-    if not isinstance(body, dict) or body.keys() != names:
-        raise DataError(f"{what}: expected exactly {', '.join(sorted(names))}; got others")
-    return body
-
-
-def _items(value: Any, what: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) > MAX_MARKED:
-        raise DataError(f"page.{what}: expected a list of at most {MAX_MARKED}")
-    return value
-
-
-def _are_texts(place: Mapping[Any, Any]) -> bool:
-    return all(isinstance(value, str) and len(value) <= MAX_MARKED for value in place.values())
-
-
-def _text(value: Any, what: str) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS:
-        raise DataError(f"page.{what}: expected a text of at most {MAX_TEXT_CHARACTERS} characters")
+        raise DataError(f"expected a text of at most {MAX_TEXT_CHARACTERS} characters")
     return value
 
 
-def _flag(value: Any, what: str) -> bool:
-    if type(value) is not bool:
-        raise DataError(f"page.{what}: expected true or false, got another value")
-    return value
+def _stated_place(value: object) -> dict[str, str]:
+    """What the page states of its place; whether that is one, `place_on` tells."""
+    if not isinstance(value, dict) or not value.keys() <= set(_PLACE_FIELDS):
+        raise DataError("expected a place of the listed names, got others")
+    return {field: _text(stated) for field, stated in value.items()}
 
 
-def _count(value: Any, what: str) -> int:
-    if type(value) is not int or value < 0:
-        raise DataError(f"page.{what}: expected a count, got another value")
-    return value
+def _clause_reading(body: object) -> ClauseReading:
+    fields = read_fields(body, {"clause": _text, "text": _text, "visible": boolean}, "clause")
+    return ClauseReading(fields["clause"], fields["text"], fields["visible"])
 
 
-def _word(words: type[_Word], value: Any, what: str) -> _Word:
-    if value not in tuple(words):
-        raise DataError(f"screen.{what}: expected one of {', '.join(words)}; got another value")
-    return words(value)
+def _form_reading(body: object) -> FormReading:
+    texts = list_of(_text, most=MAX_MARKED)
+    fields = read_fields(
+        body,
+        {
+            "purposes": texts,
+            "text": _text,
+            "prechecked": boolean,
+            "choices": texts,
+            "alike": boolean,
+            "others": integer,
+        },
+        "form",
+    )
+    return FormReading(*fields.values())

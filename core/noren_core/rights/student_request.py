@@ -58,11 +58,9 @@ class StudentRequest:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], *, method: str, target: str, body: bytes) -> Self:
-        """The request that came with these headers; DataError if one is missing or not as `headers` writes it."""
-        values = [
-            headers.get(name, "") for name in (STUDENT_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER)
-        ]
-        student, time, nonce, signature = values
+        """The request that came with these headers; DataError for others than `headers` writes."""
+        names = (STUDENT_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER)
+        student, time, nonce, signature = (headers.get(name, "") for name in names)
         if len(student) > _MAX_HEADER or quote(unquote(student), safe="") != student:
             raise DataError("request: expected an account id in percent-encoding, got another text")
         if not _TIME.match(time) or not _NONCE.match(nonce) or not _SIGNATURE.match(signature):

@@ -80,13 +80,13 @@ class LoggedEvent:
 class ConsentBook:
     """The consents of one platform."""
 
-    def __init__(self, path: Path, *, service_key: bytes, facts: Facts) -> None:
+    def __init__(self, path: Path, *, service_key: bytes, facts: Callable[[int], Facts]) -> None:
         """Open the book at `path`; it is made (0600) if there is none.
 
         Args:
             path: the file.
             service_key: Ed25519 public key of the consent service.
-            facts: what consents are judged by besides themselves, at every call.
+            facts: by time (Unix seconds), what consents are judged by besides themselves.
         """
         self._service_key = service_key
         self._facts = facts
@@ -170,7 +170,7 @@ class ConsentBook:
 
     def refusal_of(self, record: ConsentRecord, *, now: int) -> ConsentRefusal | None:
         """What stands against a record now."""
-        return consent_refusal(record, self._facts, now=now)
+        return consent_refusal(record, self._facts(now), now=now)
 
     def state(self, key: ConsentKey) -> ConsentState:
         """Where the newest record of this key is; NEVER_SHOWN if there is none."""
@@ -239,6 +239,12 @@ class ConsentBook:
         """Every record of hers, in the order in which they began."""
         with self._read_lock:
             return tuple(record_rows.of_student(self._reader, student))
+
+    def live_records(self) -> Iterator[StoredRecord]:
+        """Every record that was given and not ended, whether or not it counts otherwise."""
+        with self._read_lock:
+            given = record_rows.all_given(self._reader)
+        return (item for item in given if item.record.is_live)
 
     def student_events(self, student: str) -> tuple[LoggedEvent, ...]:
         """Every event that is about her, in order."""

@@ -84,6 +84,11 @@ def given_in_cohort(
     return (_stored(row) for row in found)
 
 
+def all_given(database: sqlite3.Connection) -> list[StoredRecord]:
+    """Every record that was given once, live or not."""
+    return [_stored(row) for row in database.execute(f"{_SELECT} WHERE given_seq IS NOT NULL")]
+
+
 def holders(database: sqlite3.Connection, record: ConsentRecord) -> set[str]:
     """The students whom the company of `record` finds by the same identifier for the same use, live."""
     key = record.key

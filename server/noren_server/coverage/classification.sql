@@ -11,6 +11,12 @@ cross join requirement r
 left join policies n on n.season = p.season and n.activated_at > p.activated_at
 group by all;
 
+-- By purpose, the screens with every clause that it requires.
+create or replace temp table complete_screens as
+select s.screen, s.policy, r.purpose, s.company, s.position, s.verified_from, s.verified_until
+from screens s
+join requirement r on list_has_all(s.clauses, r.required);
+
 -- What is processed by the dry run, and what was processed once and is reached by no dry run any more.
 create or replace temp table uses as
 select row_number() over () as point, *
@@ -40,21 +46,16 @@ create or replace temp table bucket_events as
 select e.seq, e.time, e.student, e.company, e.position, e.season, e.purpose, e.policy, kind, e.expires_at,
        rule.activated_at, rule.retired_at, rule.superseded_at,
        e.screen in (select screen from screens) as is_screen_known,
-       coalesce(
-         kind = 'agreed'
-         and e.time >= rule.activated_at
-         and e.action in (select action from deliberate_actions)
-         and not e.prechecked
-         and not e.bundled
-         and list_has_all(e.clauses, required)
-         and exists (
-           select 1 from screens s
-           where s.screen = e.screen and s.policy = e.policy
-             and s.company in ('*', e.company) and s.position in ('*', e.position)
-             and e.time between s.verified_from and s.verified_until
-             and list_has_all(s.clauses, required)
-         ),
-         false) as is_sound
+       case when kind = 'agreed' and e.time >= rule.activated_at
+              and e.action in (select action from deliberate_actions)
+              and not e.prechecked and not e.bundled
+            then exists (
+                   select 1 from complete_screens s
+                   where s.screen = e.screen and s.policy = e.policy and s.purpose = e.purpose
+                     and s.company in ('*', e.company) and s.position in ('*', e.position)
+                     and e.time between s.verified_from and s.verified_until
+                 ) and list_has_all(e.clauses, required)
+            else false end as is_sound
 from consent_events e
 join event_kinds using (state)
 join requirement using (purpose)

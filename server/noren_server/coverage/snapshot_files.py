@@ -223,6 +223,7 @@ def _engine(spill: Path) -> Iterator[Any]:
             "allow_community_extensions": False,
         }
     ) as connection:
+        connection.execute("set enable_progress_bar = false")
         yield connection
 
 

@@ -1,8 +1,8 @@
 """Bringing a policy into force: review, approval, activation, and what consents are judged by.
 
-docs/rights/policies-and-screens.md §2. Promises: a version is REVIEWED only if its purposes are said concretely
-and it contradicts no flow of this software; APPROVED only by two people in different roles; ACTIVE only if these
-still stand, every screen of it is verified now, and the ledger says so first.
+docs/rights/policies-and-screens.md §2. Promises: a version is REVIEWED only if its purposes are said
+concretely and it contradicts no flow of this software; APPROVED only by two people in different roles; ACTIVE
+only if these still stand, every screen of it is verified now, and the ledger says so first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from noren_core.rights.policy import PolicyVersion, Route, material_change
 from noren_core.rights.policy_approval import Approval, verify_approved
 from noren_core.rights.purpose_text import lint_policy
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import Device, ScreenPlace, verify_screen
+from noren_core.rights.screen import Device, ScreenPlace, ScreenVersion, verify_screen
 from noren_server.ledger_service import LedgerService
 from noren_server.policies import consent_screen
 from noren_server.policies.page_markup import read_page
@@ -96,7 +96,8 @@ def activate(
     5. It is in force; the version before it has its days of grace.
 
     Raises:
-        LocalProtocolError: with code POLICY_STATE, SECOND_APPROVER_REQUIRED, SCREEN_UNVERIFIED, SCREEN_STALE or
+        LocalProtocolError: with code POLICY_STATE, SECOND_APPROVER_REQUIRED, SCREEN_UNVERIFIED, SCREEN_STALE
+            or
             COVERAGE_SCREEN_CLAUSE_MISSING.
         DataError: with the code of an objection.
     """
@@ -119,11 +120,12 @@ def activate(
 def verify_screens(book: PolicyBook, register: ScreenRegister, version: PolicyVersion, *, at: int) -> None:
     """Raise unless every screen of a version is verified now, for every company and position.
 
-    A screen counts with any build and variant, as long as one of them is verified: what a student really sees is
-    checked by the hash in her own event.
+    A screen counts with any build and variant, as long as one of them is verified: what a student really sees
+        is checked by the hash in her own event.
 
     Raises:
-        LocalProtocolError: as `noren_core.rights.screen.verify_screen`; SCREEN_UNVERIFIED if there is no notice.
+        LocalProtocolError: as `noren_core.rights.screen.verify_screen`; SCREEN_UNVERIFIED if there is no
+            notice.
     """
     expected = list(own_screens(book, version))
     if not expected:
@@ -197,6 +199,7 @@ class PolicyFacts:
         self._register = register
         self._now = now
         self._standings: dict[str, PolicyStanding | None] = {}
+        self._screens: dict[str, tuple[ScreenVersion, ...]] = {}
 
     def policy(self, policy: str) -> PolicyStanding | None:
         """The version of that name, and for which purposes the one in force differs materially."""
@@ -209,7 +212,9 @@ class PolicyFacts:
 
         None if no such screen asked for this purpose under this policy for this company and position.
         """
-        for version in self._register.with_text(screen):
+        if screen not in self._screens:
+            self._screens[screen] = self._register.with_text(screen)
+        for version in self._screens[screen]:
             place = version.place
             if (place.policy, place.company, place.position) != (key.policy, key.company, key.position):
                 continue
@@ -223,10 +228,11 @@ class PolicyFacts:
             return None
         version = self._book.version(policy)
         current = self._book.active(version.season, at=self._now)
-        if current is None or current.policy == policy:
+        if current == version:
             return PolicyStanding(status)
-        changed = frozenset(p for p in Purpose if material_change(version, current, p))
-        return PolicyStanding(status, changed)
+        if current is None:  # nothing says what is told now, so nothing is known to be the same
+            return PolicyStanding(status, frozenset(Purpose))
+        return PolicyStanding(status, frozenset(p for p in Purpose if material_change(version, current, p)))
 
 
 def _is_approved(book: PolicyBook, policy: str) -> bool:

@@ -1,8 +1,8 @@
 """The consent screen: one company, one position, one form for each purpose, nothing else.
 
-docs/rights/policies-and-screens.md §3. Promises: every clause that the purposes need stands in an element of its
-own, in the words of the policy; giving, refusing and answering later are three equal buttons; nothing is ticked
-beforehand. The page runs no script, loads nothing, and shows the same words at every width.
+docs/rights/policies-and-screens.md §3. Promises: every clause that the purposes need stands in an element of
+its own, in the words of the policy; giving, refusing and answering later are three equal buttons; nothing is
+ticked beforehand. The page runs no script, loads nothing, and shows the same words at every width.
 
 Refuses purposes that the policy does not have, or that no route of it asks for together.
 """
@@ -54,6 +54,7 @@ def render_consent_screen(
     route = _route_of(policy, purposes)
     words, clauses = _WORDS[locale], notice_clauses(policy, facts, locale)
     shown = sorted(required_clauses(route.purposes))
+    version = words["version"].format(policy=policy.policy, season=policy.season)
     title = words["title"].format(company=facts.values[locale]["company_name"])
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -62,7 +63,7 @@ def render_consent_screen(
         *(_clause(clause, clauses[clause], locale) for clause in shown),
         f"<h2>{escape(words['question'])}</h2>",
         *(_form(policy, facts, locale, purpose) for purpose in route.purposes),
-        f"<footer><p>{escape(words['version'].format(policy=policy.policy, season=policy.season))}</p></footer>",
+        f"<footer><p>{escape(version)}</p></footer>",
     ]
     stated = {
         "policy": policy.policy,
@@ -80,6 +81,11 @@ def render_consent_screen(
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style></head>\n"
         f"<body><main{place}>\n" + "\n".join(body) + "\n</main></body></html>\n"
     )
+
+
+def screen_path(policy: str, company: str, position: str, route: str, locale: Locale) -> str:
+    """Where a service of ours serves a screen; its forms post to `answer` beside it."""
+    return f"/consent/{policy}/{company}/{position}/{route}/{locale.value}"
 
 
 def stylesheet() -> str:

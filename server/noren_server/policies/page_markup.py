@@ -1,8 +1,9 @@
 """Reading our own consent pages without a browser.
 
-Promises: for a page of `consent_screen`, the same `PageReading` that a browser gives. Refuses every page that it
-could be wrong about: another style sheet, an element or attribute that our pages do not have, text that a style
-could hide. Whatever a third party shows is read by the crawler's browser, never by this.
+Promises: for a page of `consent_screen`, the same `PageReading` that a browser gives. Refuses every page that
+    it
+could be wrong about: another style sheet, an element or attribute that our pages do not have, text that a
+    style could hide. Whatever a third party shows is read by the crawler's browser, never by this.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from noren_core.rights.page_text import normalise_text
 from noren_core.rights.screen import ClauseReading, FormReading, PageReading
 from noren_server.policies.consent_screen import stylesheet
 
-_ATTRIBUTES = {
+_BARE = ("head", "title", "style", "body", "section", "h1", "h2", "h3", "footer")
+_ATTRIBUTES: dict[str, set[str]] = {
+    **{tag: set() for tag in _BARE},
     "html": {"lang"},
     "main": {f"data-{name}" for name in ("policy", "company", "position", "route", "build", "variant")},
     "p": {"data-clause", "data-purpose-text", "class"},
@@ -25,7 +28,6 @@ _ATTRIBUTES = {
     "input": {"type", "name", "value"},
     "button": {"type", "name", "value"},
     "meta": {"charset", "http-equiv", "content", "name"},
-    **dict.fromkeys(("head", "title", "style", "body", "section", "h1", "h2", "h3", "footer"), set[str]()),
 }
 _UNSHOWN = ("title", "style")
 _VOID = frozenset({"meta", "input"})
@@ -100,7 +102,9 @@ def read_page(page: str) -> PageReading:
     return PageReading(
         text=_joined(reader.text),
         place=reader.place,
-        clauses=tuple(ClauseReading(clause, _joined(text), is_visible=True) for clause, text in reader.clauses),
+        clauses=tuple(
+            ClauseReading(clause, _joined(text), is_visible=True) for clause, text in reader.clauses
+        ),
         forms=tuple(map(_form_reading, reader.forms)),
         unreadable=0,
         applies=False,

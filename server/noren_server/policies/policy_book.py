@@ -147,7 +147,7 @@ class PolicyBook:
     # Approvals --------------------------------------------------------------------------------------------
 
     def add_staff(self, member: StaffMember, *, at: int) -> None:
-        """Register who may approve, in which role and with which key; replaces what was known of the person."""
+        """Register who may approve, in which role, with which key; replaces what was known of her."""
         with self._file.writing() as db:
             _insert(db, "staff", member.person, member.role.value, member.public_key, at)
 
@@ -242,7 +242,9 @@ def _steps(db: sqlite3.Connection, policy: str) -> tuple[Step, ...]:
 
 def _last_step(db: sqlite3.Connection, policy: str, at: int) -> Step:
     """The newest step; the end of a grace that still lies ahead does not keep the version from ending now."""
-    return [step for step in _steps(db, policy) if step.at <= at or step.status is not PolicyStatus.RETIRED][-1]
+    return [step for step in _steps(db, policy) if step.at <= at or step.status is not PolicyStatus.RETIRED][
+        -1
+    ]
 
 
 def _status(db: sqlite3.Connection, policy: str, at: int) -> PolicyStatus | None:

@@ -1,8 +1,9 @@
 """The register of screens: which text stood where, from when until when that was looked at; `screens.db`.
 
-docs/rights/policies-and-screens.md §4. Promises: a text that nobody looked at carries no consent; a screen whose
-text changes by one character is stale from the moment at which that is seen; a gap in looking is a gap in
-what is verified, and is not closed by looking again. The text itself is kept, as evidence of what was shown.
+docs/rights/policies-and-screens.md §4. Promises: a text that nobody looked at carries no consent; a screen
+whose text changes by one character is stale from the moment at which that is seen; a gap in looking is a gap
+in what is verified, and is not closed by looking again. The text itself is kept, as evidence of what was
+shown.
 
 A consent event with a text that is not here raises an alarm, which stands until the text is found and judged.
 """
@@ -115,7 +116,9 @@ class ScreenRegister:
                     return _one(db, standing["seq"])
                 _end(db, standing, at, ScreenState.STALE)  # 2
             state = ScreenState.REJECTED if found else ScreenState.DISCOVERED  # 4
-            version = ScreenVersion(place, reading.sha256, clauses, frozenset(expected.purposes), found, state)
+            version = ScreenVersion(
+                place, reading.sha256, clauses, frozenset(expected.purposes), found, state
+            )
             return _one(db, _add(db, version, at))
 
     def verify(
@@ -124,7 +127,8 @@ class ScreenRegister:
         """Make the DISCOVERED screens with these texts VERIFIED from now on; what was verified.
 
         Raises:
-            LocalProtocolError: with code SCREEN_UNVERIFIED, if no screen has one of these texts; SCREEN_STALE, if
+            LocalProtocolError: with code SCREEN_UNVERIFIED, if no screen has one of these texts;
+                SCREEN_STALE, if
                 one was not looked at within `valid_seconds`; with the code of its finding, if one with such a
                 text is nowhere but where it was rejected. Nothing is verified then.
         """
@@ -217,7 +221,7 @@ def _goes_on(row: sqlite3.Row, sha256: str, found: Collection[ScreenFinding], at
     """Whether what stands there is what was seen now, judged alike, and without a gap if it was verified."""
     if row["sha256"] != sha256 or row["findings"] != _words(found):
         return False
-    return row["state"] != ScreenState.VERIFIED or at <= row["verified_until"]
+    return row["state"] != ScreenState.VERIFIED or at <= int(row["verified_until"])
 
 
 def _look_again(db: sqlite3.Connection, row: sqlite3.Row, *, at: int, valid_seconds: int) -> None:
@@ -267,8 +271,8 @@ def _add(db: sqlite3.Connection, version: ScreenVersion, at: int) -> int:
         at,
     )
     query = (
-        "INSERT INTO screens (place, policy, sha256, clauses, purposes, findings, state, seen_from, seen_until,"
-        " verified_from, verified_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"
+        "INSERT INTO screens (place, policy, sha256, clauses, purposes, findings, state, seen_from,"
+        " seen_until, verified_from, verified_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"
     )
     return int(db.execute(query, values).lastrowid or 0)
 

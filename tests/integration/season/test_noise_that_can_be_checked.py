@@ -170,7 +170,7 @@ def test_a_session_never_has_the_seed_of_another(season: SmallSeason) -> None:
     second = commitment_of(season.exchange.handle(VICTIM, request))
     assert first["seed"] != second["seed"]
     assert first["rows"] != second["rows"]
-    assert not (season.company_dir(VICTIM) / "campaigns" / CAMPAIGN / "replay.bin").exists()
+    assert not replay_data.is_kept(season.company_dir(VICTIM), CAMPAIGN)
 
 
 def test_what_a_dead_session_kept_is_for_replay_alone(season: SmallSeason) -> None:

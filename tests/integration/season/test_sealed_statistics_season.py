@@ -23,6 +23,7 @@ from noren_audit.verification.findings import Findings
 from noren_audit.verification.trust import load_trust
 from noren_client import alignment, campaign_files, keystore, replay_data, sealed_statistics
 from noren_client.ledger_watch import LedgerWatch
+from noren_client.rights.custody import CustodyStore
 from noren_client.transport import PlatformClient
 from noren_core import canonical_json
 from noren_core.crypto.sealed_sums import opening_bound
@@ -32,6 +33,7 @@ from noren_core.crypto.weight_layout import WeightLayout
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.rights.artefacts import ArtefactClass
 from noren_core.season.head import WEIGHT_SCALE
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.weights_message import weight_layout, weights_binding, weights_body
@@ -152,7 +154,8 @@ def test_no_row_reaches_a_company(over: SmallSeason) -> None:
     }
     assert lengths == {1}
     for company in over.companies:
-        assert not (over.company_dir(company) / "campaigns" / CAMPAIGN / "training.rows").exists()
+        with CustodyStore(over.company_dir(company)) as custody:
+            assert custody.names(CAMPAIGN, ArtefactClass.TRAIN_ROW) == []
 
 
 def test_weights_follow_outcomes(over: SmallSeason) -> None:

@@ -1,0 +1,1 @@
+"""What an auditor checks of coverage, gate and rights, offline or on the premises."""

@@ -1,0 +1,70 @@
+"""What a student is shown before she consents: the policy's own page, and the hash of the text on it.
+
+Promises: the screen that a consent event names is the text that was really sent, read back from the very
+page; every purpose of the route is noted as shown before the page leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from noren_core.errors import LocalProtocolError
+from noren_core.rights.clauses import Clause
+from noren_core.rights.consent_event import ConsentKey, Screen
+from noren_core.rights.consent_record import ConsentRecord
+from noren_core.rights.locales import Locale
+from noren_core.rights.notice_texts import notice_clauses
+from noren_server.consents.consent_service import ConsentService
+from noren_server.policies.consent_screen import render_consent_screen
+from noren_server.policies.page_markup import read_page
+from noren_server.policies.policy_book import PolicyBook
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page, its screen, and the records that she may answer on, one for each purpose."""
+
+    page: str = field(repr=False)
+    screen: Screen
+    records: tuple[ConsentRecord, ...] = field(repr=False)
+
+
+class NoticeDesk:
+    """Shows notices of the policy in force."""
+
+    def __init__(self, policies: PolicyBook, consents: ConsentService, *, clock: Callable[[], int]) -> None:
+        self._policies = policies
+        self._consents = consents
+        self._clock = clock
+
+    def show(
+        self, student: str, *, company: str, position: str, season: str, route: str, locale: Locale
+    ) -> Shown:
+        """The page for one company and position, noted as shown to this student.
+
+        1. The policy in force for the season, and the facts of the notice.
+        2. The page; its text is what is hashed, its clauses are those that stand in it word for word.
+        3. SHOWN for every purpose of the route; only then the page leaves.
+
+        Raises:
+            LocalProtocolError: with code NOT_AVAILABLE, if no policy is in force for the season, or it has no
+                such route; or if the company and position have no notice.
+        """
+        now = self._clock()
+        policy = self._policies.active(season, at=now)  # 1
+        if policy is None or route not in policy.routes:
+            raise LocalProtocolError(
+                "notice: expected a season with a policy and a route of it", code="NOT_AVAILABLE"
+            )
+        facts = self._policies.notice(company, position)
+        purposes = policy.routes[route].purposes
+        page = render_consent_screen(policy, facts, locale, purposes)  # 2
+        reading, words = read_page(page), notice_clauses(policy, facts, locale)
+        present = {item.clause for item in reading.clauses if words.get(Clause(item.clause)) == item.text}
+        screen = Screen(reading.sha256, tuple(sorted(Clause(clause) for clause in present)))
+        keys = [
+            ConsentKey(student, purpose, company, position, season, policy.policy) for purpose in purposes
+        ]
+        records = tuple(self._consents.show(key, screen, now=now) for key in keys)  # 3
+        return Shown(page, screen, records)
