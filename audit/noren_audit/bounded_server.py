@@ -143,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     sys_version = ""
     timeout = TIMEOUT_SECONDS
+    disable_nagle_algorithm = True  # an answer is two small writes; the second would wait for an ACK
     server: BoundedServer
 
     def setup(self) -> None:

@@ -153,6 +153,7 @@ def _write_small_tables(path: Path) -> None:
                 "policy": policy,
                 "company": "*",
                 "position": "*",
+                "purposes": [Purpose.SCORE.value],
                 "clauses": _ALL,
                 "verified_from": _FIRST,
                 "verified_until": _LAST,

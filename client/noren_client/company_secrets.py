@@ -16,6 +16,7 @@ PATTERNS = (
     "campaigns/*/sums.json",
     "campaigns/*/head.json",
     "campaigns/*/mirror-pending.json",
+    "campaigns/*/mirror-told.json",
     "campaigns/*/decisions-*.json",
     "campaigns/*/scored.json",
     "campaigns/*/custody/*/*.share",

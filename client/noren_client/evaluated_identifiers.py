@@ -19,9 +19,10 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from noren_client import campaign_files, keystore
 from noren_client.transport import PlatformClient
@@ -172,7 +173,7 @@ class _KeptOutputs:
     @classmethod
     def load(cls, company_dir: Path, campaign: str, kind: TableKind, public_key: bytes) -> _KeptOutputs:
         """What was kept under this key; VerificationError if it was kept under another."""
-        name = campaign_files.secret_name(campaign, f"oprf-{kind.value}.json")
+        name = _outputs_name(campaign, kind)
         content = keystore.read_secret(company_dir, name)
         if content is None:
             return cls(company_dir, name, public_key, set(), {})
@@ -190,14 +191,14 @@ class _KeptOutputs:
         return cls(company_dir, name, public_key, batches, outputs)
 
     def __contains__(self, identifier: bytes) -> bool:
-        return _hashed(identifier) in self._outputs
+        return hashed(identifier) in self._outputs
 
     def __getitem__(self, identifier: bytes) -> bytes:
-        return self._outputs[_hashed(identifier)]
+        return self._outputs[hashed(identifier)]
 
     def add(self, batch: str, outputs: Mapping[bytes, bytes]) -> None:
         """Keep verified outputs, on disk before they are used: they are paid for."""
-        self._outputs.update({_hashed(identifier): output for identifier, output in outputs.items()})
+        self._outputs.update({hashed(identifier): output for identifier, output in outputs.items()})
         self.batches.add(batch)
         body = {
             "batches": sorted(self.batches),
@@ -205,6 +206,35 @@ class _KeptOutputs:
             "public_key": self._public_key.hex(),
         }
         keystore.write_secret(self._company_dir, self._name, canonical_json.encode(body))
+
+
+def kept_outputs(company_dir: Path, campaign: str, kind: TableKind) -> dict[str, bytes]:
+    """The outputs that are kept for a table, by hash of the identifier; for whoever erases some of them."""
+    body = _kept_body(company_dir, campaign, kind)
+    return {} if body is None else {key: bytes.fromhex(value) for key, value in body["outputs"].items()}
+
+
+def forget_outputs(company_dir: Path, campaign: str, kind: TableKind, hashes: Collection[str]) -> None:
+    """Put random bytes in the place of the outputs under these hashes.
+
+    Such an identifier counts as evaluated, so no evaluation is spent on it again, and opens no row: it looks
+    like that of somebody who never consented.
+    """
+    body = _kept_body(company_dir, campaign, kind)
+    if body is None:
+        return
+    for key in set(hashes) & body["outputs"].keys():
+        body["outputs"][key] = secrets.token_bytes(len(body["outputs"][key]) // 2).hex()
+    keystore.write_secret(company_dir, _outputs_name(campaign, kind), canonical_json.encode(body))
+
+
+def _kept_body(company_dir: Path, campaign: str, kind: TableKind) -> dict[str, Any] | None:
+    content = keystore.read_secret(company_dir, _outputs_name(campaign, kind))
+    return None if content is None else canonical_json.parse_object(content)
+
+
+def _outputs_name(campaign: str, kind: TableKind) -> str:
+    return campaign_files.secret_name(campaign, f"oprf-{kind.value}.json")
 
 
 def padded(identifiers: Sequence[bytes], *, size: int) -> list[bytes]:
@@ -249,5 +279,6 @@ def _digest(blinding: Blinding) -> str:
     return evaluation_sha256(blinding.blinded_elements).hex()
 
 
-def _hashed(identifier: bytes) -> str:
+def hashed(identifier: bytes) -> str:
+    """What an identifier is kept under."""
     return hashlib.sha256(identifier).hexdigest()

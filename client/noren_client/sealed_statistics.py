@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -127,6 +128,26 @@ def load_weights(company_dir: Path, campaign: str) -> KeptWeights:
     if kept is None:
         raise LocalProtocolError("expected the weights of this campaign: run noren-company prepare first")
     return kept
+
+
+def unlink_weights(company_dir: Path, campaign: str) -> None:
+    """Keep of the campaign's weights how often each outcome stood, and no longer whose they were.
+
+    They are put in a random order, so nothing is left of anybody's; the message cannot be made again. Nothing
+    happens if there are none.
+
+    Raises:
+        LocalProtocolError: if the sums were not opened yet, for which the weights are still needed.
+    """
+    kept = _kept(company_dir, campaign)
+    if kept is None:
+        return
+    campaign_files.load_sums(company_dir, campaign)
+    shuffled = np.frombuffer(kept.weights.tobytes(), dtype=np.int8).copy()
+    order = sorted(range(len(shuffled)), key=lambda _: secrets.token_bytes(16))
+    unlinked = KeptWeights(WeightSecret.generate(), bytes(_ROOT_BYTES), shuffled[order])
+    name = campaign_files.secret_name(campaign, WEIGHTS_FILE)
+    keystore.write_secret(company_dir, name, unlinked.to_bytes())
 
 
 class _Message:

@@ -1,4 +1,4 @@
-"""From a data source's applications to the consent table, the companies' files and the evaluator's truth.
+"""From a data source's applications to what students will do, the companies' files and the evaluator's truth.
 
 Everything drawn here (identifiers, who did not consent) comes from a keyed hash of the seed and the names, so
 it does not depend on the order of the applications. Demo data only: a real consent code is random.
@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,47 @@ import numpy as np
 from noren_client.applicants import COLUMNS as APPLICANT_COLUMNS
 from noren_client.applicants import Decision
 from noren_core.errors import DataError
-from noren_core.ids import IdentifierKind, Purpose
+from noren_core.ids import IdentifierKind
+from noren_core.rights.purposes import Purpose
 from noren_demo.season_data import CompanyEntry, SeasonEntry, SeasonFiles, declared_size, write_csv
-from noren_server.consents import COLUMNS as CONSENT_COLUMNS
-from noren_server.consents import ConsentState
 
 TRUTH_COLUMNS = ("student", "company", "season", "identifier_kind", "identifier", "outcome")
+CHOICE_COLUMNS = (
+    *("student", "company", "season", "purpose"),
+    *("identifier_kind", "identifier", "choice", "offered"),
+)
+    "student",
+    "company",
+    "season",
+    "purpose",
+    "identifier_kind",
+    "identifier",
+    "choice",
+    "offered",
+)
 EMAIL_SHARE = 0.10
+POSITION = "graduate"  # every company of the demo has this one
+
+
+class Choice(StrEnum):
+    """What a student does when she is asked; who is never asked has no line."""
+
+    GIVES = "gives"
+    WITHDRAWS = "withdraws"  # having given
+
+
+@dataclass(frozen=True, slots=True)
+class StudentChoice:
+    """One student's answer to one company about one purpose, and whether she holds its offer."""
+
+    student: str
+    company: str
+    season: str
+    purpose: Purpose
+    identifier_kind: IdentifierKind
+    identifier: str
+    choice: Choice
+    offered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +112,13 @@ def write_people(
     unconsented: float,
     seed: int,
 ) -> tuple[CompanyEntry, ...]:
-    """Write consents.csv, each company's applicants.csv and truth.csv; returns the companies' public entries.
+    """Write choices.csv, each company's applicants.csv and truth.csv; returns the companies' public entries.
 
     A share `unconsented` of the applications, drawn for each, has no live consent: half were withdrawn, half
     never given. In a season to be scored the company's file says no outcome; truth.csv does.
     """
     past = {season.name: season.is_past for season in seasons}
-    write_csv(files.consents, CONSENT_COLUMNS, _consent_rows(applications, past, unconsented, seed))
+    write_csv(files.choices, CHOICE_COLUMNS, _choice_rows(applications, past, unconsented, seed))
     by_company: dict[str, list[Application]] = defaultdict(list)
     for application in applications:
         by_company[application.company].append(application)
@@ -107,7 +142,31 @@ def read_truth(path: Path) -> tuple[Truth, ...]:
         ) from error
 
 
-def _consent_rows(
+def read_choices(path: Path) -> tuple[StudentChoice, ...]:
+    """The rows of choices.csv, as `write_people` wrote them."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+        return tuple(
+            StudentChoice(
+                row["student"],
+                row["company"],
+                row["season"],
+                Purpose(row["purpose"]),
+                IdentifierKind(row["identifier_kind"]),
+                row["identifier"],
+                Choice(row["choice"]),
+                row["offered"] == "yes",
+            )
+            for row in rows
+        )
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path.name}: expected the columns {', '.join(CHOICE_COLUMNS)}, got others"
+        ) from error
+
+
+def _choice_rows(
     applications: Iterable[Application], past: dict[str, bool], unconsented: float, seed: int
 ) -> Iterable[tuple[str, ...]]:
     for a in applications:
@@ -115,9 +174,10 @@ def _consent_rows(
         draw = _uniform(seed, "consent", a.student, a.company, a.season, purpose.value)
         if draw < unconsented / 2:
             continue
-        state = ConsentState.WITHDRAWN if draw < unconsented else ConsentState.LIVE
+        choice = Choice.WITHDRAWS if draw < unconsented else Choice.GIVES
         kind, identifier = _identifier(a, seed)
-        yield a.student, a.company, a.season, purpose.value, kind.value, identifier, state.value
+        offered = "yes" if a.decision is Decision.OFFER else "no"
+        yield a.student, a.company, a.season, purpose.value, kind.value, identifier, choice.value, offered
 
 
 def _applicant_rows(
@@ -125,7 +185,8 @@ def _applicant_rows(
 ) -> Iterable[tuple[str, ...]]:
     for a in applications:
         kind, identifier = _identifier(a, seed)
-        yield a.season, kind.value, identifier, a.decision.value, a.outcome if past[a.season] else ""
+        outcome = a.outcome if past[a.season] else ""
+        yield a.season, POSITION, kind.value, identifier, a.decision.value, outcome
 
 
 def _truth_rows(

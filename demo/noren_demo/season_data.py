@@ -106,9 +106,9 @@ class SeasonFiles:
         return self.root / "platform" / "events"
 
     @property
-    def consents(self) -> Path:
-        """The consent table."""
-        return self.root / "platform" / "consents.csv"
+    def choices(self) -> Path:
+        """What each student will answer when she is asked; the demo plays the students."""
+        return self.root / "choices.csv"
 
     @property
     def description(self) -> Path:

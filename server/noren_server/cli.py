@@ -156,13 +156,12 @@ def revoke(
 def ingest(
     context: Context,
     events: Annotated[Path, typer.Option(help="Folder of Parquet files in the generic event format.")],
-    consents: Annotated[Path, typer.Option(help="Consent table, CSV.")],
     seasons: Annotated[Path, typer.Option(help="Seasons and event types, TOML.")],
 ) -> Result:
-    """Check behaviour logs, consents and seasons, and take them over."""
+    """Check behaviour logs and seasons, and take them over."""
     from noren_server import behaviour_data
 
-    data = behaviour_data.ingest(context.obj / "logs", events=events, consents=consents, seasons=seasons)
+    data = behaviour_data.ingest(context.obj / "logs", events=events, seasons=seasons)
     return {"events": data.events.rows, "seasons": [season.name for season in data.seasons]}
 
 

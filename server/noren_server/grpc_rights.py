@@ -1,7 +1,8 @@
 """The gRPC service `Rights`, on the company port: what students' rights need, in every service state.
 
-It asks for a company's certificate as the company service does, and for nothing else: no acceptance of a plan,
-no running service, no open campaign. Whoever was in a campaign's cohort can be told to erase and can answer.
+It asks for a company's certificate as the company service does, and for nothing else: no acceptance of a
+plan, no running service, no open campaign. Whoever was in a campaign's cohort can be told to erase and can
+answer.
 """
 
 from __future__ import annotations

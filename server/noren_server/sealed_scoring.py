@@ -127,9 +127,11 @@ class SealedScoring:
         """Make the company's score table, unless there is a newer one than its gate's last opening.
 
         Raises:
-            LocalProtocolError: if there is no head.
+            LocalProtocolError: with code GATE_NOT_OPEN, before the gate was opened; if there is no head.
             DataError: if the rows do not fit the plan.
         """
+        if newest_opening(self._ledger.store, plan.campaign, company) is None:
+            raise LocalProtocolError(Refusal.GATE_NOT_OPEN.sentence, code=Refusal.GATE_NOT_OPEN)
         if self.table(plan.campaign, company) is None:
             self._seal(plan, company)
 

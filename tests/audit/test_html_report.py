@@ -206,7 +206,8 @@ def test_replays_that_were_shown_are_counted_and_listed(verdict: Verdict, trust:
     """Beside each company in how many campaigns; below, by whom and how exactly; failed ones do not count."""
     good = ShownReplay("autumn", "beta", is_replayed=True, rounds=3, largest_difference=1, auditor="ab" * 32)
     failed = replace(good, campaign="spring", is_replayed=False)
-    shown = replace(verdict, replays=(good, good, failed))
+    in_part = replace(failed, company="alpha", rows_erased=True)
+    shown = replace(verdict, replays=(good, good, failed, in_part))
     assert {line.company: line.replayed for line in company_lines(shown)} == {
         **dict.fromkeys(_statuses(verdict), 0),
         "beta": 1,
@@ -215,6 +216,7 @@ def test_replays_that_were_shown_are_counted_and_listed(verdict: Verdict, trust:
     assert "<td class='n'>1 of 2</td>" in page
     assert "as stated</td><td><code>" + "ab" * 32 in page
     assert "not as stated" in page
+    assert "as stated, as far as rows are left" in page
 
 
 def test_witnesses_and_auditors_that_are_believed_are_named() -> None:

@@ -138,6 +138,7 @@ def shown(**changes: Any) -> bytes:
             "dimensions": 4,
             "rows": [],
             "rounds": [],
+            "rows_erased": False,
             **changes,
         }
     )

@@ -83,6 +83,16 @@ def test_a_failed_replay_is_a_finding(judge: Callable[..., Verdict], subject: Re
     assert [item.is_replayed for item in verdict.replays] == [False]
 
 
+def test_a_replay_in_part_accuses_nobody_and_does_not_count_as_whole(
+    judge: Callable[..., Verdict], subject: ReplaySubject
+) -> None:
+    """Rows were erased since: no finding, and shown as what it is."""
+    verdict = judge(signed(subject, replace(SOUND, is_partial=True, rounds=1)))
+    assert verdict.is_verified
+    (item,) = verdict.replays
+    assert (item.is_replayed, item.rows_erased, item.rounds) == (False, True, 1)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -141,6 +151,7 @@ def test_the_command_reads_a_directory(
             "campaign": "autumn",
             "company": "alpha",
             "replayed": True,
+            "rows_erased": False,
             "rounds": 3,
             "largest_difference": 0,
             "auditor": AUDITOR.public_key.hex(),

@@ -14,6 +14,7 @@ from noren_client.applicants import (
     COLUMNS,
     TrainingSetCode,
     TrainingSetError,
+    applicants_for,
     offerees,
     read_applicants,
     training_applicants,
@@ -37,21 +38,22 @@ def read(path: Path) -> tuple[module.Applicant, ...]:
 
 
 def known(*outcomes: str) -> list[str]:
-    return [f"2025,consent-code,code{n},offer,{outcome}" for n, outcome in enumerate(outcomes)]
+    return [f"2025,engineer,consent-code,code{n},offer,{outcome}" for n, outcome in enumerate(outcomes)]
 
 
 def test_rows_to_train_on_and_people_to_score_are_told_apart(tmp_path: Path) -> None:
     """Past offers with a counting outcome train; current offers without an outcome are scored."""
     path = write(
         tmp_path,
-        "2025,consent-code,a,offer,declined",
-        "2025,consent-code,b,offer,accepted",
-        "2025,consent-code,c,offer,rescinded",
-        "2025,consent-code,d,offer,",
-        "2025,consent-code,e,no-offer,",
-        f"2026,email,{PERSON},offer,",
-        "2026,consent-code,g,offer,accepted",
-        "2026,consent-code,h,no-offer,",
+        "2025,engineer,consent-code,a,offer,declined",
+        "2025,engineer,consent-code,b,offer,accepted",
+        "2025,engineer,consent-code,c,offer,rescinded",
+        "2025,engineer,consent-code,d,offer,",
+        "2025,engineer,consent-code,e,no-offer,",
+        f"2026,engineer,email,{PERSON},offer,",
+        "2026,engineer,consent-code,g,offer,accepted",
+        "2026,engineer,consent-code,h,no-offer,",
+        "2026,engineer,consent-code,i,hold,",
     )
     rows = read(path)
     training = training_applicants(rows, ("2025",), TASK)
@@ -59,11 +61,28 @@ def test_rows_to_train_on_and_people_to_score_are_told_apart(tmp_path: Path) -> 
     assert [row.identifier for row in offerees(rows, "2026")] == [PERSON]
 
 
+def test_positions_are_applied_for_one_by_one(tmp_path: Path) -> None:
+    """One person may apply for two positions of a season; what she is aligned by differs."""
+    rows = read(
+        write(
+            tmp_path,
+            "2026,engineer,consent-code,a,offer,",
+            "2026,sales,consent-code,A ,hold,",
+            "2025,sales,consent-code,a,no-offer,",
+        )
+    )
+    assert [row.position for row in applicants_for(rows, season="2026", position="sales")] == ["sales"]
+    assert len({row.key for row in rows}) == 2
+    assert rows[0].is_same_person(rows[1])
+    other = read(write(tmp_path, "2026,sales,consent-code,b,offer,"))[0]
+    assert not rows[0].is_same_person(other)
+
+
 def test_a_byte_order_mark_and_another_column_order_are_fine(tmp_path: Path) -> None:
     """A file as spreadsheets save it is read the same."""
     path = write(
         tmp_path,
-        "declined,offer,a,consent-code,2025",
+        "declined,offer,a,consent-code,engineer,2025",
         header=",".join(reversed(COLUMNS)),
         encoding="utf-8-sig",
     )
@@ -72,7 +91,7 @@ def test_a_byte_order_mark_and_another_column_order_are_fine(tmp_path: Path) -> 
 
 def test_an_applicant_is_not_shown(tmp_path: Path) -> None:
     """The repr of an applicant shows neither identifier nor outcome."""
-    rows = read(write(tmp_path, f"2025,email,{PERSON},offer,declined", *known("accepted")))
+    rows = read(write(tmp_path, f"2025,engineer,email,{PERSON},offer,declined", *known("accepted")))
     shown = repr(rows) + repr(training_applicants(rows, ("2025",), TASK))
     assert PERSON not in shown
     assert "declined" not in shown
@@ -82,15 +101,16 @@ def test_an_applicant_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        (f"2025,email,{PERSON},offer,DECLINED", "row 3, column outcome: expected one of accepted, declined"),
-        (f"2025,email,{PERSON},maybe,", "row 3, column decision: expected one of offer, no-offer"),
-        (f"2025,phone,{PERSON},offer,", "row 3, column identifier_kind: expected one of consent-code, email"),
-        (f"2019,email,{PERSON},offer,", "row 3, column season: expected one of 2025, 2026"),
-        ("2025,email,  ,offer,declined", "row 3, column identifier: expected 1 to 512 bytes, got 0"),
-        (f"2025,email,{PERSON}{'x' * 1024},offer,", "row 3, column identifier: expected at most 1024"),
-        (f"2025,email,{PERSON},offer", "row 3: expected 5 fields, got 4"),
-        ("2025,consent-code,CODE0 ,offer,", "row 3, column identifier: expected each applicant once"),
-        (f'2025,email,"{PERSON}"x,offer,', "line 3: expected CSV"),
+        (f"2025,engineer,email,{PERSON},offer,DECLINED", "row 3, column outcome: expected one of accepted, declined"),
+        (f"2025,engineer,email,{PERSON},maybe,", "row 3, column decision: expected one of offer, no-offer, hold"),
+        (f"2025,engineer,phone,{PERSON},offer,", "row 3, column identifier_kind: expected one of consent-code, email"),
+        (f"2019,engineer,email,{PERSON},offer,", "row 3, column season: expected one of 2025, 2026"),
+        ("2025,engineer,email,  ,offer,declined", "row 3, column identifier: expected 1 to 512 bytes, got 0"),
+        (f"2025,engineer,email,{PERSON}{'x' * 1024},offer,", "row 3, column identifier: expected at most 1024"),
+        (f"2025,engineer,email,{PERSON},offer", "row 3: expected 6 fields, got 5"),
+        ("2025,engineer,consent-code,CODE0 ,offer,", "row 3, column identifier: expected each applicant once"),
+        ("2025,Sales Staff,consent-code,z,offer,", "row 3, column position: expected 1 to 40 of a-z"),
+        (f'2025,engineer,email,"{PERSON}"x,offer,', "line 3: expected CSV"),
     ],
 )
 def test_a_bad_row_is_named_by_place_only(tmp_path: Path, row: str, told: str) -> None:
@@ -103,7 +123,7 @@ def test_a_bad_row_is_named_by_place_only(tmp_path: Path, row: str, told: str) -
 
 def test_every_problem_is_listed_up_to_twenty(tmp_path: Path) -> None:
     """A file with many problems lists twenty and counts the others."""
-    rows = [f"2025,consent-code,{n},offer,unknown" for n in range(23)]
+    rows = [f"2025,engineer,consent-code,{n},offer,unknown" for n in range(23)]
     with pytest.raises(DataError) as caught:
         read(write(tmp_path, *rows))
     assert caught.value.message.count("column outcome") == 20
@@ -129,7 +149,7 @@ def test_empty_unreadable_and_oversized_files_are_refused(
 ) -> None:
     """No rows, no bytes, other bytes, no file and too much of either are data errors."""
     (tmp_path / "empty.csv").write_bytes(b"")
-    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\n2025,email,\xe9,offer,\n")
+    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\n2025,engineer,email,\xe9,offer,\n")
     cases = [write(tmp_path), *(tmp_path / name for name in ("empty.csv", "latin.csv", "missing.csv"))]
     for path in cases:
         with pytest.raises(DataError):

@@ -52,6 +52,7 @@ from noren_core.ledger.proofs import SplitViewError
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
+from noren_core.season.score_payload import ADDRESS_BYTES
 from noren_core.wire.refusal import METADATA_KEY, Refusal
 from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
@@ -59,6 +60,7 @@ from noren_server import platform_files
 from noren_server.alignment import evaluate_batch
 from noren_server.company_keys import KeyDesk
 from noren_server.enrolment import EnrolmentDesk
+from noren_server.gate import Gate
 from noren_server.grpc_service import PlatformParts, RunningService, serve
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
@@ -69,7 +71,7 @@ from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CompanyState
 from noren_server.tables import TablePublisher
 
-CAMPAIGN = "spring-2026"
+CAMPAIGN, POSITION = "spring-2026", "engineer"
 COMPANIES = ("alpha", "bravo", "charlie")
 CHUNK_ROWS = 8  # eight chunks for the smallest table
 
@@ -79,7 +81,7 @@ def no_pause(_: float) -> None:
 
 
 def identifier(number: int) -> bytes:
-    return normalise_identifier(IdentifierKind.CONSENT_CODE, code(number))
+    return normalise_identifier(IdentifierKind.CONSENT_CODE, code(number), POSITION)
 
 
 def code(number: int) -> str:
@@ -172,7 +174,11 @@ def start(
     def rows(_: CampaignPlan, company: str) -> ScoreRows:
         numbers = consenting.get(company, [])
         values = [features_of(number) for number in numbers]
-        return ScoreRows([identifier(n) for n in numbers], np.array(values, dtype=np.int8).reshape(-1, 4))
+        return ScoreRows(
+            [identifier(n) for n in numbers],
+            np.array(values, dtype=np.int8).reshape(-1, 4),
+            [bytes([n]) * ADDRESS_BYTES for n in numbers],
+        )
 
     tables = platform.directory / "tables"
     publisher = TablePublisher(platform.store, platform.ledger, tables, chunk_rows=CHUNK_ROWS)
@@ -186,6 +192,13 @@ def start(
     statistics = SealedStatistics(
         platform.store, platform.ledger, publisher, rows, platform.directory / "statistics"
     )
+    gate = Gate(
+        platform.store,
+        platform.ledger,
+        clock=lambda: int(datetime.now(UTC).timestamp()),
+        is_running=lambda *_: True,
+        is_covered=lambda _: True,
+    )
     keys = KeyDesk(
         platform.store,
         platform.ledger,
@@ -196,7 +209,14 @@ def start(
     return serve(
         platform.enrolment,
         PlatformParts(
-            platform.store, platform.ledger, publisher, scoring_service, statistics, revocations, keys
+            store=platform.store,
+            gate=gate,
+            ledger=platform.ledger,
+            publisher=publisher,
+            scoring=scoring_service,
+            statistics=statistics,
+            revocations=revocations,
+            keys=keys,
         ),
         platform.server_tls,
         enrolment_address=platform.config.addresses.enrolment,
@@ -272,9 +292,10 @@ def make_season(season: Season, plan: CampaignPlan) -> None:
 
 
 def write_applicants(company_dir: Path, *, train: Sequence[int], score: Sequence[int] = ()) -> None:
-    lines = ["season,identifier_kind,identifier,decision,outcome"]
-    lines += [f"2025,consent-code,{code(n)},offer,{'declined' if n % 3 else 'accepted'}" for n in train]
-    lines += [f"2026,consent-code,{code(n)},offer," for n in score]
+    lines = ["season,position,identifier_kind,identifier,decision,outcome"]
+    answers = [(n, "declined" if n % 3 else "accepted") for n in train]
+    lines += [f"2025,{POSITION},consent-code,{code(n)},offer,{answer}" for n, answer in answers]
+    lines += [f"2026,{POSITION},consent-code,{code(n)},offer," for n in score]
     (company_dir / "applicants.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

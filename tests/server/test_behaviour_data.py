@@ -1,4 +1,4 @@
-"""Taking over behaviour logs, consents and seasons: all of it or nothing."""
+"""Taking over behaviour logs and seasons: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from noren_core.errors import ConfigurationError, DataError
-from noren_core.ids import Purpose
 from noren_server import behaviour_data
 from noren_server.behaviour_data import BehaviourData
-from noren_server.consents import COLUMNS
 from noren_server.event_log import SCHEMA
 
 SEASONS = """
@@ -37,39 +35,27 @@ class Inputs:
     """What an operator hands in, and where it goes."""
 
     events: Path
-    consents: Path
     seasons: Path
     logs: Path
 
     def ingest(self) -> BehaviourData:
-        return behaviour_data.ingest(
-            self.logs, events=self.events, consents=self.consents, seasons=self.seasons
-        )
+        return behaviour_data.ingest(self.logs, events=self.events, seasons=self.seasons)
 
     def write_events(self, name: str, students: list[str]) -> None:
         count = len(students)
         columns = [students, list(range(count)), ["view"] * count, [None] * count, [1.0] * count]
         pq.write_table(pa.table(columns, schema=SCHEMA), self.events / name)
 
-    def write_consents(self, *students: str) -> None:
-        rows = [f"{s},aoba,2025,train.decline_model,consent-code,code-{s},live" for s in students]
-        self.consents.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
-
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """Two Parquet files, one consent and two seasons, well formed."""
-    made = Inputs(tmp_path / "in", tmp_path / "c.csv", tmp_path / "s.toml", tmp_path / "platform" / "logs")
+    """Two Parquet files and two seasons, well formed."""
+    made = Inputs(tmp_path / "in", tmp_path / "s.toml", tmp_path / "platform" / "logs")
     made.events.mkdir()
     made.write_events("b.parquet", ["s1", "s2"])
     made.write_events("a.parquet", ["s3"])
-    made.write_consents("s1")
     made.seasons.write_text(SEASONS)
     return made
-
-
-def consented(data: BehaviourData) -> list[str]:
-    return [item.student for item in data.consents.live("aoba", "2025", Purpose.TRAIN)]
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -81,65 +67,58 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 def test_what_was_taken_over_needs_its_sources_no_more(inputs: Inputs) -> None:
-    """Every event, consent, season and type is there after the files that were handed in are gone."""
+    """Every event, season and type is there after the files that were handed in are gone."""
     taken = inputs.ingest()
-    for path in (*inputs.events.iterdir(), inputs.consents, inputs.seasons):
+    for path in (*inputs.events.iterdir(), inputs.seasons):
         path.unlink()
     loaded = behaviour_data.load(inputs.logs)
     assert loaded == taken
     assert loaded.events.rows == 3
     assert all(file.is_relative_to(inputs.logs) for file in loaded.events.files)
-    assert consented(loaded) == ["s1"]
     assert [(s.name, s.start_us, s.cutoff_day, s.is_past) for s in loaded.seasons] == [
         ("2025", 1000, 60, True),
         ("2026", 2000, 60, False),
     ]
     assert loaded.features.activity_types == ("view", "search")
     assert loaded.features.milestone_types == ("score",)
-    assert behaviour_data.latest_consents(inputs.logs).table() == loaded.consents
 
 
 def test_nobody_else_can_read_the_logs(inputs: Inputs) -> None:
     """Folders and files are closed to other accounts, however open those were that were handed in."""
-    inputs.consents.chmod(0o666)
+    inputs.seasons.chmod(0o666)
     inputs.ingest()
     for path in (inputs.logs, *inputs.logs.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_a_second_ingest_replaces_the_first_wholly(inputs: Inputs) -> None:
-    """No event or consent of the first is left, nor any folder beside it, even of one that was cut off."""
+    """No event of the first is left, nor any folder beside it, even of one that was cut off."""
     inputs.ingest()
     (inputs.logs.with_name("logs.new") / "events").mkdir(parents=True)
     (inputs.logs.with_name("logs.new") / "events" / "stale.parquet").write_bytes(b"")
     inputs.logs.with_name("logs.old").mkdir()
-    (inputs.logs.with_name("logs.old") / "consents.csv").write_text("stale")
+    (inputs.logs.with_name("logs.old") / "seasons.toml").write_text("stale")
     (inputs.events / "b.parquet").unlink()
-    inputs.write_consents("s7", "s8")
     data = inputs.ingest()
     assert (data.events.rows, len(data.events.files)) == (1, 1)
-    assert consented(data) == ["s7", "s8"]
     assert [path.name for path in inputs.logs.parent.iterdir()] == ["logs"]
 
 
 def test_what_was_ingested_can_be_ingested_again(inputs: Inputs) -> None:
-    """An operator may replace the consents alone and name the platform's own logs as the other inputs."""
+    """An operator may replace the seasons alone and name the platform's own logs as the other input."""
     inputs.ingest()
-    inputs.write_consents("s9")
-    logs = inputs.logs
-    data = behaviour_data.ingest(
-        logs, events=logs / "events", consents=inputs.consents, seasons=logs / "seasons.toml"
-    )
+    inputs.seasons.write_text(SEASONS.replace("2026", "2027"))
+    data = behaviour_data.ingest(inputs.logs, events=inputs.logs / "events", seasons=inputs.seasons)
     assert data.events.rows == 3
-    assert consented(data) == ["s9"]
+    assert [season.name for season in data.seasons] == ["2025", "2027"]
 
 
 def test_one_bad_input_leaves_everything_as_it_was(inputs: Inputs) -> None:
-    """A malformed event, consent or season refuses all three; what was there before stays."""
+    """A malformed event or season refuses both; what was there before stays."""
     inputs.ingest()
     before = content(inputs.logs.parent)
     inputs.write_events("c.parquet", ["s4"])
-    broken = {inputs.events / "z.parquet": b"no parquet", inputs.consents: b"x", inputs.seasons: b"= ="}
+    broken = {inputs.events / "z.parquet": b"no parquet", inputs.seasons: b"= ="}
     for path, data in broken.items():
         good = path.read_bytes() if path.exists() else None
         path.write_bytes(data)

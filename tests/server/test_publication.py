@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from consenting_students import ConsentingStudents, PermissiveFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.errors import ConfigurationError, DataError
-from noren_core.ids import IdentifierKind, Purpose, TableKind, normalise_identifier
+from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.privacy import discrete_gaussian
+from noren_core.rights.consent_event import Screen, SignedEvent, parse_event
+from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.purposes import Purpose
 from noren_core.season.plan import CampaignPlan
 from noren_demo.generator import GeneratorOptions, generate_season
+from noren_demo.people import read_choices
 from noren_demo.season_data import SeasonFiles
+from noren_demo.students import Students
 from noren_server import behaviour_data, publication
 from noren_server.behaviour_data import BehaviourData
-from noren_server.consents import COLUMNS, ConsentTable, read_consents
+from noren_server.consents.consent_book import ConsentBook
+from noren_server.consents.consent_files import import_events
+from noren_server.consents.consent_service import ConsentService, Provision
 from noren_server.embeddings import Cohort, EmbeddedCohort
 from noren_server.event_log import EventLog
 from noren_server.features import FeatureConfig, Season
+from noren_server.ledger_service import LedgerService
+from noren_server.ledger_store import LedgerStore
 from noren_server.publication import (
+    Consents,
     prepare,
     score_rows,
     training_company,
@@ -42,9 +54,10 @@ SEASONS = (
     Season("2026", 20, 60, is_past=False),
 )
 COMPANIES = tuple(f"company-{number}" for number in range(1, 6))
-TRAIN, SCORE = "train.decline_model", "score.offer_followup"
+TRAIN, SCORE = Purpose.TRAIN, Purpose.SCORE
+LOGS = BehaviourData(EventLog((), 0), SEASONS, FeatureConfig(("view",)))
 
-Consent = tuple[str, str, str, str]  # student, company, season, purpose
+Consent = tuple[str, str, str, Purpose]  # student, company, season, purpose
 Rows = dict[str, list[tuple[bytes, bytes]]]
 
 
@@ -79,24 +92,64 @@ def embeddings(cohort: Cohort) -> np.ndarray:
     return np.array([(season, int(student[1:]) / 8, 0, 0) for student in cohort.students])
 
 
-def table(path: Path, consents: Sequence[Consent], *withdrawn: Consent) -> ConsentTable:
-    rows = [
-        ",".join(
-            (*consent, "consent-code", f"Code-{consent[0]}", "withdrawn" if consent in withdrawn else "live")
+class Platform:
+    """A platform's consents and what was provided under them, with students whose code is Code-<student>."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.students = ConsentingStudents()
+        self.facts = PermissiveFacts()
+        self.provided: list[Provision] = []
+        signing, key = self.students.service_key, self.students.public_key
+        ledger = stack.enter_context(
+            LedgerStore(directory / "ledger.db", origin="jobs/ledger", log_key=signing)
         )
-        for consent in (*consents, *[row for row in withdrawn if row not in consents])
-    ]
-    path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
-    return read_consents(path)
+        self.book = stack.enter_context(
+            ConsentBook(directory / "consents.db", service_key=key, facts=self.facts.at)
+        )
+        service = ConsentService(self.book, signing, LedgerService(ledger, signing))
+        self.consents = Consents(service, self.provided.extend, lambda: self.students.now)
+
+    def given(self, consents: Sequence[Consent], **options: Any) -> None:
+        """Record these consents; for scoring, also that to be linked and the acknowledged offer."""
+        self.record([event for consent in consents for event in self.events(consent, **options)])
+
+    def events(self, consent: Consent, **options: Any) -> list[SignedEvent]:
+        name, company, season, purpose = consent
+        student, options = self.students.student(name), {"identifier": f"Code-{name}", **options}
+        given = student.gives(purpose, company, season=season, **options)
+        if purpose is TRAIN:
+            return given
+        position = options.get("position", "engineer")
+        link = student.gives(Purpose.LINK, company, position, season)
+        return [*given, *link, student.acknowledges_offer(company, position, season)]
+
+    def withdrawn(self, *consents: Consent, position: str = "engineer") -> None:
+        """Record that these consents, which were given, are withdrawn."""
+        self.record(
+            [
+                self.students.student(name).withdraws(purpose, company, position, season)
+                for name, company, season, purpose in consents
+            ]
+        )
+
+    def record(self, events: Sequence[SignedEvent]) -> None:
+        self.book.record_all(events, now=self.students.now)
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Callable[..., BehaviourData]:
-    def make(consents: Sequence[Consent], *withdrawn: Consent) -> BehaviourData:
-        known = table(tmp_path / "consents.csv", consents, *withdrawn)
-        return BehaviourData(EventLog((), 0), known, SEASONS, FeatureConfig(("view",)))
+def data(tmp_path: Path) -> Iterator[Callable[..., Platform]]:
+    """Makes a platform with these consents, of which the later ones are withdrawn."""
+    with ExitStack() as stack:
 
-    return make
+        def make(consents: Sequence[Consent], *withdrawn: Consent) -> Platform:
+            directory = tmp_path / f"platform-{len(list(tmp_path.iterdir()))}"
+            directory.mkdir()
+            platform = Platform(directory, stack)
+            platform.given([*consents, *[row for row in withdrawn if row not in consents]])
+            platform.withdrawn(*withdrawn)
+            return platform
+
+        yield make
 
 
 def released_records(plan: CampaignPlan, directory: Path) -> ReleasedRecords:
@@ -112,13 +165,22 @@ def released_records(plan: CampaignPlan, directory: Path) -> ReleasedRecords:
     return ReleasedRecords(store)
 
 
-def published(data: BehaviourData, plan: CampaignPlan, directory: Path, *, key: bytes = KEY) -> Rows:
+def published(
+    known: Platform,
+    plan: CampaignPlan,
+    directory: Path,
+    *,
+    key: bytes = KEY,
+    logs: BehaviourData = LOGS,
+) -> Rows:
     released = released_records(plan, directory)
-    return prepare(data, plan, assignment_key=key, embeddings_dir=directory, released=released)
+    return prepare(
+        logs, known.consents, plan, assignment_key=key, embeddings_dir=directory, released=released
+    )
 
 
-def code(student: str) -> bytes:
-    return normalise_identifier(IdentifierKind.CONSENT_CODE, f"Code-{student}")
+def code(student: str, position: str = "engineer") -> bytes:
+    return normalise_identifier(IdentifierKind.CONSENT_CODE, f"Code-{student}", position)
 
 
 def where(rows: Rows) -> dict[bytes, list[str]]:
@@ -131,7 +193,7 @@ def where(rows: Rows) -> dict[bytes, list[str]]:
 
 
 def test_who_has_no_live_consent_is_not_embedded(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Withdrawn, for the other purpose, season or company: no features of hers, and no row."""
     consents = [
@@ -155,7 +217,7 @@ def test_who_has_no_live_consent_is_not_embedded(
 
 
 def test_a_student_trains_at_one_company_the_same_one_each_time(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """With consents to all five she has one row, at a company that only key and campaign decide."""
     students = [f"s{number}" for number in range(60)]
@@ -171,7 +233,7 @@ def test_a_student_trains_at_one_company_the_same_one_each_time(
 
 
 def test_one_company_in_one_season_and_another_in_the_next_is_still_one(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Consents to different companies in different past seasons give a row at one of them, not at both."""
     students = [f"s{number}" for number in range(20)]
@@ -200,7 +262,7 @@ def test_one_more_consent_moves_her_only_to_the_new_company(
 def test_a_person_in_two_past_seasons_counts_once_with_the_last(
     seasons: tuple[str, ...],
     plan: CampaignPlan,
-    data: Callable[..., BehaviourData],
+    data: Callable[..., Platform],
     embedded: list[Cohort],
     tmp_path: Path,
 ) -> None:
@@ -212,30 +274,36 @@ def test_a_person_in_two_past_seasons_counts_once_with_the_last(
 
 
 def test_a_person_with_two_identifiers_still_counts_once(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Who consented by code in one past season and by email in the next has one row, of the last season."""
-    known = data([("s8", "company-1", season, TRAIN) for season in ("2024", "2025")])
-    path = tmp_path / "consents.csv"
-    path.write_text(path.read_text().replace("consent-code,Code-s8,live", "email,s8@example.org,live", 1))
-    rows = published(replace(known, consents=read_consents(path)), plan, tmp_path)
+    known = data([("s8", "company-1", "2025", TRAIN)])
+    known.given(
+        [("s8", "company-1", "2024", TRAIN)],
+        identifier_kind=IdentifierKind.EMAIL,
+        identifier="s8@example.org",
+    )
+    rows = published(known, plan, tmp_path)
     assert [identifier for identifier, _ in rows["company-1"]] == [code("s8")]
 
 
 def test_each_row_is_its_own_students(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Identifiers and payloads keep together, among students who train elsewhere, and come sorted."""
     students = [f"s{number}" for number in range(1, 16)]
-    known = data([(s, company, "2025", TRAIN) for s in students for company in COMPANIES[:2]])
-    numbers = {code(student): int(student[1:]) for student in students}
-    path = tmp_path / "consents.csv"
-    for number in (1, 10, 11):  # an email sorts after every code, whatever the student's place
-        path.write_text(
-            path.read_text().replace(f"consent-code,Code-s{number},", f"email,{number}@example.org,")
-        )
-        numbers[normalise_identifier(IdentifierKind.EMAIL, f"{number}@example.org")] = number
-    rows = published(replace(known, consents=read_consents(path)), plan, tmp_path)
+    known = data([])
+    numbers = {}
+    for number, student in enumerate(students, start=1):
+        consents = [(student, company, "2025", TRAIN) for company in COMPANIES[:2]]
+        if number in (1, 10, 11):  # an email sorts after every code, whatever the student's place
+            mail = f"{number}@example.org"
+            known.given(consents, identifier_kind=IdentifierKind.EMAIL, identifier=mail)
+            numbers[normalise_identifier(IdentifierKind.EMAIL, mail, "engineer")] = number
+        else:
+            known.given(consents)
+            numbers[code(student)] = number
+    rows = published(known, plan, tmp_path)
     for company in COMPANIES[:2]:
         assert rows[company] == sorted(rows[company])
         for identifier, payload in rows[company]:
@@ -244,29 +312,26 @@ def test_each_row_is_its_own_students(
 
 
 def test_who_withdraws_after_publication_gets_no_score_row(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Consents are read when scores are made: who withdrew is left out, who came later is not there yet."""
     consents = [(f"s{n}", company, "2026", SCORE) for n in (1, 2, 4) for company in COMPANIES[:2]]
-    before = data(consents)
-    published(before, plan, tmp_path)
-    later = table(
-        tmp_path / "later.csv",
-        [*consents, ("s3", "company-1", "2026", SCORE)],
-        ("s2", "company-1", "2026", SCORE),
-    )
+    known = data(consents)
+    published(known, plan, tmp_path)
+    known.given([("s3", "company-1", "2026", SCORE)])
+    known.withdrawn(("s2", "company-1", "2026", SCORE))
     for company, expected in {"company-1": [1, 4], "company-2": [1, 2, 4]}.items():
-        rows = score_rows(later, plan, company, embeddings_dir=tmp_path)
+        rows = score_rows(known.consents, plan, company, embeddings_dir=tmp_path)
         assert rows.identifiers == [code(f"s{number}") for number in expected]
         assert rows.features.dtype == np.int8
         unit = rows.features[0, 1]  # of s1; the others are multiples of it up to rounding
         assert np.abs(rows.features[:, 1] - unit.astype(int) * np.array(expected)).max() <= 2
-    nobody = table(tmp_path / "nobody.csv", [], *consents)
-    rows = score_rows(nobody, plan, "company-1", embeddings_dir=tmp_path)
-    assert (rows.identifiers, rows.features.shape) == ([], (0, 4))
+    known.withdrawn(*[(f"s{number}", "company-1", "2026", SCORE) for number in (1, 3, 4)])
+    rows = score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path)
+    assert (rows.identifiers, rows.features.shape, rows.addresses) == ([], (0, 4), [])
 
 
-def test_whose_row_may_not_be_used_any_more(plan: CampaignPlan, data: Callable[..., BehaviourData]) -> None:
+def test_whose_row_may_not_be_used_any_more(plan: CampaignPlan, data: Callable[..., Platform]) -> None:
     """Withdrawn, for this company, purpose and season of the plan; for training her last season counts."""
     known = data(
         [
@@ -284,7 +349,7 @@ def test_whose_row_may_not_be_used_any_more(plan: CampaignPlan, data: Callable[.
         ("s9", "company-1", "2025", SCORE),  # past seasons are not scored
     )
     found = {
-        (company, kind): withdrawn_identifiers(known.consents, plan, company, kind)
+        (company, kind): withdrawn_identifiers(known.book, plan, company, kind)
         for company in COMPANIES[:3]
         for kind in TableKind
     }
@@ -299,18 +364,18 @@ def test_whose_row_may_not_be_used_any_more(plan: CampaignPlan, data: Callable[.
 
 
 def test_an_identifier_that_somebody_else_uses_now_is_not_withdrawn(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], tmp_path: Path
 ) -> None:
     """A code that one student gave up and another has a live consent with stands for the other."""
-    data([("s1", "company-1", "2026", SCORE)], ("s2", "company-1", "2026", SCORE))
-    path = tmp_path / "consents.csv"
-    path.write_text(path.read_text().replace("Code-s2", "Code-s1"))
-    consents = read_consents(path)
-    assert withdrawn_identifiers(consents, plan, "company-1", TableKind.SCORE) == []
+    known = data([], ("s2", "company-1", "2026", SCORE))
+    known.given([("s1", "company-1", "2026", SCORE)], identifier="Code-s2")
+    assert withdrawn_identifiers(known.book, plan, "company-1", TableKind.SCORE) == []
+    known.withdrawn(("s1", "company-1", "2026", SCORE))
+    assert withdrawn_identifiers(known.book, plan, "company-1", TableKind.SCORE) == [code("s2")]
 
 
 def test_a_company_without_consents_scores_nobody(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Where nothing was kept, there are no rows, of the plan's width."""
     known = data([("s1", "company-1", "2026", SCORE)])
@@ -320,7 +385,7 @@ def test_a_company_without_consents_scores_nobody(
 
 
 def test_kept_embeddings_are_private(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Files with embeddings can be read by the platform's account only, and there is none of past seasons."""
     known = data([("s1", "company-1", "2026", SCORE), ("s2", "company-2", "2025", TRAIN)])
@@ -330,7 +395,7 @@ def test_kept_embeddings_are_private(
 
 
 def test_seasons_in_the_wrong_role_are_refused(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """A current season to train on, a past one to score and one without logs are refused before any work."""
     known = data([("s1", "company-1", "2026", TRAIN)])
@@ -350,7 +415,7 @@ def with_limit(plan: CampaignPlan, campaign: str, **changes: Any) -> CampaignPla
 
 
 def test_whose_lifetime_has_no_room_trains_nowhere(
-    plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Left out of every company's rows and of what the encoder is fitted on, and scored as before."""
     spent, fresh = ("s1", "s2", "s3"), ("s4", "s5")
@@ -372,7 +437,7 @@ def test_whose_lifetime_has_no_room_trains_nowhere(
 
 def test_everybody_is_charged_before_anything_is_computed(
     plan: CampaignPlan,
-    data: Callable[..., BehaviourData],
+    data: Callable[..., Platform],
     embedded: list[Cohort],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -395,13 +460,15 @@ def test_everybody_is_charged_before_anything_is_computed(
         assert len(where(published(known, again, tmp_path))) == rows
 
 
-def test_a_generated_season_from_logs_to_rows(plan: CampaignPlan, tmp_path: Path) -> None:
+def test_a_generated_season_from_logs_to_rows(
+    plan: CampaignPlan, data: Callable[..., Platform], tmp_path: Path
+) -> None:
     """From ingested logs, every consented student of a past season has one noised row and no other has."""
     files = SeasonFiles(tmp_path / "data")
     season = generate_season(files.root, GeneratorOptions(scale=0.05))
-    data = behaviour_data.ingest(
-        tmp_path / "logs", events=files.events, consents=files.consents, seasons=files.description
-    )
+    logs = behaviour_data.ingest(tmp_path / "logs", events=files.events, seasons=files.description)
+    known = data([])
+    import_choices(known, files, tmp_path)
     cohort = tuple(
         replace(member, company=company.name)
         for member, company in zip(plan.cohort, season.companies, strict=False)
@@ -409,19 +476,33 @@ def test_a_generated_season_from_logs_to_rows(plan: CampaignPlan, tmp_path: Path
     plan = replace(
         plan, cohort=cohort, train_seasons=season.train_seasons, score_season=season.score_seasons[0]
     )
-    rows = published(data, plan, tmp_path / "embeddings")
+    rows = published(known, plan, tmp_path / "embeddings", logs=logs)
     live = {
         item.student
         for company in plan.companies
-        for item in data.consents.live(company, plan.train_seasons[0], Purpose.TRAIN)
+        for item in known.consents.live(company, plan.train_seasons[0], Purpose.TRAIN)
     }
     assert sum(map(len, rows.values())) == len(live) > 50
     assert {len(payload) for own in rows.values() for _, payload in own} == {2 * plan.rows.dimensions}
     for company in plan.companies:
-        consented = data.consents.live(company, plan.score_season, Purpose.SCORE)
-        scored = score_rows(data.consents, plan, company, embeddings_dir=tmp_path / "embeddings")
-        assert len(scored.identifiers) == len(scored.features) == len(consented)
+        consented = known.book.scorable(company, plan.score_season, now=known.students.now)
+        scored = score_rows(known.consents, plan, company, embeddings_dir=tmp_path / "embeddings")
+        assert len(scored.identifiers) == len(scored.features) == len(consented) > 0
         assert np.abs(scored.features.astype(int)).max() > 20
+
+
+def import_choices(known: Platform, files: SeasonFiles, directory: Path) -> None:
+    """The students' answers of a generated season, and what they acknowledge, from files."""
+    screen = Screen(*next((sha256, tuple(sorted(c))) for sha256, c in known.facts.screens.items()))
+    people = Students(read_choices(files.choices), "policy-1", lambda *_: screen, known.students.service_key)
+    path = directory / "events.jsonl"
+    people.write_consents(path)
+    now = max(parse_event(line).event.time for line in path.read_bytes().splitlines())
+    known.students.tick(now)
+    import_events(known.book, path, now=now)
+    for company, season in {(c.company, c.season) for c in people.choices}:
+        people.write_acknowledgements(path, company, season)
+        import_events(known.book, path, now=now + 1)
 
 
 @pytest.fixture
@@ -431,17 +512,149 @@ def sums_plan(statistics_plan_body: dict[str, Any]) -> CampaignPlan:
 
 
 def test_sums_need_rows_that_stay_here(
-    sums_plan: CampaignPlan, data: Callable[..., BehaviourData], embedded: list[Cohort], tmp_path: Path
+    sums_plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
 ) -> None:
     """Payloads say nothing; the rows are kept for who still consents, of the last season with a consent."""
     both = [("s8", "company-1", season, TRAIN) for season in ("2024", "2025")]
     consents = [("s4", "company-1", "2024", TRAIN), *both]
-    rows = published(data(consents), sums_plan, tmp_path)
+    known = data(consents)
+    rows = published(known, sums_plan, tmp_path)
     assert rows["company-1"] == sorted([(code("s4"), b"\0"), (code("s8"), b"\0")])
-    kept = training_rows(data(consents).consents, sums_plan, "company-1", embeddings_dir=tmp_path)
+    kept = training_rows(known.consents, sums_plan, "company-1", embeddings_dir=tmp_path)
     found = dict(zip(kept.identifiers, kept.features.tolist(), strict=True))
     unit = 127 / 2.5
     assert found == {code("s4"): [0, int(unit / 2), 0, 0], code("s8"): [int(unit), int(unit), 0, 0]}
-    now = data(consents, ("s8", "company-1", "2025", TRAIN)).consents
+    known.withdrawn(("s8", "company-1", "2025", TRAIN))
+    now = known.consents
     assert training_rows(now, sums_plan, "company-1", embeddings_dir=tmp_path).identifiers == [code("s4")]
     assert training_rows(now, sums_plan, "company-2", embeddings_dir=tmp_path).identifiers == []
+
+
+# Positions, addresses and permits
+
+
+def test_several_positions_are_one_training_row_and_several_score_rows(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """To train she counts once, by the first position's name; each position has a score row of its own."""
+    known = data([])
+    for position in ("sales", "engineer", "law"):
+        known.given([("s1", "company-1", "2025", TRAIN)], position=position)
+        known.given([("s1", "company-1", "2026", SCORE)], position=position)
+    rows = published(known, plan, tmp_path)
+    assert where(rows) == {code("s1", "engineer"): ["company-1"]}
+    scored = score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path)
+    assert scored.identifiers == [code("s1", position) for position in ("engineer", "law", "sales")]
+    assert len({row.tobytes() for row in scored.features}) == 1
+    known.withdrawn(("s1", "company-1", "2025", TRAIN), ("s1", "company-1", "2026", SCORE), position="law")
+    for kind in TableKind:
+        assert withdrawn_identifiers(known.book, plan, "company-1", kind) == [code("s1", "law")]
+    scored = score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path)
+    assert scored.identifiers == [code("s1", position) for position in ("engineer", "sales")]
+
+
+def test_an_address_is_disclosure_key_and_handle(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """Forty-eight bytes a row, in the rows' order, another for every company."""
+    consents = [(s, company, "2026", SCORE) for s in ("s1", "s2") for company in COMPANIES[:2]]
+    known = data(consents)
+    published(known, plan, tmp_path)
+    seen = set()
+    for company in COMPANIES[:2]:
+        addresses = score_rows(known.consents, plan, company, embeddings_dir=tmp_path).addresses
+        assert [len(address) for address in addresses] == [48, 48]
+        for student, address in zip(("s1", "s2"), addresses, strict=True):
+            device = known.students.student(student).device
+            assert address[:32] == device.disclosure_key(company).public_key
+            assert known.book.is_mailbox(company, address[32:])
+        seen |= {half for address in addresses for half in (address[:32], address[32:])}
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize("missing", ["link", "offer"])
+def test_consent_to_be_scored_alone_scores_nobody(
+    missing: str,
+    plan: CampaignPlan,
+    data: Callable[..., Platform],
+    embedded: list[Cohort],
+    tmp_path: Path,
+) -> None:
+    """Without the consent to be linked, or without her own acknowledgement of the offer, she has no row."""
+    known = data([])
+    events = known.events(("s1", "company-1", "2026", SCORE))
+    score, link, offer = events[:3], events[3:5], events[5:]
+    known.record([*score, *(link if missing == "offer" else offer)])
+    published(known, plan, tmp_path)
+    assert score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path).identifiers == []
+    known.record(offer if missing == "offer" else link)
+    assert score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path).identifiers == [code("s1")]
+
+
+def test_every_row_that_leaves_was_written_down(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """One provision for each training and score row, with a permit for its company and purpose; none else."""
+    training = [("s1", "company-1", "2024", TRAIN), ("s2", "company-2", "2025", TRAIN)]
+    known = data([*training, ("s3", "company-1", "2026", SCORE)])
+    published(known, plan, tmp_path)
+    trained = [(p.student.student, p.permit.audience, p.season, p.permit.purpose) for p in known.provided]
+    assert sorted(trained) == [("s1", "company-1", "2024", TRAIN), ("s2", "company-2", "2025", TRAIN)]
+    known.provided.clear()
+    rows = score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path)
+    [provision] = known.provided
+    assert (provision.campaign, provision.season) == (plan.campaign, plan.score_season)
+    assert (provision.permit.purpose, provision.permit.position) == (SCORE, "engineer")
+    assert rows.addresses == [provision.student.disclosure_key + provision.permit.mailbox]
+
+
+def test_who_withdraws_while_features_are_computed_is_not_handed_on(
+    plan: CampaignPlan,
+    data: Callable[..., Platform],
+    embedded: list[Cohort],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Her consent is asked for again when the rows leave; she stays charged."""
+    known = data([(s, "company-1", "2025", TRAIN) for s in ("s1", "s2")])
+    build = publication.build_embeddings
+
+    def meanwhile(*arguments: Any, **options: Any) -> list[EmbeddedCohort]:
+        known.withdrawn(("s2", "company-1", "2025", TRAIN))
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(publication, "build_embeddings", meanwhile)
+    assert where(published(known, plan, tmp_path)) == {code("s1"): ["company-1"]}
+    assert [item.student.student for item in known.provided] == ["s1"]
+
+
+def test_nothing_leaves_if_it_cannot_be_written_down(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """The error of the record reaches the caller in place of rows."""
+    known = data([("s1", "company-1", "2025", TRAIN), ("s1", "company-1", "2026", SCORE)])
+    published(known, plan, tmp_path)
+
+    def full(_: Sequence[Provision]) -> None:
+        raise OSError("disk full")
+
+    refusing = replace(known.consents, sink=full)
+    with pytest.raises(OSError, match="disk full"):
+        score_rows(refusing, plan, "company-1", embeddings_dir=tmp_path)
+    known.consents = refusing
+    with pytest.raises(OSError, match="disk full"):
+        published(known, plan, tmp_path)
+
+
+def test_a_material_change_of_the_policy_empties_every_cohort(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """March 2019: who was not shown the new notice neither trains nor is scored; no row is revoked."""
+    known = data([("s1", "company-1", "2025", TRAIN), ("s1", "company-1", "2026", SCORE)])
+    assert where(published(known, plan, tmp_path)) == {code("s1"): ["company-1"]}
+    known.facts.policies["policy-1"] = PolicyStanding(PolicyStatus.GRACE, frozenset({TRAIN, SCORE}))
+    assert score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path).identifiers == []
+    embedded.clear()
+    assert where(published(known, plan, tmp_path)) == {}
+    assert embedded == []
+    assert withdrawn_identifiers(known.book, plan, "company-1", TableKind.SCORE) == []

@@ -17,11 +17,18 @@ import pytest
 from noren_core.crypto.head_encryption import CIPHERTEXT_BYTES, HeadSecret, encrypt_head
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.sealed_table import TableReader
-from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
+from noren_core.errors import (
+    DataError,
+    LocalProtocolError,
+    NorenError,
+    RemoteProtocolError,
+    VerificationError,
+)
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.score_payload import ADDRESS_BYTES, parse_score_payload
 from noren_core.wire.refusal import Refusal
 from noren_server import alignment, platform_files, sealed_scoring
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
@@ -34,8 +41,11 @@ STUDENTS = 5
 FEATURES = np.arange(-40, 4 * STUDENTS - 40, dtype=np.int8).reshape(STUDENTS, 4)
 
 
+ADDRESSES = [bytes([number]) * ADDRESS_BYTES for number in range(STUDENTS)]
+
+
 def identifier(number: int) -> bytes:
-    return b"email\0%d" % number
+    return b"email\0clerk\0%d" % number
 
 
 @dataclass
@@ -69,7 +79,7 @@ class Process:
 def started(directory: Path) -> Process:
     platform = platform_files.Platform(directory)
     publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
-    rows = ScoreRows([identifier(number) for number in range(STUDENTS)], FEATURES)
+    rows = ScoreRows([identifier(number) for number in range(STUDENTS)], FEATURES, ADDRESSES)
     return Process(platform, SealedScoring(platform.store, platform.ledger, publisher, lambda *_: rows))
 
 
@@ -247,26 +257,125 @@ def test_every_head_of_a_message_is_answered(
     weights = [[-half, half - 1, half - 1, -half], [1, -2, 3, -4], [0, 0, 0, 0]][:heads]
     secret, sent = encrypted(wide, weights)
     process.accept(wide, sent)
+    with pytest.raises(LocalProtocolError) as caught:
+        process.scoring.publish_score_table(wide, COMPANY)
+    assert caught.value.code == Refusal.GATE_NOT_OPEN
+    open_gate(process, wide)
     process.scoring.publish_score_table(wide, COMPANY)
     assert opened(process, wide, secret) == (FEATURES.astype(np.int64) @ np.array(weights).T).tolist()
 
 
+def open_gate(process: Process, plan: CampaignPlan, *, company: str = COMPANY) -> None:
+    body = {"campaign": plan.campaign, "company": company, "batch": 0}
+    known = process.platform.ledger_store.size  # a new entry every time
+    process.platform.ledger.append_platform_entry(EntryKind.GATE_OPENED, {**body, "opened_at": known})
+
+
 def opened(process: Process, plan: CampaignPlan, secret: HeadSecret) -> list[list[int]]:
-    table = process.publisher.table(plan.campaign, COMPANY, TableKind.SCORE)
+    table = process.scoring.table(plan.campaign, COMPANY)
     assert table is not None
-    key = alignment.oprf_key(process.platform.store, plan.campaign, COMPANY)
+    key = alignment.oprf_key(process.platform.store, plan.campaign, COMPANY, TableKind.SCORE)
     outputs = alignment.evaluate_identifiers(key, [identifier(number) for number in range(STUDENTS)])
     reader = TableReader(table.manifest, table.chunk_hashes, dict(enumerate(outputs)))
     for index, chunk in process.publisher.chunks(table, 0):
         reader.feed(index, chunk)
     layout = head_layout(plan)
+    rows = {number: parse_score_payload(plan, payload) for number, payload in reader.rows.items()}
+    addresses = {number: row.disclosure_key + row.mailbox for number, row in rows.items()}
+    assert addresses == dict(enumerate(ADDRESSES))
     return [
         secret.decrypt(
             [
-                reader.rows[number][start : start + CIPHERTEXT_BYTES]
+                rows[number].ciphertexts[start : start + CIPHERTEXT_BYTES]
                 for start in range(0, layout.payload_bytes, CIPHERTEXT_BYTES)
             ],
             bound=layout.score_bound,
         )
         for number in range(STUDENTS)
     ]
+
+
+# The gate
+
+
+def with_keys_and_head(process: Process, plan: CampaignPlan, *companies: str) -> None:
+    alignment.publish_oprf_keys(process.platform.store, process.platform.ledger, plan)
+    for company in companies:
+        process.accept(plan, message(plan, company=company), company=company)
+
+
+def test_a_table_is_made_once_head_and_gate_are_there(
+    process: Process, plan: CampaignPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes last begins it; neither alone does, and a restart goes on where that stands."""
+    begun: list[str] = []
+    monkeypatch.setattr(SealedScoring, "_begin", lambda _, plan, company: begun.append(company))
+    with_keys_and_head(process, plan, COMPANY)
+    process.scoring.resume()
+    process.scoring.gate_opened(plan, COMPANY)
+    assert begun == []
+    open_gate(process, plan, company="company-2")
+    process.scoring.gate_opened(plan, "company-2")
+    assert begun == []
+    process.accept(plan, message(plan, company="company-2"), company="company-2")
+    assert begun == ["company-2"]
+    open_gate(process, plan)
+    process.scoring.gate_opened(plan, COMPANY)
+    assert begun == ["company-2", COMPANY]
+    process.scoring.publish_score_table(plan, COMPANY)
+    process.scoring.gate_opened(plan, COMPANY)
+    process.scoring.resume()
+    assert begun == ["company-2", COMPANY, "company-2"]
+
+
+def test_every_opening_asks_for_a_newer_table(process: Process, plan: CampaignPlan) -> None:
+    """What was made before the gate was opened last is not served, and is made again once."""
+    with_keys_and_head(process, plan, COMPANY)
+    open_gate(process, plan)
+    process.scoring.publish_score_table(plan, COMPANY)
+    first = process.scoring.table(plan.campaign, COMPANY)
+    assert first is not None
+    process.scoring.publish_score_table(plan, COMPANY)
+    assert process.scoring.table(plan.campaign, COMPANY) == first
+    open_gate(process, plan)
+    assert process.scoring.table(plan.campaign, COMPANY) is None
+    process.scoring.publish_score_table(plan, COMPANY)
+    second = process.scoring.table(plan.campaign, COMPANY)
+    assert second is not None
+    assert second.manifest.context.table_id != first.manifest.context.table_id
+
+
+def test_a_refresh_replaces_every_open_companys_table(process: Process, plan: CampaignPlan) -> None:
+    """All of the campaign at one time; who has no open gate, or no head, gets none; others' stay."""
+    companies = ("company-1", "company-2", "company-3")
+    with_keys_and_head(process, plan, *companies)
+    for company in ("company-1", "company-2", "company-4"):
+        open_gate(process, plan, company=company)
+    process.scoring.publish_score_table(plan, "company-1")
+    first = process.scoring.table(plan.campaign, "company-1")
+    process.scoring.refresh(plan.campaign)
+    made = {company: process.scoring.table(plan.campaign, company) for company in KEYS}
+    assert {company for company, table in made.items() if table is not None} == {"company-1", "company-2"}
+    assert made["company-1"] != first
+    for name in ("unknown", plan.campaign):
+        with process.platform.store.transaction() as transaction:
+            transaction.close_campaign(plan.campaign)
+        with pytest.raises(LocalProtocolError) as caught:
+            process.scoring.refresh(name)
+        assert caught.value.code == Refusal.NOT_AVAILABLE
+
+
+@pytest.mark.parametrize("addresses", [(), ADDRESSES[:-1], [*ADDRESSES[:-1], bytes(ADDRESS_BYTES - 1)]])
+def test_a_row_without_an_address_is_not_sealed(
+    process: Process, plan: CampaignPlan, addresses: Sequence[bytes]
+) -> None:
+    """A score whose student could not be given a copy is not made, for anybody."""
+    with_keys_and_head(process, plan, COMPANY)
+    open_gate(process, plan)
+    rows = ScoreRows([identifier(number) for number in range(STUDENTS)], FEATURES, addresses)
+    platform = process.platform
+    scoring = SealedScoring(platform.store, platform.ledger, process.publisher, lambda *_: rows)
+    with pytest.raises(DataError):
+        scoring.publish_score_table(plan, COMPANY)
+    assert scoring.table(plan.campaign, COMPANY) is None
+    scoring.close()

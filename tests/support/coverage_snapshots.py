@@ -80,6 +80,7 @@ def _tables(case: Case) -> dict[str, list[Mapping[str, Any]]]:
                 "policy": item.policy,
                 "company": item.company,
                 "position": item.position,
+                "purposes": sorted(item.purposes),
                 "clauses": sorted(item.clauses),
                 "verified_from": item.verified_from,
                 "verified_until": item.verified_until,

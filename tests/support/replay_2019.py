@@ -1,9 +1,9 @@
 """A snapshot of the service of 2019 as it is publicly known, to be asked what should have been asked then.
 
 Real are the totals: 7,983 students without proper consent as found on 5 August 2019, 26,060 as found on 4
-December, 38 companies under contract, 34 that received scores, and the dates. Invented is everything else: the
-number processed, how the totals split into classes, the clauses on each screen, and that the December figure
-includes the August one.
+December, 38 companies under contract, 34 that received scores, and the dates. Everything else is invented:
+the number processed, how the totals split into classes, the clauses on each screen, and that the December
+figure includes the August one.
 
 No pytest here: the demonstration shows the same data.
 """
@@ -295,6 +295,7 @@ def _screens(*, is_repaired: bool) -> list[dict[str, Any]]:
             "policy": policy,
             "company": ANY,
             "position": ANY,
+            "purposes": sorted(purpose.value for purpose in Purpose),
             "clauses": sorted(clauses),
             "verified_from": first,
             "verified_until": last,

@@ -312,25 +312,22 @@ def _platform_facts(
         sealed_at=batch.sealed_at if batch is not None else 0,
         cooling_seconds=plan.gate.cooling_seconds,
         is_agreement_active=is_active,
-        is_coverage_clear=_is_coverage_clear(proven, plan.campaign, batch),
+        is_coverage_clear=_is_coverage_clear(proven, plan.campaign),
         is_service_running=_is_running(proven, company, plan.campaign),
     )
 
 
-def _is_coverage_clear(proven: Sequence[VerifiedEntry], campaign: str, batch: KeptBatch | None) -> bool:
-    """Whether the newest report clears the campaign.
+def _is_coverage_clear(proven: Sequence[VerifiedEntry], campaign: str) -> bool:
+    """Whether there is a report, and the newest one clears the campaign.
 
-    The opened gate stands for one that was not shown to us: its entry says that there was one then, and an
-    auditor compares.
+    How fresh it was when the gate opened, the platform checked then, and an auditor does again.
     """
     verdicts = [
         item.entry.body["verdict"]
         for item in proven
         if (item.entry.kind, item.entry.campaign) == (EntryKind.COVERAGE, campaign)
     ]
-    if verdicts:
-        return bool(verdicts[-1] == CoverageVerdict.CLEAR)
-    return batch is None or batch.is_open
+    return bool(verdicts) and verdicts[-1] == CoverageVerdict.CLEAR
 
 
 def _is_running(proven: Sequence[VerifiedEntry], company: str, campaign: str) -> bool:

@@ -105,6 +105,9 @@ _DEPOSITED_FIELDS = {
     "receipt": fields.hex_bytes,
 }
 
+Place = tuple[bytes, str, bytes]
+"""Which score: mailbox, position, digest of the model."""
+
 Keep = Callable[[Sequence[DepositedScore]], None]
 """Keeps what may be shown from now on; after a crash it is called again with the same."""
 
@@ -137,13 +140,13 @@ class MirrorDeposits:
         3. Complete that one too.
 
         Args:
-            scored: whose records may be shown afterwards, each mailbox and position once; who has a kept
-                score already is left out by the caller.
+            scored: whose records may be shown afterwards, each mailbox, position and model once; who has
+                a kept score already is left out by the caller.
             now: Unix seconds, for the ledger entry.
             keep: see `Keep`.
 
         Raises:
-            DataError: for records of another campaign or company, or one mailbox and position twice.
+            DataError: for records of another campaign or company, or the same score twice.
             VerificationError: if the ledger's proof or a receipt does not verify; nothing is kept then.
             PlatformUnavailableError: if no answer came; call again.
         """
@@ -154,8 +157,8 @@ class MirrorDeposits:
             self._begin(left, now)  # 2
             self.complete(keep=keep)  # 3
 
-    def complete(self, *, keep: Keep) -> frozenset[tuple[bytes, str]]:
-        """Complete a deposit that was interrupted, if there is one: mailboxes and positions in it.
+    def complete(self, *, keep: Keep) -> frozenset[Place]:
+        """Complete a deposit that was interrupted, if there is one; whose scores are in it.
 
         1. The entry in the ledger, proven.
         2. Seal the copies to its index; on disk before the first is sent.
@@ -181,7 +184,7 @@ class MirrorDeposits:
         if any((person.record.campaign, person.record.company) != ours for person in scored):
             raise DataError("mirror: expected records of this campaign and company, got others")
         if len({_place(person.record) for person in scored}) != len(scored):
-            raise DataError("mirror: expected each mailbox once for a position, got one twice")
+            raise DataError("mirror: expected each score once, got one twice")
 
     def _begin(self, scored: Sequence[ScoredPerson], now: int) -> None:
         keys = keystore.load(self._company_dir)
@@ -315,6 +318,6 @@ _PENDING_FIELDS = {
 }
 
 
-def _place(record: MirrorRecord) -> tuple[bytes, str]:
-    """Which score it is: a student has one for each position."""
-    return record.mailbox, record.position
+def _place(record: MirrorRecord) -> Place:
+    """Which score it is: a student has one for each position and head."""
+    return record.mailbox, record.position, record.model_sha256

@@ -31,12 +31,12 @@ class ErasureMethod(StrEnum):
 
 
 REGISTERED_STORES: Mapping[ArtefactClass, tuple[str, ...]] = {
-    ArtefactClass.LINK: ("blinding.json", "decisions", "oprf.json"),
+    ArtefactClass.LINK: ("blinding.json", "oprf-score.json", "oprf-train.json"),
     ArtefactClass.TRAIN_ROW: ("custody/train-row", "weights.bin"),
     ArtefactClass.REPLAY_ROW: ("custody/replay-row",),
     ArtefactClass.SCORE: ("custody/score", "mirror-pending.json", "scored.json"),
     ArtefactClass.FOLLOW_UP: ("custody/follow-up",),
-    ArtefactClass.DOWNLOAD_CACHE: ("part-files", "table.download"),
+    ArtefactClass.DOWNLOAD_CACHE: ("half-written", "table-score.download", "table-train.download"),
     ArtefactClass.BACKUP: ("custody-records",),
 }
 """By class, every place in a campaign's directory where something of it can be, in the order of the texts."""

@@ -105,13 +105,18 @@ class ScreenPeriod:
     policy: str
     company: str
     position: str
+    purposes: frozenset[Purpose]
     clauses: frozenset[Clause]
     verified_from: int
     verified_until: int
 
     def shows(self, scope: Scope) -> bool:
-        """Whether it is this company's notice for this position."""
-        return self.company in (ANY, scope.company) and self.position in (ANY, scope.position)
+        """Whether it is this company's notice for this position, and asks for this purpose."""
+        return (
+            self.company in (ANY, scope.company)
+            and self.position in (ANY, scope.position)
+            and scope.purpose in self.purposes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ MAX_REPORT_BYTES = 64 << 20
 MAX_ATTESTATION_BYTES = 4096
 MAX_CELLS = 1 << 20
 
+SNAPSHOT_LABEL = b"noren/v1/coverage-snapshot\0"
+"""Begins the hash over a snapshot: then, by name, each file's name ‖ 0 ‖ SHA-256 of its bytes."""
 _ATTESTATION_LABEL = b"noren/v1/coverage-attestation"
 _HASH_BYTES = 32
 
@@ -185,7 +187,8 @@ def content_reasons(figures: Mapping[str, Any]) -> tuple[BlockReason, ...]:
         BlockReason.UNCONSENTED_PROVISION: figures["did_process_without_valid"],
         BlockReason.UNCLASSIFIED: figures["classes"][CoverageClass.UNKNOWN],
         BlockReason.UNKNOWN_SCREENS: figures["screens"]["unknown"],
-        BlockReason.UNDOMINATED_PATHS: figures["journeys"]["undominated"],
+        BlockReason.UNDOMINATED_PATHS: figures["journeys"]["checked"]
+        and not figures["journeys"]["dominated"],
         BlockReason.JOURNEYS_MISSING: not figures["journeys"]["checked"],
         BlockReason.CONTROLS_MISSING: not _has_all_controls(figures["controls"]),
         BlockReason.CONTROLS_IMPERFECT: not all(map(_is_perfect, figures["controls"])),
@@ -396,7 +399,7 @@ _REPORT: Mapping[str, Callable[[object], Any]] = {
     ),
     "journeys": _object_of(
         {
-            "checked": fields.boolean,
+            **dict.fromkeys(("checked", "dominated", "cut_short"), fields.boolean),
             "undominated": _many({"path": _TEXTS, "users": _COUNT}, "undominated"),
         },
         "journeys",

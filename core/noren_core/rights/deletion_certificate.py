@@ -61,6 +61,7 @@ class Residual(StrEnum):
 
     ACCEPTED_MODELS = "accepted-models"  # bounded by (ε, δ)
     BACKUPS_OUTSIDE = "backups-outside"  # copies that the program did not make; custody records have no key
+    DECISIONS = "decisions"  # the company's own, about its own applicants; what the gate is audited by
     DISK_BLOCKS = "disk-blocks"  # what an overwritten or unlinked file left on a disk
     HUMAN_MEMORY = "human-memory"  # of whoever looked at a band
     PAPER_AND_SCREENSHOTS = "paper-and-screenshots"

@@ -8,7 +8,7 @@ deposited a score, is told apart from one that agrees with the records (DISCLOSU
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -316,19 +316,30 @@ class Provided:
     at: int
 
 
-def reconcile(answer: AnswerCopy, *, deposited: Iterable[ScoreCopy], provided: Iterable[Provided]) -> None:
+def reconcile(
+    answers: Sequence[AnswerCopy], *, deposited: Iterable[ScoreCopy], provided: Iterable[Provided]
+) -> None:
     """Hold a company's "no score" against the student's copies and the platform's provision records.
 
     Only she can: nobody else opens the answer. What contradicts goes to the auditor, with the company's
     signed words (`OpenedCopy.evidence`). Where the company never opened the row that was provided (it had
     the student under another mail address), there is an explanation, and the auditor hears it.
 
+    Args:
+        answers: every copy of the answer to one inbox item.
+        deposited: every score that she opened.
+        provided: every row that was provided for scoring.
+
     Raises:
+        DataError: if copies of the answer are missing.
         VerificationError: with code DISCLOSURE_RECONCILE_FAIL, if the company says that it holds no score,
             and deposited one that has not expired, or was provided with a row.
     """
-    if answer.score is not None:
+    if not answers or {answer.part for answer in answers} != set(range(1, answers[0].parts + 1)):
+        raise DataError("disclosure: expected every copy of the answer, got others")
+    if any(answer.score is not None for answer in answers):
         return
+    answer = answers[0]
     about = (answer.company, answer.campaign, answer.position)
     records = (copy.committed.record for copy in deposited)
     is_deposited = any(

@@ -135,4 +135,4 @@ def tiny_batches(batches: Sequence[BatchFacts]) -> tuple[int, ...]:
 def late_batches(history: GateHistory) -> tuple[int, ...]:
     """Which batches, by place, were sealed after somebody had looked at a band of the same position."""
     first = history.first_view_at
-    return tuple(place for place, item in enumerate(history.batches) if 0 < first <= item.sealed_at)
+    return tuple(place for place, item in enumerate(history.batches) if 0 < first < item.sealed_at)

@@ -164,7 +164,7 @@ def check_journey(
 
 
 def _is_dominated(journey: Journey, steps: Collection[tuple[str, str]], consent: Collection[str]) -> bool:
-    """Whether consent dominates scoring, with one root for all entries and one node for all consent screens."""
+    """Whether consent dominates scoring: one root for all entries, one node for all consent screens."""
     others = [place for place in journey.nodes if place not in consent]
     number = {place: _CONSENT + 1 + index for index, place in enumerate(others)}
     number |= dict.fromkeys(consent, _CONSENT)

@@ -29,6 +29,7 @@ COPY_BYTES = 4096
 
 REQUEST_BYTES = 16
 MAX_ACCESSES = 16
+MAX_PARTS = 64
 
 _COPY_LABEL = b"noren/v1/mirror-copy\0"
 _STATEMENT_LABEL = b"noren/v1/mirror-statement"
@@ -184,9 +185,10 @@ class AnswerCopy:
     Attributes:
         company, campaign, position: what was asked about.
         mailbox: hers, 16 bytes.
-        request: of the request, 16 bytes.
+        request: of the inbox item, 16 bytes.
+        part, parts: which of how many copies of this answer, from 1; as many as the plan has heads.
         holdings: what the company holds about her, in the order of `Holding`; none is an answer too.
-        score: what it holds as her score, as it was deposited.
+        score: what it holds as her score, as it was deposited; one for each head.
         at: Unix seconds.
     """
 
@@ -196,6 +198,8 @@ class AnswerCopy:
     position: str
     mailbox: bytes = field(repr=False)
     request: bytes
+    part: int
+    parts: int
     holdings: tuple[Holding, ...] = field(repr=False)
     score: ScoreCopy | None = field(repr=False)
     at: int
@@ -205,6 +209,8 @@ class AnswerCopy:
             ids.parse_name(getattr(self, name), f"answer: {name}")
         check_bytes(self.mailbox, MAILBOX_BYTES, "answer: mailbox")
         check_bytes(self.request, REQUEST_BYTES, "answer: request")
+        check_integer(self.parts, 1, MAX_PARTS, "answer: parts")
+        check_integer(self.part, 1, self.parts, "answer: part")
         if self.holdings != tuple(holding for holding in Holding if holding in self.holdings):
             raise DataError("answer: expected each holding once and in order, got another list")
         if (self.score is not None) != (Holding.SCORE in self.holdings):
@@ -219,6 +225,8 @@ class AnswerCopy:
             "position": self.position,
             "mailbox": self.mailbox.hex(),
             "request": self.request.hex(),
+            "part": self.part,
+            "parts": self.parts,
             "holdings": [holding.value for holding in self.holdings],
             "score": {} if self.score is None else self.score.to_body(),
             "at": self.at,
@@ -240,6 +248,8 @@ _ANSWER_FIELDS = {
     "position": fields.text,
     "mailbox": fields.hex_bytes,
     "request": fields.hex_bytes,
+    "part": fields.integer,
+    "parts": fields.integer,
     "holdings": fields.list_of(fields.word_of(Holding)),
     "score": _score_or_nothing,
     "at": fields.integer,

@@ -203,17 +203,18 @@ class ConsentBook:
         return _newest(item for item in permitted if self.refusal_of(item.record, now=now) is None)
 
     def withdrawn(self, company: str, season: str, purpose: Purpose) -> tuple[ConsentedStudent, ...]:
-        """Who consented once and does so no longer, by what students and service said.
+        """Who consented once and does so no longer, by what students and service said, by each identifier.
 
         A consent to be scored is no longer one when that to be linked has ended. What ends by itself (a
-        suspension, a screen's verification) and may come again ends nothing here. Two records of one student
-        and position come as one, the newest.
+        suspension, a screen's verification) and may come again ends nothing here.
         """
-        return _newest(self._split(company, season, purpose)[1])
+        stands, ended = self._split(company, season, purpose)
+        standing = {_found_as(item) for item in stands}
+        return _newest((item for item in ended if _found_as(item) not in standing), _found_as)
 
     def standing(self, company: str, season: str, purpose: Purpose) -> tuple[ConsentedStudent, ...]:
         """Who consented and did not end it, by the same measure."""
-        return _newest(self._split(company, season, purpose)[0])
+        return _newest(self._split(company, season, purpose)[0], _found_as)
 
     def acknowledged(self, company: str, season: str) -> frozenset[tuple[str, str]]:
         """(student, position) of every offer of this company that its student acknowledged."""
@@ -306,11 +307,19 @@ def _acknowledged(database: sqlite3.Connection, company: str, season: str) -> fr
     return frozenset((student, position) for student, position in found)
 
 
-def _newest(several: Iterable[StoredRecord]) -> tuple[ConsentedStudent, ...]:
-    """One for each student and position, the one that was given last; sorted by both."""
-    newest: dict[tuple[str, str], ConsentedStudent] = {}
+def _found_as(stored: StoredRecord) -> tuple[str, ...]:
+    """Student and position, and what she is looked up by."""
+    student = consented_student(stored)
+    return (student.student, student.position, student.identifier_kind.value, student.identifier)
+
+
+def _newest(
+    several: Iterable[StoredRecord], of: Callable[[StoredRecord], tuple[str, ...]] = _place
+) -> tuple[ConsentedStudent, ...]:
+    """One for each value of `of`, the one that was given last; sorted by student and position."""
+    newest: dict[tuple[str, ...], ConsentedStudent] = {}
     for stored in several:
-        place, student = _place(stored), consented_student(stored)
+        place, student = of(stored), consented_student(stored)
         if place not in newest or newest[place].seq < student.seq:
             newest[place] = student
     return tuple(newest[place] for place in sorted(newest))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from noren_core.errors import DataError
 from noren_core.rights import coverage
 from noren_core.rights.clauses import REQUIRED_CLAUSES
 
@@ -25,6 +26,19 @@ _KINDS = {
     "ends version": coverage.ENDS_VERSION - coverage.ENDS_FOR_GOOD,
     "ends for good": coverage.ENDS_FOR_GOOD,
 }
+
+_OUT_OF_ORDER = """
+select 1
+from (
+  select time,
+         lag(time) over (
+           partition by student, company, position, season, purpose, policy order by seq
+         ) as earlier
+  from bucket_events
+)
+where time < earlier
+limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,10 @@ def buckets(connection: Any, question: Question) -> Iterator[int]:
     They are `uses` (one row per use: `point`, scope, phase, route, month of registration, processed,
     control), `bucket_events` (the evidence), `verdicts` (`point`, `class`, `has_event`) and `provided_badly`
     (the scopes for which something was provided when the use was not E1).
+
+    Raises:
+        DataError: with code CONSENT_EVENT_OUT_OF_ORDER, if an event is older than the one before it about the
+            same consent.
     """
     _load_rules(connection)
     script = resources.files(__package__).joinpath("classification.sql").read_text(encoding="utf-8")
@@ -59,6 +77,12 @@ def buckets(connection: Any, question: Question) -> Iterator[int]:
     for bucket in range(count):
         _set(connection, "bucket", bucket)
         connection.execute(script)
+        if connection.execute(_OUT_OF_ORDER).fetchone() is not None:
+            raise DataError(
+                "consent_events.parquet: expected the events of each consent in order of time, got another "
+                "order",
+                code="CONSENT_EVENT_OUT_OF_ORDER",
+            )
         yield bucket
 
 

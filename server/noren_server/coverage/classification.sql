@@ -15,7 +15,7 @@ group by all;
 create or replace temp table complete_screens as
 select s.screen, s.policy, r.purpose, s.company, s.position, s.verified_from, s.verified_until
 from screens s
-join requirement r on list_has_all(s.clauses, r.required);
+join requirement r on list_contains(s.purposes, r.purpose) and list_has_all(s.clauses, r.required);
 
 -- What is processed by the dry run, and what was processed once and is reached by no dry run any more.
 create or replace temp table uses as

@@ -23,6 +23,7 @@ from noren_core.errors import DataError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.consent_event import Action
 from noren_core.rights.coverage import ANY, EVIDENCE_STATES, CoverageClass
+from noren_core.rights.coverage_report import SNAPSHOT_LABEL
 from noren_core.rights.purposes import Purpose
 
 THREADS = 2
@@ -68,6 +69,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             "policy": _TEXT,
             "company": _TEXT,
             "position": _TEXT,
+            "purposes": _TEXTS,
             "clauses": _TEXTS,
             "verified_from": _INT,
             "verified_until": _INT,
@@ -129,6 +131,7 @@ _BAD_ROWS = {
     },
     "screens": {
         "a hash": "screen = ''",
+        "listed purposes": f"not list_has_all([{_listed(Purpose)}], purposes)",
         "listed clauses": f"not list_has_all([{_listed(Clause)}], clauses)",
     },
     "policies": {
@@ -141,13 +144,17 @@ _BAD_ROWS = {
 """By table, what is expected of every row, and the condition under which a row is not that."""
 _UNIQUE = {
     "population": "student, company, position, season, purpose, phase",
+    "consent_events": "seq",
     "policies": "policy",
     "permits": "permit",
     "provisions": "record",
 }
 _DIGESTED = {
     "policies": "policy, season, activated_at, retired_at, list_sort(material)",
-    "screens": "screen, route, build, locale, policy, company, position, list_sort(clauses), state",
+    "screens": (
+        "screen, route, build, locale, policy, company, position, "
+        "list_sort(purposes), list_sort(clauses), state"
+    ),
     "agreements": "company, active_from, active_until",
 }
 """What a change of makes a report stale. That a screen was verified once more is none."""
@@ -168,8 +175,7 @@ def open_snapshot(directory: Path) -> Iterator[Snapshot]:
 
     Raises:
         DataError: naming file and column, if a file is missing or unreadable, has other columns or types, or
-            any row is not what the format asks for; with code CONSENT_EVENT_OUT_OF_ORDER if an event is older
-            than the one before it.
+            any row is not what the format asks for.
     """
     files = tuple(path for name in SCHEMAS if (path := _file(directory, name)) is not None)
     for path in files:
@@ -180,7 +186,6 @@ def open_snapshot(directory: Path) -> Iterator[Snapshot]:
         try:
             for name in SCHEMAS:
                 _check_rows(connection, name)
-            _check_order(connection)
         except duckdb.Error as error:  # its text can hold values
             raise DataError("snapshot: expected readable Parquet files, got one that is not") from error
         others = tuple(path for other in (JOURNEYS, FACTS) if (path := directory / other).exists())
@@ -202,7 +207,7 @@ def table_digests(snapshot: Snapshot) -> dict[str, str]:
 
 def snapshot_digest(snapshot: Snapshot) -> str:
     """SHA-256 (hex) over the names and the bytes of the snapshot's files."""
-    whole = hashlib.sha256(b"noren/v1/coverage-snapshot\0")
+    whole = hashlib.sha256(SNAPSHOT_LABEL)
     for path in sorted(snapshot.files):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256")
@@ -287,24 +292,6 @@ def _check_rows(connection: Any, name: str) -> None:
 def _has_duplicates(connection: Any, name: str, columns: str) -> bool:
     query = f"select 1 from {name} group by {columns} having count(*) > 1 limit 1"  # noqa: S608 (as above)
     return connection.execute(query).fetchone() is not None
-
-
-def _check_order(connection: Any) -> None:
-    """Events have a number each, and none is older than the one before it."""
-    query = """
-        select count(*) filter (seq = before), count(*) filter (time < earlier)
-        from (select seq, time, lag(seq) over numbered as before, lag(time) over numbered as earlier
-              from consent_events window numbered as (order by seq))
-    """
-    same, older = connection.execute(query).fetchone()
-    if same:
-        raise DataError("consent_events.parquet: expected no two events with the same seq")
-    if older:
-        raise DataError(
-            "consent_events.parquet: expected events in order of time, got one that is older than its "
-            "predecessor",
-            code="CONSENT_EVENT_OUT_OF_ORDER",
-        )
 
 
 def _digest_rows(connection: Any, name: str, columns: str) -> str:

@@ -214,6 +214,7 @@ from policies c
 join bucket_events e on list_contains(c.material, e.purpose)
 join policies own on own.policy = e.policy and own.season = c.season
 where c.activated_at <= getvariable('as_of') and e.time <= getvariable('as_of')
+  and e.student not in (select student from uses where control <> '')
 group by all
 having bool_or(e.activated_at < c.activated_at and kind = 'agreed')
 """

@@ -85,7 +85,7 @@ class Browser:
         self._call("Fetch.enable", patterns=[{"urlPattern": "*"}])
 
     def show(self, url: str, *, device: Device, languages: str) -> None:
-        """Open a page anew at a width and wait until it is there and, if it is not ours, rests.
+        """Open a page anew at a width and wait until it is there and, if it runs scripts, rests.
 
         Raises:
             DataError: if the address is not among those allowed, the answer is no page, takes longer than 30
@@ -103,9 +103,10 @@ class Browser:
         if "errorText" in done:
             raise DataError("crawler: expected a page at the address, got none")
         loader = done.get("loaderId", "")
-        is_there = "load" if url in self._sight.pages else "networkIdle"
-        self._wait(lambda event: _is_lifecycle(event, loader, is_there))
+        self._wait(lambda event: _is_lifecycle(event, loader, "load"))
         self._verify_answer(loader)
+        if self.evaluate("document.scripts.length"):
+            self._wait(lambda event: _is_lifecycle(event, loader, "networkAlmostIdle"))
 
     def evaluate(self, script: str) -> Any:
         """What an expression gives, in a world that the page's own scripts cannot see.

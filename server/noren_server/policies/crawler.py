@@ -129,24 +129,24 @@ def visit(
             if len(known) > limits.pages or monotonic() > end:
                 raise DataError(f"crawler: expected at most {limits.pages} pages and its time, got more")
             url = waiting.popleft()
-            for device in Device:
-                yield from _look(open_browser, url, device, is_own=url in sight.pages)
+            try:
+                for device in Device:
+                    yield from _look(open_browser, url, device, is_own=url in sight.pages)
+            except DataError:
+                yield url
+                continue
             for link in _links(open_browser) if follow else ():
                 if link not in known and sight.allows(link) and len(known) <= limits.pages:
                     known.add(link)
                     waiting.append(link)
 
 
-def _look(open_browser: Browser, url: str, device: Device, *, is_own: bool) -> Iterator[Visit | str]:
+def _look(open_browser: Browser, url: str, device: Device, *, is_own: bool) -> Iterator[Visit]:
     """One width: once for each language that the page may choose by the browser's, unless it is ours."""
     seen = set()
     for locale in (Locale.JA,) if is_own else tuple(Locale):
-        try:
-            open_browser.show(url, device=device, languages=locale.value)
-            reading = PageReading.from_body(open_browser.evaluate(_script()))
-        except DataError:
-            yield url
-            return
+        open_browser.show(url, device=device, languages=locale.value)
+        reading = PageReading.from_body(open_browser.evaluate(_script()))
         if reading.sha256 not in seen:
             seen.add(reading.sha256)
             yield Visit(url, device, reading)

@@ -38,7 +38,7 @@ from noren_server.policies.evidence_file import EvidenceFile
 MAX_OPEN = 32
 
 CampaignsOf = Callable[[str, str], Sequence[str]]
-"""The open campaigns in which a company scores a season."""
+"""The campaigns in which a company scores a season, closed ones too."""
 
 _UNFINISHED = (DisclosureState.IN_PROGRESS.value,)
 

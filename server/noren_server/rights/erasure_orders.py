@@ -154,7 +154,7 @@ class ErasureDesk:
         due_seconds: int = DUE_SECONDS,
         disclose_first: bool = True,
     ) -> tuple[FollowedOrder, ...]:
-        """Order every company of the campaign to erase.
+        """Order every company that accepted the campaign's plan to erase; the others never got anything.
 
         1. Complete an issue that a crash interrupted.
         2. One order for each company, on disk.
@@ -168,17 +168,19 @@ class ErasureDesk:
         """
         if due_seconds <= 0:
             raise ConfigurationError("erasure: expected some time until the due date, got none")
+        companies = self._accepted(plan)
+        tables = {company: self._tables(plan, company, ground) for company in companies}
         with self._file.writing() as database:
             self._complete(database)  # 1
         with self._file.writing() as database:
             issued_at = self._clock()
-            for company in plan.companies:  # 2
+            for company in companies:  # 2
                 order = ErasureOrder(
                     order_id=secrets.token_bytes(ORDER_ID_BYTES),
                     company=company,
                     campaign=plan.campaign,
                     ground=ground,
-                    tables=self._tables(plan, company),
+                    tables=tables[company],
                     issued_at=issued_at,
                     due_at=issued_at + due_seconds,
                     disclose_first=disclose_first,
@@ -353,8 +355,17 @@ class ErasureDesk:
             )
         return gone > 0
 
-    def _tables(self, plan: CampaignPlan, company: str) -> tuple[OrderedTable, ...]:
-        """The company's newest tables, and how old their revocation lists are now."""
+    def _accepted(self, plan: CampaignPlan) -> list[str]:
+        known = self._ledger.store.entries(kind=EntryKind.PLAN_ACCEPTANCE, campaign=plan.campaign)
+        return sorted({stored.entry.author for stored in known})
+
+    def _tables(self, plan: CampaignPlan, company: str, ground: ErasureGround) -> tuple[OrderedTable, ...]:
+        """The company's newest tables, and how old their revocation lists are now.
+
+        None where everything goes: a closed campaign has no keys to look anybody up with any more.
+        """
+        if ground is not ErasureGround.RIGHTS:
+            return ()
         with self._store.transaction() as transaction:
             found = [transaction.table(plan.campaign, company, kind) for kind in sorted(TableKind)]
         return tuple(self._ordered_table(plan, table) for table in found if table is not None)

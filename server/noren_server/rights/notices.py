@@ -1,7 +1,8 @@
 """What a student is shown before she consents: the policy's own page, and the hash of the text on it.
 
 Promises: the screen that a consent event names is the text that was really sent, read back from the very
-page; every purpose of the route is noted as shown before the page leaves.
+page; every purpose of the route is noted as shown before the page leaves; a text that the register of screens
+does not know raises its alarm.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from noren_server.consents.consent_service import ConsentService
 from noren_server.policies.consent_screen import render_consent_screen
 from noren_server.policies.page_markup import read_page
 from noren_server.policies.policy_book import PolicyBook
+from noren_server.policies.screen_register import ScreenRegister
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,16 @@ class Shown:
 class NoticeDesk:
     """Shows notices of the policy in force."""
 
-    def __init__(self, policies: PolicyBook, consents: ConsentService, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        policies: PolicyBook,
+        screens: ScreenRegister,
+        consents: ConsentService,
+        *,
+        clock: Callable[[], int],
+    ) -> None:
         self._policies = policies
+        self._screens = screens
         self._consents = consents
         self._clock = clock
 
@@ -45,7 +55,8 @@ class NoticeDesk:
 
         1. The policy in force for the season, and the facts of the notice.
         2. The page; its text is what is hashed, its clauses are those that stand in it word for word.
-        3. SHOWN for every purpose of the route; only then the page leaves.
+        3. The register's alarm, if nobody has looked at this text; a consent on it will not count.
+        4. SHOWN for every purpose of the route; only then the page leaves.
 
         Raises:
             LocalProtocolError: with code NOT_AVAILABLE, if no policy is in force for the season, or it has no
@@ -66,5 +77,6 @@ class NoticeDesk:
         keys = [
             ConsentKey(student, purpose, company, position, season, policy.policy) for purpose in purposes
         ]
-        records = tuple(self._consents.show(key, screen, now=now) for key in keys)  # 3
+        self._screens.note_shown(screen.sha256, at=now)  # 3
+        records = tuple(self._consents.show(key, screen, now=now) for key in keys)  # 4
         return Shown(page, screen, records)

@@ -3,8 +3,8 @@
 docs/rights/student-api.md. Promises: every request is signed by the student's registered key (`student_auth`)
 and acts on her own data alone; bodies, times and numbers are bounded; nothing takes a list of people, and the
 one list there is holds her own signed withdrawals (BULK_LINK_FORBIDDEN); everything but giving a consent
-works while the service is suspended; an answer that says no has a stable code and a constant sentence, and neither
-answers nor logs quote what was sent.
+works while the service is suspended; an answer that says no has a stable code and a constant sentence, and
+neither answers nor logs quote what was sent.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def register_by(random: Random) -> Register:
             policy=f"policy-{random.randint(1, 3)}",
             company=random.choice([ANY, "company-1"]),
             position=random.choice([ANY, ANY, "position-2"]),
+            purposes=frozenset(random.choice([PURPOSES, PURPOSES, PURPOSES[:1]])),
             clauses=some_clauses(random),
             verified_from=random.randint(0, 6),
             verified_until=random.randint(8, LAST),
