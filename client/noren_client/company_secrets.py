@@ -20,6 +20,7 @@ PATTERNS = (
     "campaigns/*/decisions-*.json",
     "campaigns/*/scored.json",
     "campaigns/*/custody/*/*.share",
+    "campaigns/*/erasing.json",
     "rights/inventory-*.json",
     "rights/provisions-*.json",
     "staff/register.json",

@@ -129,7 +129,15 @@ def _keep_bands(
     Who has a record keeps it as it is: a band that changed because others came later would tell of them.
     """
     plan = plans[0]
-    rows = [OpenedRow(item.applicant.key, item.tag, item.mailbox) for item in opened.people]
+    rows = [
+        OpenedRow(
+            item.applicant.key,
+            item.tag,
+            item.mailbox,
+            is_over=score_records.is_over(plan, opened_at=item.batch.opened_at, now=now),
+        )
+        for item in opened.people
+    ]
     models = {model_sha256(company_dir, each.campaign): each.campaign for each in plans}
     with (
         CustodyStore(company_dir) as custody,
@@ -156,7 +164,6 @@ def _keep_bands(
                 ScoredPerson(records[item.applicant.key], item.disclosure_key)
                 for item in opened.people
                 if _is_missing(index, item, each.campaign)
-                and not score_records.is_over(plan, opened_at=item.batch.opened_at, now=now)
             ]
             deposits.deposit(people, now=now, keep=keep)
 

@@ -29,15 +29,6 @@ CHOICE_COLUMNS = (
     *("student", "company", "season", "purpose"),
     *("identifier_kind", "identifier", "choice", "offered"),
 )
-    "student",
-    "company",
-    "season",
-    "purpose",
-    "identifier_kind",
-    "identifier",
-    "choice",
-    "offered",
-)
 EMAIL_SHARE = 0.10
 POSITION = "graduate"  # every company of the demo has this one
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -538,37 +538,41 @@ def verify_not_begun(ledger: LedgerService, campaign: str) -> None:
 
 def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
     """Run the rounds of a published campaign; what Flower's ServerApp calls."""
-    from noren_server import behaviour_data, platform_files, publication
-    from noren_server.revocation import Revocations
+    from noren_server import platform_files
+    from noren_server.consents.opening import consent_service
+    from noren_server.rights.opening import revocations_of
+    from noren_server.rights.service_states import service_desk
     from noren_server.tables import TablePublisher
 
     platform = platform_files.Platform(platform_dir)
     plan = platform.plan(campaign)
+    desk = service_desk(platform)
+    desk.require_running(campaign=campaign)
     verify_not_begun(platform.ledger, campaign)
     publisher = TablePublisher(platform.store, platform.ledger, platform_dir / "tables")
-    consents = behaviour_data.latest_consents(platform_dir / "logs")
-
-    def withdrawn(plan: CampaignPlan, company: str, kind: TableKind) -> Sequence[bytes]:
-        return publication.withdrawn_identifiers(consents.table(), plan, company, kind)
-
-    revocations = Revocations(platform.store, publisher, platform.signing_key, withdrawn)
-
-    def newest_revocations(company: str) -> tuple[bytes, bytes]:
-        table = publisher.table(campaign, company, TableKind.TRAIN)
-        if table is None:
-            raise LocalProtocolError("training: expected a training table of every company, got none")
-        return revocations.newest(plan, table)
 
     def admitted() -> set[str]:
+        """Those that are approved and for which the service runs: nobody while the campaign is suspended."""
         with platform.store.transaction() as transaction:
-            return {c.name for c in transaction.companies() if c.state is CompanyState.APPROVED}
+            approved = {c.name for c in transaction.companies() if c.state is CompanyState.APPROVED}
+        states = desk.states()
+        return {name for name in approved if states.is_running(company=name, campaign=campaign)}
 
-    CampaignRun(
-        plan,
-        signing_keys=platform.signing_keys(plan.companies),
-        admitted=admitted,
-        ledger=platform.ledger,
-        exchange=exchange,
-        progress=Progress(platform.progress_path(campaign), plan.training.rounds),
-        newest_revocations=newest_revocations,
-    ).run()
+    with consent_service(platform) as consents:
+        revocations = revocations_of(platform, consents.book)
+
+        def newest_revocations(company: str) -> tuple[bytes, bytes]:
+            table = publisher.table(campaign, company, TableKind.TRAIN)
+            if table is None:
+                raise LocalProtocolError("training: expected a training table of every company, got none")
+            return revocations.newest(plan, table)
+
+        CampaignRun(
+            plan,
+            signing_keys=platform.signing_keys(plan.companies),
+            admitted=admitted,
+            ledger=platform.ledger,
+            exchange=exchange,
+            progress=Progress(platform.progress_path(campaign), plan.training.rounds),
+            newest_revocations=newest_revocations,
+        ).run()

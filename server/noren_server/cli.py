@@ -18,6 +18,10 @@ import typer
 from noren_core import __version__
 from noren_core.console import run_command
 from noren_local.key_commands import key_commands
+from noren_server.consents.commands import consents_app
+from noren_server.coverage.commands import coverage_app
+from noren_server.policies.commands import policy_commands, screens_commands
+from noren_server.rights.service_commands import service_app
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Run the platform of a Noren federation."
@@ -29,6 +33,11 @@ ledger_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Export the ledger and its public keys."
 )
 app.add_typer(campaign_app, name="campaign")
+app.add_typer(consents_app, name="consents")
+app.add_typer(policy_commands(), name="policy")
+app.add_typer(screens_commands(), name="screens")
+app.add_typer(coverage_app, name="coverage")
+app.add_typer(service_app, name="service")
 app.add_typer(ledger_app, name="ledger")
 statistics_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Show that sealed sums were honest, or forget."
@@ -196,23 +205,20 @@ def campaign_forecast(
 
 @campaign_app.command("publish")
 def campaign_publish(context: Context, campaign: str) -> Result:
-    """Compute features and embeddings of consented students; seal and publish the training tables."""
-    from noren_server import behaviour_data, publication
-    from noren_server.released_records import ReleasedRecords
-    from noren_server.tables import TablePublisher
+    """Once coverage is clear: features and embeddings of consented students, and sealed training tables."""
+    from noren_server import launch
 
-    platform = _platform(context)
-    plan = platform.plan(campaign)
-    rows = publication.prepare(
-        behaviour_data.load(platform.directory / "logs"),
-        plan,
-        assignment_key=platform.assignment_key,
-        embeddings_dir=platform.directory / "embeddings",
-        released=ReleasedRecords(platform.store),
-    )
-    publisher = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
-    publisher.publish_training_tables(plan, rows)
+    plan = launch.publish(_platform(context), campaign)
     return {"campaign": campaign, "tables": len(plan.companies)}
+
+
+@campaign_app.command("refresh")
+def campaign_refresh(context: Context, campaign: str) -> Result:
+    """Seal the score tables of all companies again, with everybody's consents as they are now."""
+    from noren_server import launch
+
+    launch.refresh(_platform(context), campaign)
+    return {"campaign": campaign, "state": "refreshed"}
 
 
 @campaign_app.command("train")
@@ -266,7 +272,8 @@ def ledger_prove(
 def statistics_recompute(context: Context, campaign: str, company: str) -> Result:
     """Compute a company's sealed sums again, before an auditor's eyes, and compare them with the ledger."""
     platform = _platform(context)
-    found = _statistics(platform).recompute(platform.plan(campaign), company)
+    with _statistics(platform) as statistics:
+        found = statistics.recompute(platform.plan(campaign), company)
     rows, weights, answer = found.indices
     return {
         "campaign": campaign,
@@ -280,7 +287,8 @@ def statistics_recompute(context: Context, campaign: str, company: str) -> Resul
 def statistics_forget(context: Context, campaign: str) -> Result:
     """Remove rows, seeds and messages of a closed campaign: nobody can ask to see its sums computed again."""
     platform = _platform(context)
-    _statistics(platform).forget(platform.plan(campaign))
+    with _statistics(platform) as statistics:
+        statistics.forget(platform.plan(campaign))
     return {"campaign": campaign, "state": "forgotten"}
 
 

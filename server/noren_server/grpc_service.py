@@ -32,6 +32,7 @@ from noren_server.company_keys import KeyChange, KeyDesk
 from noren_server.enrolment import CompanyRequest, EnrolmentDesk
 from noren_server.gate import Gate
 from noren_server.grpc_calls import Callers, answered, refused
+from noren_server.grpc_rights import RightsParts, RightsServicer
 from noren_server.ledger_service import LedgerService
 from noren_server.revocation import Revocations
 from noren_server.sealed_scoring import SealedScoring
@@ -96,6 +97,7 @@ def serve(
     parts: PlatformParts,
     tls: ServerTls,
     *,
+    rights: RightsParts,
     enrolment_address: str,
     service_address: str,
     clock: Callable[[], datetime],
@@ -111,6 +113,7 @@ def serve(
     metering: list[grpc.ServerInterceptor] = [] if meter is None else [MeteringInterceptor(meter)]
     company_server = _new_server("company", MAX_REQUEST_BYTES, metering)
     services.add_PlatformServicer_to_server(PlatformServicer(parts, clock), company_server)
+    services.add_RightsServicer_to_server(RightsServicer(rights, clock), company_server)
     pair = [(tls.key, tls.certificate)]
     open_credentials = grpc.ssl_server_credentials(pair)
     mutual_credentials = grpc.ssl_server_credentials(

@@ -1,4 +1,4 @@
-"""Everything `noren-platform serve` keeps running: gRPC here, SuperLink, SuperExec and proxy as children.
+"""Everything `noren-platform serve` keeps running: gRPC and the students' API here, the rest as children.
 
 If one of them ends, all end: a platform that answers half of its questions is harder to notice than one
 that is down, and the operator's service manager starts it again.
@@ -9,25 +9,30 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from noren_core.errors import LocalProtocolError
-from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
 from noren_local import passphrase
 from noren_local.private_file import in_memory, write_private
-from noren_server import behaviour_data, publication
+from noren_server import publication
 from noren_server.company_keys import KeyDesk
+from noren_server.consents.opening import unix_now
+from noren_server.coverage.opening import is_clear
 from noren_server.enrolment import utc_now
 from noren_server.fleet_proxy import FleetProxySettings
+from noren_server.gate import Gate
 from noren_server.grpc_service import PlatformParts, RunningService
 from noren_server.grpc_service import serve as serve_grpc
 from noren_server.platform_files import SERVER_CERTIFICATE, Platform
 from noren_server.platform_secrets import secrets_of
 from noren_server.processes import Child, Supervisor, is_listening
-from noren_server.revocation import Revocations
+from noren_server.publication import Consents
+from noren_server.rights.opening import publication_consents, rights_of
+from noren_server.rights.service_states import service_desk
+from noren_server.rights.student_api import run_student_api
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CompanyState
@@ -37,62 +42,78 @@ from noren_server.traffic_meter import FLEET_FILE, SERVICE_FILE, TrafficMeter
 
 
 @contextmanager
-def grpc_services(platform: Platform) -> Iterator[RunningService]:
-    """The enrolment and company services, on the platform's ports, until the end of the block."""
+def online_services(platform: Platform) -> Iterator[RunningService]:
+    """Everything that companies and students reach, on the platform's ports, until the end of the block."""
     directory = platform.directory
-    publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
-    consents = behaviour_data.latest_consents(directory / "logs")
+    with ExitStack() as stack:
+        consents = stack.enter_context(publication_consents(platform))
+        rights = stack.enter_context(rights_of(platform, consents))
+        publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
+        desk = service_desk(platform)
 
-    def rows(plan: CampaignPlan, company: str) -> ScoreRows:
-        return publication.score_rows(
-            consents.table(), plan, company, embeddings_dir=directory / "embeddings"
+        def rows(plan: CampaignPlan, company: str) -> ScoreRows:
+            return publication.score_rows(consents, plan, company, embeddings_dir=directory / "embeddings")
+
+        parts = PlatformParts(
+            store=platform.store,
+            gate=Gate(
+                platform.store,
+                platform.ledger,
+                clock=unix_now,
+                is_running=desk.is_running,
+                is_covered=lambda campaign: is_clear(platform, campaign, now=unix_now()),
+            ),
+            ledger=platform.ledger,
+            publisher=publisher,
+            scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
+            statistics=_statistics(platform, consents),
+            revocations=rights.revocations,
+            keys=KeyDesk(
+                platform.store,
+                platform.ledger,
+                platform.authority,
+                clock=utc_now,
+                register_node=lambda company, key: _register_node(directory, company, key),
+            ),
         )
-
-    def withdrawn(plan: CampaignPlan, company: str, kind: TableKind) -> Sequence[bytes]:
-        return publication.withdrawn_identifiers(consents.table(), plan, company, kind)
-
-    parts = PlatformParts(
-        store=platform.store,
-        ledger=platform.ledger,
-        publisher=publisher,
-        scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
-        statistics=sealed_statistics(platform),
-        revocations=Revocations(platform.store, publisher, platform.signing_key, withdrawn),
-        keys=KeyDesk(
-            platform.store,
-            platform.ledger,
-            platform.authority,
+        meter = TrafficMeter(directory / "run" / SERVICE_FILE)
+        stack.callback(meter.close)
+        running = serve_grpc(
+            platform.enrolment,
+            parts,
+            platform.server_tls,
+            rights=rights.parts,
+            enrolment_address=platform.config.addresses.enrolment,
+            service_address=platform.config.addresses.service,
             clock=utc_now,
-            register_node=lambda company, key: _register_node(directory, company, key),
-        ),
-    )
-    meter = TrafficMeter(directory / "run" / SERVICE_FILE)
-    running = serve_grpc(
-        platform.enrolment,
-        parts,
-        platform.server_tls,
-        enrolment_address=platform.config.addresses.enrolment,
-        service_address=platform.config.addresses.service,
-        clock=utc_now,
-        meter=meter,
-    )
-    try:
+            meter=meter,
+        )
+        stack.callback(running.stop)
+        stack.enter_context(
+            run_student_api(
+                rights.students,
+                host=platform.config.host,
+                port=platform.config.student_port,
+                private_key=platform.server_tls.key,
+                certificate=directory / SERVER_CERTIFICATE,
+            )
+        )
         yield running
-    finally:
-        running.stop()
-        meter.close()
 
 
-def sealed_statistics(platform: Platform) -> SealedStatistics:
+@contextmanager
+def sealed_statistics(platform: Platform) -> Iterator[SealedStatistics]:
     """The sealed sums of this platform, made of the rows whose consent is live."""
+    with publication_consents(platform) as consents:
+        yield _statistics(platform, consents)
+
+
+def _statistics(platform: Platform, consents: Consents) -> SealedStatistics:
     directory = platform.directory
     publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
-    consents = behaviour_data.latest_consents(directory / "logs")
 
     def rows(plan: CampaignPlan, company: str) -> ScoreRows:
-        return publication.training_rows(
-            consents.table(), plan, company, embeddings_dir=directory / "embeddings"
-        )
+        return publication.training_rows(consents, plan, company, embeddings_dir=directory / "embeddings")
 
     return SealedStatistics(platform.store, platform.ledger, publisher, rows, directory / "statistics")
 
@@ -118,7 +139,7 @@ def serve(directory: Path) -> None:
         passphrase.for_children(secrets_of(directory)),
         in_memory(platform.server_tls.key) as tls_key,
         Supervisor(directory / "run", on_crash=on_crash) as supervisor,
-        grpc_services(platform),
+        online_services(platform),
     ):
         for child in prepare_superlink(directory):
             supervisor.start(child)

@@ -19,10 +19,9 @@ from system_platform import CONSENTING, DIMENSIONS, RunningPlatform, features, p
 
 from noren_core.crypto import bit_proof, head_encryption, secp256k1
 from noren_core.crypto.bit_proof import Ciphertext, EncryptedBit, encrypt_bits, prove_bits
-from noren_core.crypto.head_encryption import CIPHERTEXT_BYTES, HeadLayout, HeadSecret, encrypt_head
+from noren_core.crypto.head_encryption import HeadLayout, HeadSecret, encrypt_head
 from noren_core.crypto.secp256k1 import POINT_BYTES, Point
 from noren_core.errors import NorenError
-from noren_core.ids import TableKind
 from noren_core.season.head_message import head_binding
 from noren_core.season.plan import CampaignPlan
 
@@ -117,7 +116,7 @@ def scored(platform: RunningPlatform, campaign: CampaignPlan, weights: npt.NDArr
         [weights.tolist()], weight_bits=WEIGHT_BITS, binding=head_binding(campaign, "alpha")
     )
     platform.submit_head(campaign, message)
-    opened = platform.open_rows(campaign, TableKind.SCORE, CIPHERTEXT_BYTES, OPENED)
+    opened = platform.open_scores(campaign, OPENED)
     return decrypted(secret, [opened[number] for number in OPENED])
 
 
@@ -148,7 +147,7 @@ def pack_into_ours() -> Result:
             (secret, message) for secret, message in forgeries if is_taken(platform, campaign, message)
         ]
         if accepted:
-            opened = platform.open_rows(campaign, TableKind.SCORE, CIPHERTEXT_BYTES, OPENED)
+            opened = platform.open_scores(campaign, OPENED)
             answers = [opened[number] for number in range(PACKED_STUDENTS)]
             return unpacked_result(
                 features()[:PACKED_STUDENTS], accepted[0][0], answers, forged=len(accepted)

@@ -43,7 +43,9 @@ APPLICANTS = 40
 def dictionary() -> list[bytes]:
     """Every address that somebody of these names would have."""
     return [
-        normalise_identifier(IdentifierKind.EMAIL, pattern.format(first=first, last=last, domain=domain))
+        normalise_identifier(
+            IdentifierKind.EMAIL, pattern.format(first=first, last=last, domain=domain), "clerk"
+        )
         for first, last, domain in itertools.product(FIRST_NAMES, LAST_NAMES, DOMAINS)
         for pattern in ("{first}.{last}@{domain}", "{last}.{first}@{domain}", "{first}{last}@{domain}")
     ]

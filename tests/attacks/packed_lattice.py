@@ -71,7 +71,7 @@ def read_sealed() -> Result:
     )
     with running_platform() as platform:
         platform.submit_head(plan(), message)
-        opened = platform.open_rows(plan(), TableKind.SCORE, CIPHERTEXT_BYTES, [own])[own]  # 1
+        opened = platform.open_scores(plan(), [own])[own]  # 1
         rows = platform.table_rows(plan(), TableKind.SCORE)
     sealed = [row[TAG_BYTES : TAG_BYTES + CIPHERTEXT_BYTES] for row in rows]
     streams = [xor(row, opened) for row in sealed]  # 2

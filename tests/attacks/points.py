@@ -21,6 +21,7 @@ from noren_client.transport import PlatformClient
 from noren_core.crypto import oprf
 from noren_core.crypto.identity import seal_to
 from noren_core.errors import NorenError
+from noren_core.ids import TableKind
 from noren_core.secagg.messages import ADVERTISEMENT_LABEL, Advertisement, advertisement_statement
 
 GUESSED = 20
@@ -47,7 +48,7 @@ def read_key_of_ours() -> Result:
     with running_platform() as platform:
         answered = sum(is_answered(platform, [bad, *good[1:]]) for bad in bad_elements())
         with platform.platform.store.transaction() as transaction:
-            stored = transaction.oprf_key(CAMPAIGN, ATTACKER)
+            stored = transaction.oprf_key(CAMPAIGN, ATTACKER, TableKind.TRAIN)
         counted = stored.evaluations if stored else -1
         still = is_answered(platform, good)
     return Result(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,14 @@ import numpy.typing as npt
 from attack import NotAvailableError
 
 from noren_client.applicants import read_applicants
-from noren_core.ids import Purpose, normalise_identifier
+from noren_core.ids import normalise_identifier
+from noren_core.rights.purposes import Purpose
 from noren_demo.generator import GeneratorOptions, generate_season
 from noren_demo.oulad import OuladOptions, convert_oulad
+from noren_demo.people import POSITION, Choice, StudentChoice, read_choices
 from noren_demo.season_data import OutcomeClass, SeasonData, SeasonFiles
 from noren_server import features
 from noren_server.behaviour_data import BehaviourData
-from noren_server.consents import read_consents
 from noren_server.encoder import Encoder, standardise
 from noren_server.event_log import event_table, open_event_log
 from noren_server.features import FeatureConfig, Season, StudentSeason
@@ -76,10 +77,12 @@ def _applicants(make: Callable[[Path], SeasonData], task: str) -> tuple[Applican
 def _of_companies(data: SeasonData, files: SeasonFiles, task: str) -> tuple[Applicants, ...]:
     """The platform's pipeline on everybody's past applicants."""
     config = FeatureConfig(data.activity_types, data.milestone_types)
-    behaviour = BehaviourData(
-        open_event_log(files.events), read_consents(files.consents), _seasons(data), config
-    )
-    labels = {company.name: _labels(data, files, behaviour, company.name, task) for company in data.companies}
+    behaviour = BehaviourData(open_event_log(files.events), _seasons(data), config)
+    choices = read_choices(files.choices)
+    labels = {
+        company.name: _labels(data, files, behaviour, choices, company.name, task)
+        for company in data.companies
+    }
     accounts = {name: sorted(known, key=lambda each: each.student) for name, known in labels.items()}
     everybody = list(dict.fromkeys(each for known in accounts.values() for each in known))
     with event_table(behaviour.events) as events:
@@ -111,7 +114,12 @@ def _seasons(data: SeasonData) -> tuple[Season, ...]:
 
 
 def _labels(
-    data: SeasonData, files: SeasonFiles, behaviour: BehaviourData, company: str, task: str
+    data: SeasonData,
+    files: SeasonFiles,
+    behaviour: BehaviourData,
+    choices: Sequence[StudentChoice],
+    company: str,
+    task: str,
 ) -> dict[StudentSeason, int]:
     """The outcomes of the consenting applicants of the last past season, by account."""
     [chosen] = [each for each in data.tasks if each.name == task]
@@ -121,12 +129,13 @@ def _labels(
         for row in read_applicants(files.applicants(company))
         if row.season == season.name
     }
-    live = behaviour.consents.live(company, season.name, Purpose.TRAIN)
+    wanted = (company, season.name, Purpose.TRAIN, Choice.GIVES)
     found = {
         StudentSeason(each.student, season): outcomes.get(
-            normalise_identifier(each.identifier_kind, each.identifier)
+            normalise_identifier(each.identifier_kind, each.identifier, POSITION)
         )
-        for each in live
+        for each in choices
+        if (each.company, each.season, each.purpose, each.choice) == wanted
     }
     positive, negative = chosen.words(OutcomeClass.POSITIVE), chosen.words(OutcomeClass.NEGATIVE)
     return {

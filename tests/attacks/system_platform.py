@@ -7,12 +7,14 @@ copied for each attack. Feature values are whitened and so large that int8 loses
 from __future__ import annotations
 
 import atexit
+import hashlib
+import secrets
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,21 +22,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from noren_client import alignment, campaign_files, enrolment, keystore
+from noren_client import alignment, enrolment, keystore
 from noren_client.ledger_watch import LedgerWatch
-from noren_client.table_reading import Aligner
-from noren_client.transport import PlatformClient
-from noren_core.crypto.sealed_table import TableManifest
-from noren_core.ids import IdentifierKind, Purpose, TableKind, normalise_identifier
+from noren_client.transport import PlatformClient, TablePart
+from noren_core.crypto import oprf
+from noren_core.crypto.sealed_table import TableManifest, TableReader
+from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.rights.decision_batch import evaluation_sha256
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.score_payload import parse_score_payload
 from noren_server import platform_files
-from noren_server.consents import COLUMNS
-from noren_server.services import grpc_services
+from noren_server.company_keys import KeyDesk
+from noren_server.enrolment import utc_now
+from noren_server.gate import Gate
+from noren_server.grpc_service import PlatformParts, serve
+from noren_server.revocation import Revocations
+from noren_server.sealed_scoring import ScoreRows, SealedScoring
+from noren_server.sealed_statistics import SealedStatistics
 from noren_server.tables import TablePublisher
 
-CAMPAIGN = "spring-2026"
+CAMPAIGN, POSITION = "spring-2026", "clerk"
 ATTACKER = "alpha"
 COMPANIES = ("alpha", "bravo", "charlie")
 DIMENSIONS = 16
@@ -53,7 +62,7 @@ def address(number: int) -> str:
 
 def identifier(number: int) -> bytes:
     """The same, normalised."""
-    return normalise_identifier(IdentifierKind.EMAIL, address(number))
+    return normalise_identifier(IdentifierKind.EMAIL, address(number), POSITION)
 
 
 @cache
@@ -125,7 +134,7 @@ class RunningPlatform:
 
     def stop(self) -> None:
         """End the services and close the stores."""
-        self._services.close()
+        self._services.stop(grace_seconds=0)
         self.platform.store.close()
         self.platform.ledger_store.close()
 
@@ -142,12 +151,6 @@ class RunningPlatform:
         self.platform.ledger.append_platform_entry(EntryKind.PLAN, campaign.to_body())
         with self.platform.store.transaction() as transaction:
             transaction.add_campaign(campaign)
-        # Embeddings of everybody: who may be scored for whom is for the consents to say.
-        everybody = np.array([str(number) for number in range(STUDENTS)], dtype=np.str_)
-        for company in COMPANIES:
-            path = self.platform.directory / "embeddings" / campaign.campaign / f"{company}-score.npz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, students=everybody, values=features())
         self.publish_tables(campaign, features())
 
     def publish_tables(self, campaign: CampaignPlan, values: npt.NDArray[np.int8]) -> None:
@@ -174,12 +177,48 @@ class RunningPlatform:
             raise LookupError("expected a published table")
         return table.manifest
 
-    def public_key(self, campaign: CampaignPlan) -> bytes:
-        """The key that the ledger shows for the attacker's evaluations."""
-        [found] = self.platform.ledger_store.entries(
+    def public_key(self, campaign: CampaignPlan, kind: TableKind) -> bytes:
+        """The key that the ledger shows for the attacker's evaluations for this kind of table."""
+        shown = self.platform.ledger_store.entries(
             kind=EntryKind.OPRF_KEY, campaign=campaign.campaign, company=ATTACKER
         )
-        return bytes.fromhex(found.entry.body["public_key"])
+        [found] = [item.entry.body for item in shown if item.entry.body["kind"] == kind]
+        return bytes.fromhex(found["public_key"])
+
+    def pass_gate(self, campaign: CampaignPlan, numbers: Sequence[int]) -> dict[int, bytes]:
+        """What the attacker gets evaluated for scoring by calling all of these an offer, in one batch.
+
+        Raises:
+            NorenError: if the platform refuses the batch or its evaluation.
+        """
+        inputs = [identifier(number) for number in numbers]
+        dummies = [DUMMY_LABEL + secrets.token_bytes(DUMMY_BYTES) for _ in range(BATCH - len(inputs))]
+        blinding = oprf.blind([*inputs, *dummies])
+        index = self.seal(campaign, evaluation_sha256(blinding.blinded_elements))
+        with PlatformClient(self.company(ATTACKER)) as client:
+            evaluated, proof, _ = client.evaluate_decisions(
+                campaign.campaign, blinding.blinded_elements, decision_batch=index, known_tree_size=0
+            )
+        outputs = oprf.finalize(blinding, evaluated, proof, self.public_key(campaign, TableKind.SCORE))
+        return dict(zip(numbers, outputs, strict=False))
+
+    def seal(self, campaign: CampaignPlan, evaluation: bytes) -> int:
+        """Append a decision batch of the attacker's that commits to these elements; its index."""
+        directory = self.company(ATTACKER)
+        about = {"kind": EntryKind.DECISION_BATCH, "campaign": campaign.campaign, "company": ATTACKER}
+        body = {
+            "campaign": campaign.campaign,
+            "company": ATTACKER,
+            "position": POSITION,
+            "sequence": len(self.platform.ledger_store.entries(**about)) + 1,
+            "root": secrets.token_hex(32),  # what it says of decisions is for the auditor
+            "evaluation_sha256": evaluation.hex(),
+            "sealed_at": int(time.time()),
+        }
+        entry = sign_entry(EntryKind.DECISION_BATCH, ATTACKER, body, keystore.load(directory).signing)
+        with PlatformClient(directory) as client:
+            client.append(entry, known_tree_size=0)
+        return self.platform.ledger_store.entries(**about)[-1].index
 
     def submit_head(self, campaign: CampaignPlan, message: bytes, company: str = ATTACKER) -> None:
         """Send any bytes as a head, with a commitment to them that the company signed."""
@@ -193,24 +232,31 @@ class RunningPlatform:
     def wait_for_scores(self, campaign: CampaignPlan) -> None:
         """Until the score table of the attacker's head is built."""
         keep_waiting = _until(BUILD_SECONDS)
-        while self._publisher.table(campaign.campaign, ATTACKER, TableKind.SCORE) is None:
+        while self.scoring.table(campaign.campaign, ATTACKER) is None:
             if not keep_waiting():
                 raise TimeoutError("expected a score table")
 
-    def open_rows(
-        self, campaign: CampaignPlan, kind: TableKind, payload_bytes: int, numbers: Sequence[int]
+    def open_scores(self, campaign: CampaignPlan, numbers: Sequence[int]) -> dict[int, bytes]:
+        """The ciphertexts of these members' scores, after a decision batch that calls them all an offer."""
+        outputs = self.pass_gate(campaign, numbers)
+        self.wait_for_scores(campaign)
+        return self.open_with(campaign, outputs)
+
+    def open_with(self, campaign: CampaignPlan, outputs: Mapping[int, bytes]) -> dict[int, bytes]:
+        """The ciphertexts of whatever rows of the score table these outputs open."""
+        with PlatformClient(self.company(ATTACKER)) as client:
+            parts = list(client.fetch_table(campaign.campaign, TableKind.SCORE, first_chunk=0))
+        return self.read_scores(campaign, parts, outputs)
+
+    def read_scores(
+        self, campaign: CampaignPlan, parts: Sequence[TablePart], outputs: Mapping[int, bytes]
     ) -> dict[int, bytes]:
-        """What the attacker's own client opens of these members' rows, waiting until a table is built."""
-        directory = self.company(ATTACKER)
-        with PlatformClient(directory) as client:
-            aligner = Aligner(directory, campaign_files.load_plan(directory, campaign.campaign), client)
-            opened = aligner.open_rows(
-                kind,
-                [identifier(n) for n in numbers],
-                payload_bytes=payload_bytes,
-                keep_waiting=_until(BUILD_SECONDS),
-            )
-        return {n: opened[identifier(n)].payload for n in numbers if identifier(n) in opened}
+        """The same, of a downloaded table."""
+        manifest = self.manifest(campaign, TableKind.SCORE)
+        reader = TableReader(manifest, parts[0].chunk_hashes, dict(outputs))
+        for part in parts:
+            reader.feed(part.index, part.chunk)
+        return {n: parse_score_payload(campaign, row).ciphertexts for n, row in reader.rows.items()}
 
     def accept(self, campaign: CampaignPlan, company: str = ATTACKER) -> None:
         """The company's own client accepts a campaign."""
@@ -229,8 +275,37 @@ class RunningPlatform:
         self._publisher = TablePublisher(
             self.platform.store, self.platform.ledger, self.platform.directory / "tables"
         )
-        self._services = ExitStack()
-        self._services.enter_context(grpc_services(self.platform))
+        ledger, store, directory = self.platform.ledger, self.platform.store, self.platform.directory
+        self.scoring = SealedScoring(store, ledger, self._publisher, _score_rows)
+        statistics = SealedStatistics(store, ledger, self._publisher, _score_rows, directory / "statistics")
+        nobody_withdrew: Callable[..., list[bytes]] = lambda *_: []  # noqa: E731
+        parts = PlatformParts(
+            store=store,
+            gate=Gate(
+                store,
+                ledger,
+                clock=lambda: int(time.time()),
+                is_running=lambda *_: True,
+                is_covered=lambda _: True,
+            ),
+            ledger=ledger,
+            publisher=self._publisher,
+            scoring=self.scoring,
+            statistics=statistics,
+            revocations=Revocations(store, self._publisher, self.platform.signing_key, nobody_withdrew),
+            keys=KeyDesk(
+                store, ledger, self.platform.authority, clock=utc_now, register_node=lambda *_: None
+            ),
+        )
+        addresses = self.platform.config.addresses
+        self._services = serve(
+            self.platform.enrolment,
+            parts,
+            self.platform.server_tls,
+            enrolment_address=addresses.enrolment,
+            service_address=addresses.service,
+            clock=utc_now,
+        )
 
 
 def _until(seconds: float) -> Callable[[], bool]:
@@ -262,7 +337,6 @@ def _template() -> Path:
     atexit.register(directory.cleanup)
     root = Path(directory.name)
     platform_files.initialise(root / "platform", name="job-site", host="127.0.0.1", ports=(0, 0, 0, 0))
-    _write_consents(root / "platform" / "logs")
     season = RunningPlatform(root)
     try:
         for company in COMPANIES:
@@ -274,13 +348,11 @@ def _template() -> Path:
     return root
 
 
-def _write_consents(directory: Path) -> None:
-    """Everybody's consents, for both purposes, in the platform's own file."""
-    rows = [
-        f"{number},{company},{season},{purpose},email,{address(number)},live"
-        for company, numbers in CONSENTING.items()
-        for number in numbers
-        for season, purpose in (("2025", Purpose.TRAIN), ("2026", Purpose.SCORE))
-    ]
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "consents.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+def _score_rows(_: CampaignPlan, company: str) -> ScoreRows:
+    """Of those who consented to the company and acknowledged its offer notice: everybody who consented."""
+    numbers = CONSENTING[company]
+    return ScoreRows(
+        [identifier(n) for n in numbers],
+        features()[list(numbers)],
+        [hashlib.sha256(f"{company} {n}".encode()).digest() + bytes(16) for n in numbers],
+    )

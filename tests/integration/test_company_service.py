@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,12 +32,14 @@ from noren_client import (
     scoring,
     transport,
 )
+from noren_client.gate import decisions, staff
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.odometer import Odometer
 from noren_client.training import clipped_gradient_sum
 from noren_core.crypto import oprf
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.revocation_list import RevocationList
+from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -49,6 +52,8 @@ from noren_core.errors import (
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind, RevocationReason, parse_entry, sign_entry
 from noren_core.ledger.proofs import SplitViewError
+from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.season import messages
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
@@ -105,8 +110,10 @@ class Season:
     root: Path
     platform: platform_files.Platform
     running: RunningService
+    scoring: SealedScoring
     consenting: dict[str, list[int]]
     withdrawn: dict[tuple[str, TableKind], list[int]] = field(default_factory=dict)
+    suspended: set[str] = field(default_factory=set)
 
     def company(self, name: str) -> Path:
         return self.root / name
@@ -136,7 +143,7 @@ class Season:
         self.platform.store.close()
         self.platform.ledger_store.close()
         self.platform = platform_files.Platform(self.root / "platform")
-        self.running = start(self.platform, self.consenting, self.withdrawn)
+        self.running, self.scoring = start(self.platform, self.consenting, self.withdrawn, self.suspended)
 
     def enrol(self, name: str, *, declared_size: int = 40) -> None:
         """The whole enrolment of one company."""
@@ -170,7 +177,8 @@ def start(
     platform: platform_files.Platform,
     consenting: dict[str, list[int]],
     withdrawn: dict[tuple[str, TableKind], list[int]],
-) -> RunningService:
+    suspended: set[str],
+) -> tuple[RunningService, SealedScoring]:
     def rows(_: CampaignPlan, company: str) -> ScoreRows:
         numbers = consenting.get(company, [])
         values = [features_of(number) for number in numbers]
@@ -196,7 +204,7 @@ def start(
         platform.store,
         platform.ledger,
         clock=lambda: int(datetime.now(UTC).timestamp()),
-        is_running=lambda *_: True,
+        is_running=lambda company, _: company not in suspended,
         is_covered=lambda _: True,
     )
     keys = KeyDesk(
@@ -206,7 +214,7 @@ def start(
         clock=lambda: datetime.now(UTC),
         register_node=lambda company, key: None,
     )
-    return serve(
+    running = serve(
         platform.enrolment,
         PlatformParts(
             store=platform.store,
@@ -223,6 +231,7 @@ def start(
         service_address=platform.config.addresses.service,
         clock=lambda: datetime.now(UTC),
     )
+    return running, scoring_service
 
 
 @contextmanager
@@ -230,7 +239,9 @@ def opened(root: Path, consenting: dict[str, list[int]]) -> Iterator[Season]:
     """The season in a directory, its services running."""
     platform = platform_files.Platform(root / "platform")
     withdrawn: dict[tuple[str, TableKind], list[int]] = {}
-    season = Season(root, platform, start(platform, consenting, withdrawn), consenting, withdrawn)
+    suspended: set[str] = set()
+    running, scoring_service = start(platform, consenting, withdrawn, suspended)
+    season = Season(root, platform, running, scoring_service, consenting, withdrawn, suspended)
     try:
         yield season
     finally:
@@ -288,14 +299,19 @@ def make_season(season: Season, plan: CampaignPlan) -> None:
     rows = {c: [(identifier(n), row_of(n)) for n in season.consenting.get(c, [])] for c in COMPANIES}
     season.publisher.publish_training_tables(plan, rows)
     alignment.accept_plan(season.company("alpha"), CAMPAIGN, sleep=no_pause)
-    write_applicants(season.company("alpha"), train=[*range(10), *range(20, 30)], score=[0, 1, 2, 25])
+    write_applicants(
+        season.company("alpha"), train=[*range(10), *range(20, 30)], score=[0, 1, 2, 25], failed=[3, 26]
+    )
 
 
-def write_applicants(company_dir: Path, *, train: Sequence[int], score: Sequence[int] = ()) -> None:
+def write_applicants(
+    company_dir: Path, *, train: Sequence[int], score: Sequence[int] = (), failed: Sequence[int] = ()
+) -> None:
     lines = ["season,position,identifier_kind,identifier,decision,outcome"]
     answers = [(n, "declined" if n % 3 else "accepted") for n in train]
     lines += [f"2025,{POSITION},consent-code,{code(n)},offer,{answer}" for n, answer in answers]
     lines += [f"2026,{POSITION},consent-code,{code(n)},offer," for n in score]
+    lines += [f"2026,{POSITION},consent-code,{code(n)},no-offer," for n in failed]
     (company_dir / "applicants.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -469,7 +485,7 @@ def test_another_companys_campaign_is_like_none(season: Season) -> None:
             table = wire.FetchTableRequest(campaign=campaign, kind="train")
             for call in (
                 lambda c=campaign: stub.GetProof(wire.GetProofRequest(campaign=c), timeout=5),
-                lambda c=campaign: stub.Evaluate(wire.EvaluateRequest(campaign=c), timeout=5),
+                lambda c=campaign: stub.Evaluate(wire.EvaluateRequest(campaign=c, kind="score"), timeout=5),
                 lambda t=table: list(stub.FetchTable(t, timeout=5)),
             ):
                 answers.add(status_of(call))
@@ -491,7 +507,7 @@ def test_nothing_is_evaluated_or_served_before_the_plan_is_accepted(season: Seas
     """A company of the cohort that has not signed the plan gets neither evaluations nor tables."""
     channel, stub = season.stub("bravo")
     with channel:
-        evaluate = wire.EvaluateRequest(campaign=CAMPAIGN, blinded=blinded(64))
+        evaluate = wire.EvaluateRequest(campaign=CAMPAIGN, kind="train", blinded=blinded(64))
         assert status_of(lambda: stub.Evaluate(evaluate, timeout=5))[1] == Refusal.NOT_ACCEPTED
         table = wire.FetchTableRequest(campaign=CAMPAIGN, kind="train")
         assert status_of(lambda: list(stub.FetchTable(table, timeout=5)))[1] == Refusal.NOT_ACCEPTED
@@ -593,7 +609,7 @@ def test_absent_students_cannot_be_told_apart(season: Season) -> None:
     assert {key: row.payload for key, row in opened.items()} == {identifier(0): row_of(0)}
 
 
-def test_a_withdrawn_consent_has_no_row_in_the_next_table(season: Season, plan: CampaignPlan) -> None:
+def test_a_withdrawn_consent_has_no_row_in_the_next_table(season: Season) -> None:
     """A student who withdrew before the score table is not in it, though she was in the training table."""
     season.consenting["alpha"].remove(1)
     scores = score(season, "alpha", [3, -2, 5, 1])
@@ -660,16 +676,19 @@ def test_what_the_table_holds_does_not_decide_whether_a_company_takes_part(
     assert (total != 0).any() == bool(rows)
 
 
-def test_new_training_applicants_do_not_use_up_the_batch_for_scoring(season: Season) -> None:
-    """After the one training batch, further applicants are refused here and scoring still works."""
+def test_training_batches_and_scoring_batches_are_counted_apart(season: Season) -> None:
+    """After all training batches, further applicants are refused here and scoring still works."""
     directory = season.company("alpha")
     alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
     write_applicants(directory, train=range(30), score=[0, 1, 2, 25])
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    write_applicants(directory, train=range(31), score=[0, 1, 2, 25])
     with pytest.raises(BudgetExceededError) as caught:
         alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
     assert caught.value.code == Refusal.EVALUATION_LIMIT
-    assert evaluations(season, "alpha") == 64
+    assert evaluations(season, "alpha") == 128
     assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
+    assert evaluations(season, "alpha", TableKind.SCORE) == 64
 
 
 def test_more_applicants_than_declared_are_refused_before_anything_is_sent(season: Season) -> None:
@@ -695,7 +714,7 @@ def test_a_wrong_batch_size_or_a_bad_element_is_refused_and_not_counted(season: 
             ([*good[:63], b"\xff" * 32], Refusal.PROTOCOL_VIOLATION),
             ([*good[:63], b""], Refusal.PROTOCOL_VIOLATION),
         ):
-            request = wire.EvaluateRequest(campaign=CAMPAIGN, blinded=batch)
+            request = wire.EvaluateRequest(campaign=CAMPAIGN, kind="train", blinded=batch)
             assert status_of(lambda r=request: stub.Evaluate(r, timeout=5))[1] == expected
     assert evaluations(season, "alpha") == 0
 
@@ -749,9 +768,9 @@ def test_a_replay_with_other_boundaries_is_refused(season: Season) -> None:
     batch = blinded(64)
     channel, stub = season.stub("alpha")
     with channel:
-        stub.Evaluate(wire.EvaluateRequest(campaign=CAMPAIGN, blinded=batch), timeout=5)
+        stub.Evaluate(wire.EvaluateRequest(campaign=CAMPAIGN, kind="train", blinded=batch), timeout=5)
         cut = [batch[0] + batch[1][:1], batch[1][1:], *batch[2:]]
-        request = wire.EvaluateRequest(campaign=CAMPAIGN, blinded=cut)
+        request = wire.EvaluateRequest(campaign=CAMPAIGN, kind="train", blinded=cut)
         assert status_of(lambda: stub.Evaluate(request, timeout=5))[1] == Refusal.PROTOCOL_VIOLATION
     assert evaluations(season, "alpha") == 64
 
@@ -783,7 +802,7 @@ def crash_before_keeping(season: Season, patch: pytest.MonkeyPatch) -> None:
 
 
 def crash_after_keeping(season: Season, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("noren_client.evaluated_identifiers._Batch.forget", crash)
+    patch.setattr("noren_client.keystore.remove_secret", crash)
 
 
 @pytest.mark.parametrize(
@@ -810,20 +829,20 @@ def test_no_crash_costs_an_evaluation(
     assert evaluations(season, "alpha") == 64
     assert not on_its_way.exists()
     assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
-    assert evaluations(season, "alpha") == 128
+    assert evaluations(season, "alpha") == 64
 
 
-def test_an_interrupted_batch_is_completed_by_whatever_comes_next(
+def test_an_interrupted_training_batch_is_no_matter_of_scoring(
     season: Season, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training batch interrupted before scoring is completed first; neither costs a batch more."""
+    """A training batch interrupted before scoring is completed when training goes on, and costs no more."""
     with monkeypatch.context() as patch:
         crash_before_keeping(season, patch)
         with pytest.raises(Crash):
             alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
     assert score(season, "alpha", [1, 0, 0, 0])[0] is not None
     assert alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause).rows == 10
-    assert evaluations(season, "alpha") == 128
+    assert evaluations(season, "alpha") == evaluations(season, "alpha", TableKind.SCORE) == 64
 
 
 def test_a_batch_whose_outputs_are_kept_is_not_sent_again(
@@ -859,7 +878,7 @@ def test_nothing_is_evaluated_beyond_the_limit(season: Season, monkeypatch: pyte
 def test_a_damaged_batch_file_is_refused(season: Season) -> None:
     """A file of blinds that is not what was written is an error with a code, and nothing is sent."""
     path = season.company("alpha") / "campaigns" / CAMPAIGN / "blinding.json"
-    for content in (b"", b"{}", b'{"blinding":"00","kind":"train"}', b'{"blinding":7,"kind":"else"}'):
+    for content in (b"", b"{}", b'{"blinding":"00"}', b'{"blinding":7}'):
         path.touch(mode=0o600)
         path.write_bytes(content)
         with pytest.raises(ConfigurationError):
@@ -875,7 +894,7 @@ def test_an_evaluation_under_another_key_is_refused(season: Season, monkeypatch:
     )
     with pytest.raises(VerificationError):
         alignment.prepare(season.company("alpha"), CAMPAIGN, sleep=no_pause)
-    assert not (season.company("alpha") / "campaigns" / CAMPAIGN / "oprf.json").exists()
+    assert not (season.company("alpha") / "campaigns" / CAMPAIGN / "oprf-train.json").exists()
 
 
 def test_a_corrupt_chunk_is_refused_and_fetched_again_from_there(
@@ -960,7 +979,7 @@ def test_a_second_campaign_for_the_season_gets_no_head(season: Season, plan: Cam
 
 
 def test_heads_of_several_campaigns_travel_in_one_message(season: Season, plan: CampaignPlan) -> None:
-    """Two outcomes over the same rows are scored with one message; each campaign keeps its own scores.
+    """Two outcomes over the same rows are scored with one message, a score for each and zeros for the rest.
 
     Their noise may differ, as it does in sealed statistics when outcomes are expected at different rates.
     """
@@ -977,11 +996,12 @@ def test_heads_of_several_campaigns_travel_in_one_message(season: Season, plan: 
         campaign_files.save_head(directory, trained.campaign, heads[trained.campaign])
     with pytest.raises(LocalProtocolError, match="1 to 1 heads"):
         follow_up.score(directory, "other", others=["wide"])
-    follow_up.score(directory, "wide", others=["other"])
-    for campaign, head in heads.items():
-        weights = np.array(calibration.integer_head(head, wide).weights)
-        expected = {code(n): int(features_of(n).astype(np.int64) @ weights) for n in (0, 1, 2)}
-        assert kept_scores(directory, campaign) == expected
+    assert follow_up.score(directory, "wide", others=["other"]) is follow_up.ScoringState.HEAD_SUBMITTED
+    seal(season, "alpha", campaign="wide")
+    scores = open_scores(season, "alpha", campaign="wide")
+    weights = [calibration.integer_head(head, wide).weights for head in heads.values()]
+    expected = {n: (*(int(features_of(n).astype(np.int64) @ w) for w in weights), 0) for n in (0, 1, 2)}
+    assert scores == expected
     assert len(season.platform.ledger_store.entries(kind=EntryKind.HEAD_COMMITMENT)) == 1
 
 
@@ -1038,16 +1058,174 @@ def test_a_head_without_a_valid_proof_is_not_kept(season: Season) -> None:
 def test_a_score_table_that_a_crash_interrupted_is_built_at_the_next_start(
     season: Season, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A head whose table was not built before the server went down is scored by the next server."""
+    """Head and gate are there, the server went down before the table was built: the next one builds it."""
     with monkeypatch.context() as down:
         down.setattr(SealedScoring, "_begin", lambda *_: None)
         scoring.submit_head(season.company("alpha"), CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
-    with pytest.raises(RemoteProtocolError) as caught:
-        scoring.open_scores(season.company("alpha"), CAMPAIGN, sleep=no_pause)
-    assert caught.value.code == Refusal.NOT_READY
+        seal(season, "alpha")
+        with pytest.raises(RemoteProtocolError) as caught:
+            open_scores(season, "alpha", wait_seconds=0)
+        assert caught.value.code == Refusal.NOT_READY
     season.restart()
-    opened = scoring.open_scores(season.company("alpha"), CAMPAIGN, wait_seconds=30)
-    assert sum(item.scores is not None for item in opened) == 3
+    assert open_scores(season, "alpha").keys() == {0, 1, 2}
+
+
+# The gate
+
+
+def evaluate_request(batch: decisions.KeptBatch, **changes: Any) -> wire.EvaluateRequest:
+    blinding = oprf.Blinding.from_bytes(batch.blinding)
+    said = {
+        "campaign": CAMPAIGN,
+        "kind": "score",
+        "blinded": blinding.blinded_elements,
+        "decision_batch": batch.index,
+    }
+    return wire.EvaluateRequest(**said | changes)
+
+
+def test_a_company_passes_the_gate(season: Season) -> None:
+    """The ledger has the batch, then the opening; the answer proves both, and failures are nobody."""
+    assert score(season, "alpha", [1, 0, 0, 0]).keys() == {0, 1, 2, 25}
+    ledger = season.platform.ledger_store
+    [batch] = ledger.entries(kind=EntryKind.DECISION_BATCH, company="alpha")
+    [opened_gate] = ledger.entries(kind=EntryKind.GATE_OPENED, company="alpha")
+    [table] = [
+        entry
+        for entry in ledger.entries(kind=EntryKind.TABLE, company="alpha")
+        if entry.entry.body["manifest"]["kind"] == "score"
+    ]
+    assert batch.index < opened_gate.index < table.index
+    [kept] = decisions.kept_batches(season.company("alpha"), CAMPAIGN)
+    channel, stub = season.stub("alpha")
+    with channel:
+        reply = stub.Evaluate(evaluate_request(kept), timeout=5)
+    proven = LedgerWatch(season.company("alpha")).accept(messages.proof_from_wire(reply.gate))
+    assert {batch.index, opened_gate.index} <= {entry.index for entry in proven}
+    assert len(ledger.entries(kind=EntryKind.GATE_OPENED)) == 1
+
+
+def test_nothing_goes_around_the_gate(season: Season) -> None:
+    """Before a batch: no table, no list, no evaluation; afterwards its elements alone, for its company."""
+    alignment.accept_plan(season.company("bravo"), CAMPAIGN, sleep=no_pause)
+    directory = season.company("alpha")
+    scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
+    table = wire.FetchTableRequest(campaign=CAMPAIGN, kind="score")
+    revocations = wire.FetchRevocationsRequest(campaign=CAMPAIGN, kind="score")
+    free = wire.EvaluateRequest(campaign=CAMPAIGN, kind="score", blinded=blinded(64), decision_batch=3)
+    channel, stub = season.stub("alpha")
+    bravo_channel, bravo = season.stub("bravo")
+
+    def told(call: Callable[[], object]) -> str | None:
+        return status_of(call)[1]
+
+    with channel, bravo_channel:
+        assert told(lambda: list(stub.FetchTable(table, timeout=5))) == Refusal.GATE_NOT_OPEN
+        assert told(lambda: stub.FetchRevocations(revocations, timeout=5)) == Refusal.GATE_NOT_OPEN
+        assert told(lambda: stub.Evaluate(free, timeout=5)) == Refusal.GATE_NOT_OPEN
+        batch = seal(season, "alpha")
+        for wrong in (
+            evaluate_request(batch, blinded=blinded(64)),
+            evaluate_request(batch, decision_batch=batch.index - 1),
+            evaluate_request(batch, decision_batch=2**63),
+        ):
+            assert told(lambda r=wrong: stub.Evaluate(r, timeout=5)) == Refusal.GATE_NOT_OPEN
+        assert told(lambda: bravo.Evaluate(evaluate_request(batch), timeout=5)) == Refusal.GATE_NOT_OPEN
+        beyond = evaluate_request(batch, known_tree_size=10**6)
+        assert told(lambda: stub.Evaluate(beyond, timeout=5)) == Refusal.UNKNOWN_TREE_SIZE
+        for kind in ("", "mirror"):
+            other = evaluate_request(batch, kind=kind)
+            assert told(lambda r=other: stub.Evaluate(r, timeout=5)) == Refusal.NOT_AVAILABLE
+        trained = evaluate_request(batch, kind="train")
+        assert told(lambda: stub.Evaluate(trained, timeout=5)) == Refusal.PROTOCOL_VIOLATION
+        assert told(lambda: list(stub.FetchTable(table, timeout=5))) == Refusal.GATE_NOT_OPEN
+        assert season.platform.ledger_store.entries(kind=EntryKind.GATE_OPENED) == []
+        stub.Evaluate(evaluate_request(batch), timeout=5)
+        assert told(lambda: list(bravo.FetchTable(table, timeout=5))) == Refusal.GATE_NOT_OPEN
+    assert open_scores(season, "alpha").keys() == {0, 1, 2}
+
+
+def test_a_suspended_company_gets_nothing_but_what_students_need(season: Season) -> None:
+    """No evaluation, no table, no head; proofs, entries and the list of who withdrew go on."""
+    directory = season.company("alpha")
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    season.suspended.add("alpha")
+    keys, plan = keystore.load(directory), campaign_files.load_plan(directory, CAMPAIGN)
+    message = scoring._encrypted(directory, plan, "alpha", [[1, 2, 3, 4]])
+    commitment = sign_entry(
+        EntryKind.HEAD_COMMITMENT, "alpha", commitment_body(plan, "alpha", message), keys.signing
+    )
+    head = wire.SubmitHeadRequest(campaign=CAMPAIGN, head=message, commitment_entry=commitment)
+    train = wire.EvaluateRequest(campaign=CAMPAIGN, kind="train", blinded=blinded(64))
+    table = wire.FetchTableRequest(campaign=CAMPAIGN, kind="train")
+    revocations = wire.FetchRevocationsRequest(campaign=CAMPAIGN, kind="train")
+    batch = seal(season, "alpha")
+    channel, stub = season.stub("alpha")
+    with channel:
+        for call in (
+            lambda: stub.Evaluate(train, timeout=5),
+            lambda: stub.Evaluate(evaluate_request(batch), timeout=5),
+            lambda: list(stub.FetchTable(table, timeout=5)),
+            lambda: stub.SubmitHead(head, timeout=5),
+            lambda: stub.CommitRows(wire.CommitRowsRequest(campaign=CAMPAIGN), timeout=5),
+        ):
+            assert status_of(call)[1] == Refusal.SERVICE_SUSPENDED
+        stub.FetchRevocations(revocations, timeout=5)
+        stub.GetProof(wire.GetProofRequest(campaign=CAMPAIGN), timeout=5)
+    season.suspended.clear()
+    assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 10
+
+
+def test_other_entries_are_not_appended(season: Season) -> None:
+    """What a company may say elsewhere, or the platform alone, it does not append here."""
+    keys = keystore.load(season.company("alpha"))
+    about = {"campaign": CAMPAIGN, "company": "alpha"}
+    certificate = {**about, "order": 1, "certificate_sha256": "ab" * 32}
+    entry = sign_entry(EntryKind.DELETION_CERTIFICATE, "alpha", certificate, keys.signing)
+    copies = {**about, "root": "ab" * 32, "deposited_at": now()}
+    early = sign_entry(EntryKind.MIRROR_DEPOSIT, "alpha", copies, keys.signing)
+    channel, stub = season.stub("alpha")
+    with channel:
+        for sent, expected in ((entry, Refusal.PROTOCOL_VIOLATION), (early, Refusal.GATE_NOT_OPEN)):
+            request = wire.AppendRequest(entry=sent)
+            assert status_of(lambda r=request: stub.Append(r, timeout=5))[1] == expected
+
+
+def test_proofs_bring_what_a_company_needs_to_know(season: Season) -> None:
+    """Its own batches, openings, deposits and orders; coverage, policies, service states that concern it."""
+    ledger, about = season.platform.ledger, {"campaign": CAMPAIGN, "company": "alpha"}
+    order = {"order_sha256": "ab" * 32, "ground": "rights", "due_at": now()}
+    state = {"state": "suspended", "reason": "TEST", "at": now(), "evidence_sha256": "ab" * 32}
+    coverage = dict.fromkeys(("report_sha256", "policy_sha256", "screens_sha256", "auditor_key"), "ab" * 32)
+    coverage |= {"campaign": CAMPAIGN, "as_of": now(), "verdict": "clear", "attestation": "ab" * 64}
+    shown = [
+        ledger.append_platform_entry(kind, body)
+        for kind, body in (
+            (EntryKind.GATE_OPENED, {**about, "batch": 1, "opened_at": 2}),
+            (EntryKind.ERASURE_ORDER, {**about, **order}),
+            (EntryKind.COVERAGE, coverage),
+            (EntryKind.POLICY, {"policy": "spring", "sha256": "ab" * 32, "activated_at": 1}),
+            (EntryKind.SERVICE_STATE, {"scope": "global", "name": "", **state}),
+            (EntryKind.SERVICE_STATE, {"scope": "campaign", "name": CAMPAIGN, **state}),
+            (EntryKind.SERVICE_STATE, {"scope": "company", "name": "alpha", **state}),
+        )
+    ]
+    hidden = [
+        ledger.append_platform_entry(kind, body)
+        for kind, body in (
+            (EntryKind.GATE_OPENED, {**about, "company": "bravo", "batch": 1, "opened_at": 2}),
+            (EntryKind.ERASURE_ORDER, {**about, "company": "bravo", **order}),
+            (EntryKind.COVERAGE, {**coverage, "campaign": "other"}),
+            (EntryKind.SERVICE_STATE, {"scope": "company", "name": "bravo", **state}),
+            (EntryKind.CONSENT_LOG, {"root": "ab" * 32}),
+        )
+    ]
+    shown.append(seal(season, "alpha").index)
+    with transport.PlatformClient(season.company("alpha"), sleep=no_pause) as platform:
+        proof = platform.get_proof(CAMPAIGN, known_tree_size=0)
+    indices = {entry.index for entry in LedgerWatch(season.company("alpha")).accept(proof)}
+    assert set(shown) <= indices
+    assert not set(hidden) & indices
 
 
 # Downloads that break
@@ -1149,18 +1327,16 @@ def test_a_row_revoked_after_it_was_opened_leaves_the_training_set(season: Seaso
     assert evaluations(season, "alpha") == 64
 
 
-def test_scores_of_who_withdrew_are_rewritten_without_her(season: Season) -> None:
-    """The next `score` has no score and no line for her; the others' stay to the last digit."""
-    directory = season.company("alpha")
-    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
-    campaign_files.save_head(directory, CAMPAIGN, [1 << 32, 0, 0, 0, 0])
-    follow_up.score(directory, CAMPAIGN)
-    before = kept_scores(directory)
-    assert before.keys() == {code(n) for n in (0, 1, 2)}
+def test_who_withdrew_has_no_score_any_more(season: Season) -> None:
+    """The next reading has no score of her; the others' stay to the last digit, also in a newer table."""
+    before = score(season, "alpha", [3, -2, 5, 1])
     season.withdrawn["alpha", TableKind.SCORE] = [1]
-    follow_up.score(directory, CAMPAIGN)
-    after = kept_scores(directory)
-    assert after == {name: before[name] for name in (code(0), code(2))}
+    expected = {0: before[0], 2: before[2]}
+    assert open_scores(season, "alpha") == {n: (value,) for n, value in expected.items()}
+    season.consenting["alpha"].remove(1)
+    season.scoring.refresh(CAMPAIGN)
+    season.withdrawn.clear()
+    assert open_scores(season, "alpha") == {n: (value,) for n, value in expected.items()}
 
 
 def test_without_a_list_no_row_is_used(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1202,7 +1378,7 @@ def test_a_list_is_refused_like_its_table(season: Season) -> None:
     season.enrol("outsider")
     for company, kind, expected in (
         ("bravo", "train", Refusal.NOT_ACCEPTED),
-        ("alpha", "score", Refusal.NOT_AVAILABLE),
+        ("alpha", "score", Refusal.GATE_NOT_OPEN),
         ("alpha", "other", Refusal.NOT_AVAILABLE),
         ("outsider", "train", Refusal.NOT_AVAILABLE),
     ):
@@ -1269,12 +1445,15 @@ def test_no_error_or_log_line_names_a_person(season: Season, caplog: pytest.LogC
     collect(lambda: alignment.prepare(directory, CAMPAIGN, sleep=no_pause))
     path.write_bytes(intact)
     alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
-    write_applicants(directory, train=range(30))  # another batch, which is kept for scoring
+    write_applicants(directory, train=range(30))
+    alignment.prepare(directory, CAMPAIGN, sleep=no_pause)
+    write_applicants(directory, train=range(31))  # a batch too many
     collect(lambda: alignment.prepare(directory, CAMPAIGN, sleep=no_pause))
     write_applicants(directory, train=[0, 1], score=[0, 1, 25])
-    collect(lambda: scoring.open_scores(directory, CAMPAIGN, sleep=no_pause))
+    collect(lambda: scoring.open_scores(directory, CAMPAIGN, now=now(), sleep=no_pause))
     scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
-    opened = scoring.open_scores(directory, CAMPAIGN, wait_seconds=30)
+    texts.append(repr(seal(season, "alpha")))
+    opened = scoring.open_scores(directory, CAMPAIGN, now=now(), wait_seconds=30)
     texts.append(repr(opened))
     path.unlink()  # an internal error of the platform
     collect(lambda: alignment.prepare(directory, CAMPAIGN, sleep=no_pause))
@@ -1291,9 +1470,9 @@ def blinded(count: int) -> list[bytes]:
     return list(oprf.blind([n.to_bytes(4, "big") for n in range(count)]).blinded_elements)
 
 
-def evaluations(season: Season, company: str) -> int:
+def evaluations(season: Season, company: str, kind: TableKind = TableKind.TRAIN) -> int:
     with season.platform.store.transaction() as transaction:
-        stored = transaction.oprf_key(CAMPAIGN, company)
+        stored = transaction.oprf_key(CAMPAIGN, company, kind)
     assert stored is not None
     return stored.evaluations
 
@@ -1301,7 +1480,7 @@ def evaluations(season: Season, company: str) -> int:
 def oprf_row_key(season: Season, plan: CampaignPlan, number: int) -> bytes:
     from noren_server import alignment as server_alignment
 
-    key = server_alignment.oprf_key(season.platform.store, plan.campaign, "alpha")
+    key = server_alignment.oprf_key(season.platform.store, plan.campaign, "alpha", TableKind.TRAIN)
     return server_alignment.row_key(oprf.evaluate(key, identifier(number)))
 
 
@@ -1348,17 +1527,44 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def kept_scores(directory: Path, campaign: str = CAMPAIGN) -> dict[str, int]:
-    kept = keystore.read_secret(directory, f"campaigns/{campaign}/scores.json")
-    assert kept is not None
-    return {row["identifier"]: row["score"] for row in json.loads(kept)["scores"]}
+def now() -> int:
+    return int(time.time())
+
+
+def seal(season: Season, company: str, *, campaign: str = CAMPAIGN) -> decisions.KeptBatch:
+    """Seal the company's decisions of the position, by a member of its staff who decides."""
+    directory, secret = season.company(company), SecretBytes(b"correct horse battery")
+    if not (directory / "staff").exists():
+        for member, role in (("ada", Role.COMPANY_ADMIN), ("dan", Role.DECIDER)):
+            staff.register(directory).add(member, [Assignment(role)], secret)
+    about = {"position": POSITION, "season": "2026", "now": now()}
+    decider = staff.authorise(directory, "dan", secret, Action.SEAL_DECISION, **about)
+    return decisions.seal(directory, campaign, POSITION, decider=decider, now=now(), sleep=no_pause)
+
+
+def open_scores(
+    season: Season, company: str, *, campaign: str = CAMPAIGN, wait_seconds: float = 30
+) -> dict[int, tuple[int, ...]]:
+    """What opens of the score table after the gate, by student number; her address is her own."""
+    opened = scoring.open_scores(season.company(company), campaign, now=now(), wait_seconds=wait_seconds)
+    assert opened is not None
+    found = {int(item.applicant.identifier[-4:]): item for item in opened.people}
+    assert all(item.disclosure_key + item.mailbox == bytes([n]) * 48 for n, item in found.items())
+    return {number: item.scores for number, item in found.items()}
 
 
 def score(season: Season, company: str, weights: list[int]) -> dict[int, int | None]:
-    """Submit a head and open the scores: by student number."""
+    """Submit a head, seal decisions and open the scores of offers: by student number."""
     scoring.submit_head(season.company(company), CAMPAIGN, [weights], sleep=no_pause)
-    opened = scoring.open_scores(season.company(company), CAMPAIGN, wait_seconds=30)
-    return {int(item.applicant.identifier[-4:]): item.scores and item.scores[0] for item in opened}
+    seal(season, company)
+    opened = open_scores(season, company)
+    offers = {int(line.split(",")[3][-4:]) for line in offered_lines(season.company(company))}
+    return {number: opened[number][0] if number in opened else None for number in offers}
+
+
+def offered_lines(directory: Path) -> list[str]:
+    lines = (directory / "applicants.csv").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.startswith("2026,") and ",offer," in line]
 
 
 @contextmanager

@@ -19,10 +19,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import active_policy
+import consenting_students
 import hostile_input as shapes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from consenting_students import ConsentingStudents, PermissiveFacts
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from ledger_bundle import write_bundle
@@ -95,8 +98,24 @@ from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey
 from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
 from noren_core.privacy import events
-from noren_core.rights import decision_batch
+from noren_core.rights import (
+    consent_event,
+    consent_record,
+    decision_batch,
+    flow_manifest,
+    journey,
+    notice_texts,
+    permit,
+    policy,
+    policy_approval,
+    receipt,
+    screen,
+)
+from noren_core.rights.consent_log import log_leaf
 from noren_core.rights.decision_batch import Decision
+from noren_core.rights.locales import Locale
+from noren_core.rights.purposes import Purpose
+from noren_core.rights.student_device import StudentDevice
 from noren_core.season import beacon, messages, plan, round_event, score_payload
 from noren_core.season.participation import agreement_sha256
 from noren_core.season.round_consents import RoundConsents
@@ -106,13 +125,15 @@ from noren_server import (
     behaviour_data,
     campaigns,
     certificates,
-    consents,
     event_log,
     platform_files,
     traffic_meter,
     witnesses,
 )
 from noren_server.certificates import CertificateAuthority
+from noren_server.consents import consent_files
+from noren_server.consents.consent_book import ConsentBook
+from noren_server.policies import consent_screen, page_markup
 
 ORIGIN = "noren.example/ledger"
 COMPANY = "company-1"
@@ -1471,10 +1492,6 @@ _COMPANY = (
 
 # The platform's files and requests --------------------------------------------------------------------------
 
-_CONSENTS = b"""student,company,season,purpose,identifier_kind,identifier,state
-s1,company-1,2025,train.decline_model,email,a@example.com,live
-s2,company-1,2026,score.offer_followup,consent-code,"X,1",withdrawn
-"""
 _SEASONS = b"""activity_types = ["view", "login"]
 milestone_types = ["entry"]
 [[seasons]]
@@ -1558,12 +1575,136 @@ def _write_plan(data: bytes, place: Place) -> Any:
     return choices
 
 
+@functools.cache
+def _consent_events() -> tuple[consent_event.SignedEvent, ...]:
+    """Every form of event, of one student, in the order in which a book takes them."""
+    students = ConsentingStudents(signing_key("platform"))
+    student = students.student("s1")
+    events = [*student.may_be_scored(COMPANY), student.withdraws(Purpose.SCORE, COMPANY)]
+    new = StudentDevice.create("s1")
+    return (*events, new.replaces(student.device, time=students.tick()))
+
+
+def _proven_events() -> tuple[tuple[receipt.ProvenEvent, ...], merkle.MerkleTree]:
+    """Registration, shown, given; and the log that they are in."""
+    events = _consent_events()[3:5]
+    chosen = (_consent_events()[0], *events)
+    tree = merkle.MerkleTree([log_leaf(bytes(16), event.to_bytes()) for event in chosen])
+    items = [(n, event, tuple(tree.inclusion_proof(n))) for n, event in enumerate(chosen)]
+    return tuple(receipt.ProvenEvent(n, bytes(16), event, proof) for n, event, proof in items), tree
+
+
+@functools.cache
+def _receipt() -> bytes:
+    events, tree = _proven_events()
+    record = None
+    for item in events[1:]:
+        event = item.signed.event
+        assert isinstance(event, consent_event.ConsentEvent)
+        record = consent_record.advance(record or consent_record.begin(event), event)
+    assert record is not None
+    found = receipt.Receipt(bytes(16), 9, _TERMS, record, events, tree.size, tree.root())
+    return receipt.sign_receipt(found, signing_key("platform"))
+
+
+def _import_consents(data: bytes, place: Place) -> Any:
+    place.file.write_bytes(data)
+    path = place.directory / "consents.db"
+    for each in place.directory.glob("consents.db*"):
+        each.unlink()
+    with ConsentBook(path, service_key=PLATFORM_KEY, facts=PermissiveFacts().at) as book:
+        return consent_files.import_events(book, place.file, now=consenting_students.NOW + 99)
+
+
+_TERMS = receipt.ReceiptTerms(
+    language="ja",
+    controller="job-site",
+    recipient=COMPANY,
+    data_categories=("industry-views",),
+    storage=("JP",),
+    retention="P60D",
+    jurisdiction="JP",
+    withdrawal_method="https://jobs.example/me",
+    withdrawal_effect="stop",
+)
+_PERMIT_KEY = permit.permit_key(signing_key("platform"))
+_PERMIT = permit.Permit(
+    jti=bytes(16),
+    audience=COMPANY,
+    mailbox=bytes(range(16)),
+    purpose=Purpose.SCORE,
+    position="clerk",
+    consent_seq=4,
+    epoch=1,
+    issued_at=5,
+    expires_at=6,
+)
+
+
 _PLATFORM = (
     Decoder(
-        name="noren_server.consents.read_consents",
-        shape=shapes.Csv(),
-        valid=lambda _: [_CONSENTS],
-        decode=_file(consents.read_consents),
+        name="noren_core.rights.consent_event.parse_event",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [event.to_bytes() for event in _consent_events()],
+        decode=_calls(consent_event.parse_event),
+        encode=consent_event.SignedEvent.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.rights.consent_event.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [consent_event.to_body(event.event) for event in _consent_events()],
+        decode=_calls(consent_event.from_body),
+        encode=consent_event.to_body,
+    ),
+    Decoder(
+        name="noren_core.rights.consent_event.parse_company",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [COMPANY],
+        decode=_calls(consent_event.parse_company),
+        encode=lambda value: value,
+    ),
+    Decoder(
+        name="noren_core.rights.consent_event.parse_student",
+        shape=shapes.JsonValue(),
+        valid=lambda _: ["s1", "学生"],
+        decode=_calls(consent_event.parse_student),
+        encode=lambda value: value,
+    ),
+    Decoder(
+        name="noren_core.rights.permit.Permit.from_bytes",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [_PERMIT.to_bytes(_PERMIT_KEY)],
+        decode=_calls(lambda data: permit.Permit.from_bytes(data, _PERMIT_KEY)),
+        encode=lambda value: value.to_bytes(_PERMIT_KEY),
+    ),
+    Decoder(
+        name="noren_core.rights.receipt.verify_receipt",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [_receipt()],
+        decode=_calls(lambda data: receipt.verify_receipt(data, service_key=PLATFORM_KEY)),
+    ),
+    Decoder(
+        name="noren_core.rights.receipt.ReceiptTerms.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [_TERMS.to_body()],
+        decode=_calls(receipt.ReceiptTerms.from_body),
+        encode=receipt.ReceiptTerms.to_body,
+    ),
+    Decoder(
+        name="noren_core.rights.receipt.ProvenEvent.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [item.to_body() for item in _proven_events()[0]],
+        decode=_calls(receipt.ProvenEvent.from_body),
+        encode=receipt.ProvenEvent.to_body,
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_server.consents.consent_files.import_events",
+        shape=shapes.JsonLines(),
+        valid=lambda _: [b"".join(event.to_bytes() + b"\n" for event in _consent_events())],
+        decode=_import_consents,
+        examples=20,
+        has_own_fields=False,
     ),
     Decoder(
         name="noren_server.behaviour_data.load_seasons",
@@ -2136,10 +2277,166 @@ _AT_REST = (
     ),
 )
 
-DECODERS = (*_LEDGER, *_KEYS_AND_PROOFS, *_TABLES, *_MESSAGES, *_COMPANY, *_PLATFORM, *_AUDITOR, *_AT_REST)
+# Policies and screens ---------------------------------------------------------------------------------------
+
+_POLICY = notice_texts.packaged_policy(policy="policy-2027", season="2027", dpia="DPIA-2027")
+_NOTICE = active_policy.notice_facts(COMPANY, "engineer")
+_CONSENT_PAGE = consent_screen.render_consent_screen(
+    _POLICY, _NOTICE, Locale.EN, _POLICY.routes["consent-score"].purposes
+)
+_JOURNEY = {
+    "schema": "noren/journey/1",
+    "nodes": [
+        {"name": "entry", "kind": "entry", "policy": "", "sha256": ""},
+        {"name": "consent", "kind": "consent", "policy": "policy-2027", "sha256": "ab" * 32},
+        {"name": "score", "kind": "scoring", "policy": "", "sha256": ""},
+    ],
+    "edges": [{"from": "entry", "to": "consent", "users": 3}, {"from": "consent", "to": "score", "users": 2}],
+}
+_PAGE = {
+    "text": "shown",
+    "place": {"policy": "policy-2027", "locale": "en"},
+    "clauses": [{"clause": "C01", "text": "words", "visible": True}],
+    "forms": [
+        {
+            "purposes": ["link.pairwise"],
+            "text": "words",
+            "prechecked": False,
+            "choices": ["give"],
+            "alike": True,
+            "others": 0,
+        }
+    ],
+    "unreadable": 0,
+    "applies": False,
+}
+
+
+def _notices_file() -> bytes:
+    lines = [f'[[notice]]\ncompany = "{COMPANY}"\nposition = "engineer"']
+    for locale, values in _NOTICE.values.items():
+        lines += [f"[notice.{locale}]", *(f'{name} = "{value}"' for name, value in values.items())]
+    return "\n".join(lines).encode()
+
+
+def _approval() -> bytes:
+    role = policy_approval.ApproverRole.LEGAL
+    return policy_approval.approve(_POLICY, person="p1", role=role, at=1, key=signing_key("p1")).to_bytes()
+
+
+_POLICIES = (
+    Decoder(
+        name="noren_core.rights.policy.parse_policy",
+        shape=shapes.Toml(),
+        valid=lambda _: [notice_texts.packaged_policy_text()],
+        decode=_calls(policy.parse_policy),
+        examples=30,
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_core.rights.policy.PolicyVersion.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [_POLICY.to_body()],
+        decode=_calls(policy.PolicyVersion.from_body),
+    ),
+    Decoder(
+        name="noren_core.rights.policy_approval.Approval.from_bytes",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [_approval()],
+        decode=_calls(policy_approval.Approval.from_bytes),
+        encode=policy_approval.Approval.to_bytes,
+    ),
+    Decoder(
+        name="noren_core.rights.notice_texts.parse_notices",
+        shape=shapes.Toml(),
+        valid=lambda _: [_notices_file()],
+        decode=_calls(notice_texts.parse_notices),
+    ),
+    Decoder(
+        name="noren_core.rights.notice_texts.NoticeFacts.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [_NOTICE.to_body()],
+        decode=_calls(notice_texts.NoticeFacts.from_body),
+        encode=notice_texts.NoticeFacts.to_body,
+        has_own_fields=False,
+    ),
+    Decoder(
+        name="noren_core.rights.flow_manifest.parse_manifest",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [
+            canonical_json.encode(
+                {
+                    "schema": flow_manifest.SCHEMA,
+                    "messages": {"Note": {"words": ["no-personal-data"]}},
+                    "flows": [
+                        {
+                            "flow": "note",
+                            "call": "Service.Note",
+                            "message": "Note",
+                            "sender": "platform",
+                            "receiver": "company",
+                            "mode": "third_party_consented",
+                            "purposes": ["link.pairwise"],
+                            "data": ["no-personal-data"],
+                        }
+                    ],
+                }
+            )
+        ],
+        decode=_calls(flow_manifest.parse_manifest),
+    ),
+    Decoder(
+        name="noren_core.rights.journey.Journey.from_bytes",
+        shape=shapes.JsonBytes(),
+        valid=lambda _: [canonical_json.encode(_JOURNEY)],
+        decode=_calls(journey.Journey.from_bytes),
+    ),
+    Decoder(
+        name="noren_core.rights.screen.PageReading.from_body",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [_PAGE],
+        decode=_calls(screen.PageReading.from_body),
+    ),
+    Decoder(
+        name="noren_core.rights.screen.parse_place",
+        shape=shapes.JsonValue(),
+        valid=lambda _: [
+            dict.fromkeys(("policy", "company", "position", "route", "build", "variant"), "a")
+            | {"locale": "ja", "device": "mobile"}
+        ],
+        decode=_calls(screen.parse_place),
+        encode=screen.ScreenPlace.to_body,
+    ),
+    Decoder(
+        name="noren_server.policies.page_markup.read_page",
+        shape=shapes.Text(),
+        valid=lambda _: [_CONSENT_PAGE],
+        decode=_calls(page_markup.read_page),
+        examples=30,
+    ),
+)
+
+DECODERS = (
+    *_LEDGER,
+    *_KEYS_AND_PROOFS,
+    *_TABLES,
+    *_MESSAGES,
+    *_COMPANY,
+    *_PLATFORM,
+    *_AUDITOR,
+    *_AT_REST,
+    *_POLICIES,
+)
 """All of them."""
 
 EXEMPT = {
+    "noren_core.rights.flow_manifest.verify_declared": "a manifest that was parsed, and descriptors of our own",
+    "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
+    "noren_core.rights.policy_approval.verify_approved": "as verify_approval",
+    "noren_core.rights.purpose_text.verify_purpose": "patterns on a text of bounded length, whatever it says",
+    "noren_server.policies.policy_book.PolicyBook.open": "SQLite reads it, as Store.open",
+    "noren_server.policies.screen_register.ScreenRegister.open": "SQLite reads it, as Store.open",
+    "noren_server.policies.screen_register.ScreenRegister.verify": "looks hashes up in our own database",
     "noren_core.rights.decision_batch.verify_complete": "compares sets of batches that from_bytes has parsed",
     "noren_core.rights.decision_batch.verify_opened": "a value of our own; merkle.verify_inclusion is here",
     "noren_audit.verification.bundle.read_bundle": "part of noren_audit.verification.verify.verify_bundle",
@@ -2156,7 +2453,10 @@ EXEMPT = {
     "noren_core.crypto.vault.Vault.open": "VaultHeader.parse, then 0.15 s of Argon2id for each try",
     "noren_core.secagg.server.SecAggServer.verify_sealed_shares": "names and lengths of a parsed message",
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",
-    "noren_server.behaviour_data.load": "load_seasons, open_event_log and read_consents together",
+    "noren_server.behaviour_data.load": "load_seasons and open_event_log together",
+    "noren_core.rights.consent_event.verify_event": "a value of our own; parse_event is here",
+    "noren_core.rights.permit.verify_permit": "compares fields that from_bytes has parsed",
+    "noren_server.consents.consent_database.open_database": "our own database file",
     "noren_server.campaign_rounds.verify_not_begun": "a question to our own ledger by a name that was parsed",
     "noren_server.platform_secrets.PlatformFiles.read": "as SecretFiles.read and SecretRows.read",
     "noren_server.store.SecretRows.read": "hands on bytes of a row that our own code names",

@@ -252,7 +252,7 @@ class GatedCompany:
     def consent(self, *identifiers: str, position: str = POSITION) -> None:
         """These students consented and acknowledged; their features grow in this order."""
         for identifier in identifiers:
-            place = 20 * len(self.platform.students)
+            place = min(9 * len(self.platform.students), 127)
             self.platform.students[key_of(identifier, position)] = Student((place, -place, 3, 1))
 
     def hire(self, name: str, *assignments: Assignment) -> None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
 from noren_core.rights.mirror import MirrorRecord, Reason, commit
-from noren_core.rights.mirror_copy import AnswerCopy, Copy, Holding, OpenedCopy, ScoreCopy, open_copy, seal_copy
+from noren_core.rights.mirror_copy import (
+    AnswerCopy,
+    Copy,
+    Holding,
+    OpenedCopy,
+    ScoreCopy,
+    open_copy,
+    seal_copy,
+)
 
 NOW = 1_800_000_000
 COMPANY, CAMPAIGN, POSITION = "akane", "spring-2026", "engineer"
@@ -66,9 +74,7 @@ class MirroringCompany:
         root, committed = commit(records, size=size, random_bytes=secrets.token_bytes)
         body = {"campaign": CAMPAIGN, "company": COMPANY, "root": root.hex(), "deposited_at": NOW}
         index = len(self.entries)
-        self.entries[index] = parse_entry(
-            sign_entry(EntryKind.MIRROR_DEPOSIT, COMPANY, body, self.signing)
-        )
+        self.entries[index] = parse_entry(sign_entry(EntryKind.MIRROR_DEPOSIT, COMPANY, body, self.signing))
         return [ScoreCopy(deposit_index=index, committed=item) for item in committed]
 
     def seal(self, copy: Copy) -> bytes:

@@ -1,9 +1,9 @@
 """A student's device that speaks to the API, and a platform in a directory with an active policy.
 
-    with students_platform(tmp_path) as platform:
-        aiko = platform.student("s1")
-        aiko.registers()
-        aiko.gives("score.offer_followup", "akane", "engineer")
+with students_platform(tmp_path) as platform:
+    aiko = platform.student("s1")
+    aiko.registers()
+    aiko.gives("score.offer_followup", "akane", "engineer")
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ class StudentHttp:
             "nonce": secrets.token_bytes(16),
         }
         request = sign_request(key or self.device.signing_key, **{**said, **changes})
-        return self._client.request(
-            method, target, content=body, headers={**request.headers(), **headers}
-        )
+        return self._client.request(method, target, content=body, headers={**request.headers(), **headers})
 
     def get(self, target: str) -> Any:
         """The JSON of an answer that says yes."""

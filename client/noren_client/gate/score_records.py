@@ -145,11 +145,17 @@ _INDEX_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class OpenedRow:
-    """A row of the newest table: whose it is, its tag, and the mailbox in it."""
+    """A row of the newest table.
+
+    Attributes:
+        identifier, tag, mailbox: whose it is, its tag, and what is in it.
+        is_over: no record is made of it any more (`is_over`).
+    """
 
     identifier: bytes = field(repr=False)
     tag: bytes = field(repr=False)
     mailbox: bytes = field(repr=False)
+    is_over: bool
 
 
 def load(company_dir: Path, campaign: str) -> ScoreIndex:
@@ -219,7 +225,7 @@ def refresh(
             ScoredPerson(head, row.identifier, secrets.token_bytes(HANDLE_BYTES), row.mailbox, row.tag, 0)
             for row in rows
             for head in heads
-            if (row.identifier, head) not in kept
+            if (row.identifier, head) not in kept and not row.is_over
         ]
         newest = ScoreIndex(table_id, (*kept.values(), *fresh))
         _keep(company_dir, campaign, newest)

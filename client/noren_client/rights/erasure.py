@@ -15,7 +15,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +68,12 @@ KEPT_FILES = (
     "decisions-*.json",  # the company's own decisions about its own applicants
     "provisions-*.json",  # what the law has us keep for three years
     "applicants.csv",  # the company's own
+    "erasing.json",  # what is being searched for
 )
 """Patterns of files that hold some of what was erased on purpose; named as residuals in every certificate."""
+
+CANARIES_FILE = "erasing.json"
+LAST_SCAN = "last-scan"
 
 Disclose = Callable[[str], bool]
 """Answers what students ask us about a campaign; whether nothing is open any more."""
@@ -98,14 +102,38 @@ class Erasure:
     places: Sequence[Path] = field(default_factory=lambda: (Path(tempfile.gettempdir()),))
 
 
-@dataclass(slots=True)
 class _Work:
-    """What was erased so far, for the search, and what was done where, for the inventory."""
+    """What was erased, for the search, and what was done where, for the inventory.
 
-    erased: set[bytes] = field(default_factory=set, repr=False)
-    done: dict[str, Counter[str]] = field(default_factory=dict)
+    What is to be searched for is on disk (a secret) before it is erased and until a search came back clean:
+    whoever is interrupted, or finds something, has nothing else left to search by.
+    """
+
+    def __init__(self, company_dir: Path, campaign: str) -> None:
+        self.done: dict[str, Counter[str]] = {}
+        self._company_dir = company_dir
+        self._name = campaign_files.secret_name(campaign, CANARIES_FILE)
+        kept = keystore.read_secret(company_dir, self._name)
+        values = [] if kept is None else canonical_json.parse_object(kept)["erased"]
+        self._erased = {bytes.fromhex(value) for value in values}
+
+    def remember(self, values: Iterable[bytes]) -> None:
+        """To be called before these are erased."""
+        self._erased |= set(values)
+        body = {"erased": sorted(value.hex() for value in self._erased)}
+        keystore.write_secret(self._company_dir, self._name, canonical_json.encode(body))
+
+    def canaries(self, *, without: Collection[bytes]) -> scan.Canaries:
+        """What may be nowhere."""
+        return scan.Canaries.of(self._erased - set(without))
+
+    def forget(self) -> None:
+        """To be called after a search that found nothing."""
+        self._erased.clear()
+        keystore.remove_secret(self._company_dir, self._name)
 
     def note(self, store: str, what: str) -> None:
+        """Something was done."""
         self.done.setdefault(store, Counter())[what] += 1
 
 
@@ -140,7 +168,7 @@ def erase(company_dir: Path, campaign: str, tools: Erasure) -> bool:
             orders.advance(company_dir, campaign, item.index, OrderEvent.EXECUTE)
     plan = campaign_files.load_plan(company_dir, campaign)
     with CustodyStore(company_dir, clock=tools.clock) as custody:
-        work = _Work()
+        work = _Work(company_dir, campaign)
         if any(item.order.is_whole for item in waiting):  # 3
             _erase_everything(company_dir, plan, custody, work)
         else:
@@ -190,15 +218,15 @@ def _erase_revoked(
 def _erase_everything(company_dir: Path, plan: CampaignPlan, custody: CustodyStore, work: _Work) -> None:
     """Delete all that is kept about persons for the campaign."""
     campaign = plan.campaign
-    for person in score_records.load(company_dir, campaign).people:
-        work.erased |= {person.identifier, person.mailbox, person.tag}
+    people = score_records.load(company_dir, campaign).people
+    work.remember(_about(people))
     score_records.destroy(company_dir, campaign, custody, lambda _: True)
     for kind in TableKind:
-        work.erased |= set(evaluated_identifiers.kept_outputs(company_dir, campaign, kind).values())
+        work.remember(evaluated_identifiers.kept_outputs(company_dir, campaign, kind).values())
         _remove_secret(company_dir, campaign, f"oprf-{kind.value}.json", work)
     with suppress(NorenError):  # an older copy, whose key is gone: nothing of it can be read anyhow
         if plan.mode is TrainingMode.NOISED_ROWS:
-            work.erased |= set(campaign_files.load_training_set(company_dir, campaign).tags)
+            work.remember(campaign_files.load_training_set(company_dir, campaign).tags)
     for name in custody.names(campaign):
         custody.destroy(name)
         work.note("custody", "destroyed")
@@ -263,8 +291,7 @@ def _erase_scores(
     def is_to_go(person: score_records.ScoredPerson) -> bool:
         return is_outdated or person.tag in revoked
 
-    for person in filter(is_to_go, index.people):
-        work.erased |= {person.identifier, person.mailbox, person.tag}
+    work.remember(_about(filter(is_to_go, index.people)))
     score_records.destroy(company_dir, campaign, custody, is_to_go)
 
 
@@ -277,7 +304,7 @@ def _erase_training_rows(
     name = campaign_files.training_record(plan.campaign)
     if _is_readable(custody, name):
         training_set = campaign_files.load_training_set(company_dir, plan.campaign)
-        work.erased |= set(training_set.tags) & set(tags)
+        work.remember(set(training_set.tags) & set(tags))
         custody.write(name, training_set.without(tags).to_bytes())
     if _is_readable(custody, replay_data.replay_record(plan.campaign)):
         replay_data.erase_rows(company_dir, plan.campaign, tags)
@@ -295,10 +322,9 @@ def _erase_links(
     outputs = evaluated_identifiers.kept_outputs(company_dir, plan.campaign, kind)
     tags = {key: row_secrets(output, context)[0] for key, output in outputs.items()}
     going = {key for key, tag in tags.items() if tag in revoked}
-    for key in going:
-        work.erased |= {outputs[key], tags[key]}
     hashes = {evaluated_identifiers.hashed(key): key for key in _identifiers(company_dir, plan)}
-    work.erased |= {hashes[key] for key in going if key in hashes}
+    identifiers = [hashes[key] for key in going if key in hashes]
+    work.remember([*(outputs[key] for key in going), *(tags[key] for key in going), *identifiers])
     evaluated_identifiers.forget_outputs(company_dir, plan.campaign, kind, going)
     work.note(f"oprf-{kind.value}.json", "written again")
 
@@ -340,6 +366,12 @@ def _is_readable(custody: CustodyStore, name: str) -> bool:
         return False
 
 
+def _about(people: Iterable[score_records.ScoredPerson]) -> Iterator[bytes]:
+    """What identifies these in our files."""
+    for person in people:
+        yield from (person.identifier, person.mailbox, person.tag)
+
+
 def _remove_secret(company_dir: Path, campaign: str, file: str, work: _Work) -> None:
     name = campaign_files.secret_name(campaign, file)
     if (company_dir / name).exists():
@@ -359,24 +391,26 @@ def _search(
     company_dir: Path, plan: CampaignPlan, custody: CustodyStore, work: _Work, tools: Erasure
 ) -> None:
     """Raise VerificationError (CERT_SCAN_HIT) unless nothing of what was erased is found."""
-    work.erased -= _still_held(company_dir)
+    if (company_dir / _inventory_name(LAST_SCAN)).exists():  # it may name a file by what was erased
+        keystore.remove_secret(company_dir, _inventory_name(LAST_SCAN))
     accepted_at = (campaign_files.directory(company_dir, plan.campaign) / "plan.json").stat().st_mtime
     result = scan.scan(
         (company_dir, *tools.places),
         _opened_secrets(company_dir, plan.campaign, custody),
-        scan.Canaries.of(work.erased),
+        work.canaries(without=_still_held(company_dir)),
         kept=KEPT_FILES,
         changed_since=accepted_at,
     )
     if not result.is_clean:
         for place in (*result.found, *result.unreadable):
             work.note("scan", place)
-        _keep_inventory(company_dir, "last-scan", plan.campaign, work, bytes(INVENTORY_SALT_BYTES))
+        _keep_inventory(company_dir, LAST_SCAN, plan.campaign, work, bytes(INVENTORY_SALT_BYTES))
         raise VerificationError(
             "erasure: expected nothing of what was deleted on this machine, got some; "
             "rights/inventory-last-scan.json says where",
             code="CERT_SCAN_HIT",
         )
+    work.forget()
 
 
 def _still_held(company_dir: Path) -> set[bytes]:
@@ -476,5 +510,9 @@ def _keep_inventory(company_dir: Path, name: str, campaign: str, work: _Work, sa
     body = {"format": _INVENTORY_FORMAT, "campaign": campaign, "done": work.done}
     inventory = canonical_json.encode(body)
     kept = canonical_json.encode({"inventory": inventory.decode(), "salt": salt.hex()})
-    keystore.write_secret(company_dir, f"rights/inventory-{name}.json", kept)
+    keystore.write_secret(company_dir, _inventory_name(name), kept)
     return inventory_commitment(inventory, salt)
+
+
+def _inventory_name(name: str) -> str:
+    return f"rights/inventory-{name}.json"

@@ -285,7 +285,7 @@ def from_body(body: Any) -> Event:
 
 def parse_company(value: object) -> str:
     """One company's name; DataError with code RECIPIENT_WILDCARD for what stands for more than one."""
-    if value in _WILDCARDS:
+    if isinstance(value, str) and value in _WILDCARDS:
         raise DataError("company: expected one company, got a wildcard", code="RECIPIENT_WILDCARD")
     return parse_name(value, "company")
 

@@ -290,7 +290,7 @@ def _has_all_controls(controls: Iterable[Mapping[str, Any]]) -> bool:
 def _is_perfect(control: Mapping[str, Any]) -> bool:
     """All of E1 are processed and none of the others, and all are recognised as what they are."""
     processed = control["planted"] if control["class"] == CoverageClass.VALID else 0
-    return control["processed"] == processed and control["recognised"] == control["planted"]
+    return bool(control["processed"] == processed and control["recognised"] == control["planted"])
 
 
 def _verify_sums(body: Mapping[str, Any]) -> None:

@@ -211,10 +211,10 @@ class ScreenVersion:
         return 0 < self.verified_from <= time <= self.verified_until
 
 
-def parse_place(body: Mapping[str, Any]) -> ScreenPlace:
+def parse_place(body: object) -> ScreenPlace:
     """The place with these fields; DataError naming the first that is wrong."""
     fields = read_fields(
-        dict(body),
+        body,
         {**dict.fromkeys(_PLACE_FIELDS, name), "locale": word_of(Locale), "device": word_of(Device)},
         "screen",
     )

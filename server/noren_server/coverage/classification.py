@@ -57,9 +57,9 @@ class Question:
 def buckets(connection: Any, question: Question) -> Iterator[int]:
     """Classify bucket after bucket; while one is yielded, its temporary tables can be queried.
 
-    They are `uses` (one row per use: `point`, scope, phase, route, month of registration, processed,
-    control), `bucket_events` (the evidence), `verdicts` (`point`, `class`, `has_event`) and `provided_badly`
-    (the scopes for which something was provided when the use was not E1).
+    They are `uses` (one row per use: `point`, scope, phase, route, month of registration, processed, control,
+    and as of when it is judged), `bucket_events` (the evidence), `verdicts` (`point`, `class`, `has_event`)
+    and `provided_badly` (the scopes for which something was provided when the use was not E1).
 
     Raises:
         DataError: with code CONSENT_EVENT_OUT_OF_ORDER, if an event is older than the one before it about the

@@ -17,20 +17,21 @@ select s.screen, s.policy, r.purpose, s.company, s.position, s.verified_from, s.
 from screens s
 join requirement r on list_contains(s.purposes, r.purpose) and list_has_all(s.clauses, r.required);
 
--- What is processed by the dry run, and what was processed once and is reached by no dry run any more.
+-- What is processed by the dry run, judged as of now; and what was processed once and is reached by no dry run
+-- any more, judged when it was last provided: whoever withdrew since was processed lawfully.
 create or replace temp table uses as
 select row_number() over () as point, *
 from (
   select student, company, position, season, purpose, phase, route,
          case when registered_at = 0 then ''
               else strftime(make_timestamp(registered_at * 1000000), '%Y-%m') end as month,
-         processed, control
+         processed, control, getvariable('as_of')::bigint as judged_at
   from population
   where hash(student) % getvariable('buckets') = getvariable('bucket')
     and registered_at <= getvariable('as_of')
     and (len(getvariable('phases')) = 0 or list_contains(getvariable('phases'), phase))
   union all
-  select distinct student, company, position, season, purpose, 'provided', '', '', true, ''
+  select student, company, position, season, purpose, 'provided', '', '', true, '', max(time)
   from provisions v
   where hash(student) % getvariable('buckets') = getvariable('bucket')
     and time <= getvariable('as_of')
@@ -40,6 +41,7 @@ from (
       where (p.student, p.company, p.position, p.season, p.purpose)
           = (v.student, v.company, v.position, v.season, v.purpose)
     )
+  group by student, company, position, season, purpose
 );
 
 create or replace temp table bucket_events as
@@ -62,10 +64,9 @@ join requirement using (purpose)
 left join policy_rules rule using (policy, purpose)
 where hash(e.student) % getvariable('buckets') = getvariable('bucket');
 
--- When each use is judged: now, and at every time at which something was provided for it.
+-- When each use is judged: once for its class, and at every time at which something was provided for it.
 create or replace temp table points as
-select point, false as is_provision, student, company, position, season, purpose, route,
-       getvariable('as_of')::bigint as judged_at
+select point, false as is_provision, student, company, position, season, purpose, route, judged_at
 from uses
 union all
 select (select count(*) from uses) + row_number() over (), true, *

@@ -48,9 +48,11 @@ def _verified(connection: Any, policy: str, question: Question) -> frozenset[str
 _IN_FORCE = """
 select policy from policies
 where activated_at <= $at and (retired_at = 0 or $at < retired_at)
-order by activated_at desc, policy
+order by season in (select season from population where purpose = 'score.offer_followup') desc,
+         activated_at desc, policy
 limit 1
 """
+"""Of the season that is scored."""
 
 _VERIFIED = """
 select distinct screen

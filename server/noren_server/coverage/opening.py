@@ -7,6 +7,7 @@ from pathlib import Path
 
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus
 from noren_core.rights.coverage_report import JudgedBy, ReportSource
+from noren_core.rights.launch_gate import launch_obstacles
 from noren_core.rights.service_state import sign_request
 from noren_server.coverage.classification import Question
 from noren_server.coverage.gate import LaunchGate
@@ -41,6 +42,11 @@ def launch_gate(platform: Platform) -> LaunchGate:
 def require_clear(platform: Platform, campaign: str, *, now: int) -> None:
     """Raise LocalProtocolError, code LAUNCH_BLOCKED_COVERAGE with every reason, unless all is clear."""
     launch_gate(platform).require_clear(campaign, now=now)
+
+
+def is_clear(platform: Platform, campaign: str, *, now: int) -> bool:
+    """Whether nothing stands in the way of a launch now."""
+    return not launch_obstacles(launch_gate(platform).facts(campaign), now=now)
 
 
 def compute_on_platform(platform: Platform, campaign: str, question: Question, *, now: int) -> Run:

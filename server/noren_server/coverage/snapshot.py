@@ -5,7 +5,7 @@ copy of the consent book in which synthetic accounts are planted; the evidence i
 platform's own book is only read. The copy and the snapshot hold personal data: both are made in the directory
 that is handed in, which the caller removes.
 
-Not in it: provisions, permits and deposits, as long as nobody hands their tables in.
+Not in it: deposits, whose mailboxes name nobody; so scores are not counted against them here.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from noren_server.coverage.snapshot_files import FACTS, JOURNEYS, SCHEMAS, open_
 from noren_server.platform_files import Platform
 from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import ScreenRegister
+from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.rights.service_states import service_desk
 from noren_server.superlink import bundle_sha256
 
@@ -67,7 +68,7 @@ def export(platform: Platform, plan: CampaignPlan, directory: Path, *, now: int)
 
     1. Copy the consent book, and plant synthetic accounts in the copy.
     2. Ask the copy whom the campaign's tables would hold.
-    3. Write population, evidence, and what both are judged by.
+    3. Write population, evidence, what was provided in the campaign, and what all that is judged by.
     """
     out = directory / "snapshot"
     out.mkdir(mode=0o700, parents=True)
@@ -82,7 +83,8 @@ def export(platform: Platform, plan: CampaignPlan, directory: Path, *, now: int)
         export_tables(book, out)  # 3
         route_of = {item.sha256: item.place.route for item in screens.versions()}
         write_table(out, "population", _population(out, cohorts, planted, route_of))
-        _write_judges(platform, out, policies, screens)
+        received = _write_provisions(platform, plan, out)
+        _write_judges(platform, out, policies, screens, received=received)
     (out / STUDENTS_FILE).unlink()
     shutil.rmtree(directory / _COPY)
     return out
@@ -94,7 +96,7 @@ def current_judges(platform: Platform, directory: Path) -> JudgedBy:
         closing(PolicyBook.open(platform.directory)) as policies,
         closing(ScreenRegister.open(platform.directory)) as screens,
     ):
-        _write_judges(platform, directory, policies, screens)
+        _write_judges(platform, directory, policies, screens, received=frozenset())
     for name in ("population", "consent_events"):
         write_table(directory, name, SCHEMAS[name].empty_table())
     with open_snapshot(directory) as snapshot:
@@ -225,11 +227,39 @@ def _column_by(path: Path, key: str, value: str) -> dict[Any, Any]:
     return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
 
 
-def _write_judges(platform: Platform, directory: Path, policies: PolicyBook, screens: ScreenRegister) -> None:
+def _write_provisions(platform: Platform, plan: CampaignPlan, directory: Path) -> frozenset[str]:
+    """What was provided in the campaign, and by which permits; the companies that got it."""
+    with closing(ProvisionRecords.open(platform.directory)) as records:
+        ours = [item for item in records.records() if item.campaign == plan.campaign]
+    provisions = [
+        {
+            **_scope(item.student, item.company, item.position, item.season, item.purpose),
+            "record": item.permit.hex(),
+            "permit": item.permit.hex(),
+            "time": item.at,
+        }
+        for item in ours
+    ]
+    permits = [
+        {"permit": item.permit.hex(), "record": item.permit.hex(), "seq": item.consent_seq} for item in ours
+    ]
+    for name, rows in (("provisions", provisions), ("permits", permits)):
+        write_table(directory, name, pa.Table.from_pylist(rows, schema=SCHEMAS[name]))
+    return frozenset(item.company for item in ours)
+
+
+def _write_judges(
+    platform: Platform,
+    directory: Path,
+    policies: PolicyBook,
+    screens: ScreenRegister,
+    *,
+    received: frozenset[str],
+) -> None:
     tables = {
         "policies": list(_policies(policies)),
         "screens": [_screen(item) for item in screens.versions()],
-        "agreements": list(_agreements(platform)),
+        "agreements": list(_agreements(platform, received)),
     }
     for name, rows in tables.items():
         write_table(directory, name, pa.Table.from_pylist(rows, schema=SCHEMAS[name]))
@@ -297,7 +327,7 @@ def _screen(version: ScreenVersion) -> dict[str, Any]:
     }
 
 
-def _agreements(platform: Platform) -> Iterator[dict[str, Any]]:
+def _agreements(platform: Platform, received: frozenset[str]) -> Iterator[dict[str, Any]]:
     """Who agreed, by the ledger, which says no times: from always, and never for who was revoked since."""
     revoked = {item.entry.company for item in platform.ledger_store.entries(kind=EntryKind.REVOCATION)}
     agreed = {item.entry.company for item in platform.ledger_store.entries(kind=EntryKind.AGREEMENT)}
@@ -306,5 +336,5 @@ def _agreements(platform: Platform) -> Iterator[dict[str, Any]]:
             "company": company,
             "active_from": 0,
             "active_until": 1 if company in revoked else 0,
-            "received_provision": False,
+            "received_provision": company in received,
         }

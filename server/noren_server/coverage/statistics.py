@@ -138,7 +138,7 @@ def _missing_clauses(connection: Any) -> Iterable[tuple[str, str, list[str]]]:
     found = connection.execute("select distinct screen, clauses from screens order by all").fetchall()
     for screen, clauses in found:
         for purpose, required in REQUIRED_CLAUSES.items():
-            if missing := sorted(required - set(clauses)):
+            if missing := sorted(clause.value for clause in required - set(clauses)):
                 yield screen, purpose.value, missing
 
 

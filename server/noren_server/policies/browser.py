@@ -46,7 +46,7 @@ _FLAGS = (
     "--no-pings",
     "--remote-debugging-pipe",
 )
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The manifest of flows: every message is declared, on a ground that carries it, and policies are held to it."""
+"""The manifest of flows: every message is declared, on a ground that carries it; policies are held to it."""
 
 from __future__ import annotations
 

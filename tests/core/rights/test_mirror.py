@@ -196,7 +196,7 @@ def test_what_another_signed_is_not_the_company_s() -> None:
 
 
 def test_evidence_is_an_answer_of_nothing_and_never_a_band() -> None:
-    """The company's signed "none" convinces whoever has its key; an answer with a score is refused as such."""
+    """The company's signed "none" convinces whoever has its key; an answer with a score is refused."""
     company = MirroringCompany()
     keys = [company.signing.public_key]
     opened = company.open(company.seal(answer()))

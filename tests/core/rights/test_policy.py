@@ -127,7 +127,8 @@ def _provides(value: bool) -> Change:
 
 
 def test_march_2019_is_material() -> None:
-    """A policy that said nothing identifying is provided, and one that provides: consents do not carry over."""
+    """A policy that said nothing identifying is provided, and one that provides: consents do not carry
+    over."""
     before, after = version(_provides(value=False)), version(_provides(value=True))
     assert material_changes(before, after, Purpose.SCORE) == {MaterialChange.IDENTIFIABLE_PROVISION}
     assert material_change(before, after, Purpose.SCORE)
@@ -211,19 +212,18 @@ def test_wording_alone_is_not_material() -> None:
 
 def test_only_the_listed_steps_lead_from_state_to_state() -> None:
     """No version skips review or approval, and none comes back."""
-    allowed = set()
-    for old in PolicyStatus:
-        for new in PolicyStatus:
-            try:
-                verify_transition(old, new)
-            except LocalProtocolError as refused:
-                assert refused.code == "POLICY_STATE"
-            else:
-                allowed.add(f"{old}>{new}")
-    assert allowed == {
+    allowed = {
         "DRAFT>REVIEWED",
         "REVIEWED>APPROVED",
         "APPROVED>ACTIVE",
         "ACTIVE>GRACE",
         *(f"{state}>RETIRED" for state in PolicyStatus if state is not PolicyStatus.RETIRED),
     }
+    for old in PolicyStatus:
+        for new in PolicyStatus:
+            if f"{old}>{new}" in allowed:
+                verify_transition(old, new)
+                continue
+            with pytest.raises(LocalProtocolError) as refused:
+                verify_transition(old, new)
+            assert refused.value.code == "POLICY_STATE"

@@ -89,9 +89,9 @@ CONCRETE_JA = [
 ]
 
 CONCRETE_EN = [
-    "We compute from your browsing history how likely you are to decline, and give the company a band that its staff see.",
-    "{platform_name} links your account with your application by the consent code, so that {company_name} can open data about you alone.",
-    "{platform_name} adds noise to a row of numbers from your browsing history; {company_name} trains a model with it, which estimates declines.",
+    "We compute from your browsing history how likely you are to decline; company staff see a band.",
+    "{platform_name} links your account and application, so that {company_name} can open data about you.",
+    "{platform_name} adds noise to your browsing history; {company_name} trains a model which estimates it.",
     "The company stores your name and address and your answers in order to invite you to an interview.",
     "The auditor counts answers about gender for each company, compares them and publishes the differences.",
     "We store the records of your answers for three years in order to show them to you.",
@@ -100,7 +100,7 @@ CONCRETE_EN = [
     "We send to your e-mail address a record of what was provided, to tell you who received it.",
     "The employer compares the outcome of your application with our estimate and reports errors to us.",
     "This site deletes your search history after sixty days, so that nobody can read it.",
-    "Its staff contact you about talks: {company_name} stores the band that we compute from what you viewed here.",
+    "{company_name} stores the band that we compute from what you viewed here; its staff contact you.",
     "The auditor computes rates from age and gender in order to find unequal treatment.",
 ]
 

@@ -80,7 +80,10 @@ def test_a_clause_counts_only_word_for_word_and_in_sight(clause: Clause, how: st
         (replace(PAGE, forms=(replace(FORM, others=1),)), ScreenFinding.BUNDLED),
         (replace(PAGE, applies=True), ScreenFinding.BUNDLED),
         (replace(PAGE, forms=(replace(FORM, choices=("give", "later")),)), ScreenFinding.CHOICE_UNEQUAL),
-        (replace(PAGE, forms=(replace(FORM, choices=("give", "give", "later")),)), ScreenFinding.CHOICE_UNEQUAL),
+        (
+            replace(PAGE, forms=(replace(FORM, choices=("give", "give", "later")),)),
+            ScreenFinding.CHOICE_UNEQUAL,
+        ),
         (replace(PAGE, forms=(replace(FORM, are_choices_alike=False),)), ScreenFinding.CHOICE_UNEQUAL),
         (replace(PAGE, unreadable=1), ScreenFinding.UNREADABLE),
         (replace(PAGE, forms=()), ScreenFinding.WRONG_PURPOSE),

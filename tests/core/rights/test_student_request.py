@@ -85,9 +85,7 @@ def test_a_signature_is_for_one_platform_key_and_time() -> None:
 def test_headers_have_one_spelling(name: str, value: str) -> None:
     """Anything else is no request."""
     with pytest.raises(DataError):
-        StudentRequest.from_headers(
-            {**signed().headers(), name: value}, method="POST", target="/", body=b""
-        )
+        StudentRequest.from_headers({**signed().headers(), name: value}, method="POST", target="/", body=b"")
 
 
 def test_a_link_offer_is_the_company_s_until_it_expires() -> None:
@@ -108,9 +106,7 @@ def test_a_link_offer_is_the_company_s_until_it_expires() -> None:
 
 def test_a_token_has_one_spelling_and_no_field_for_a_person() -> None:
     """Padding, another alphabet or one changed character is refused; its fields are five."""
-    offer = LinkOffer(
-        company="akane", position="engineer", season="2027", nonce=bytes(16), expires_at=NOW
-    )
+    offer = LinkOffer(company="akane", position="engineer", season="2027", nonce=bytes(16), expires_at=NOW)
     token = offer.to_token(KEY)
     assert set(offer._body()) == {"company", "position", "season", "nonce", "expires_at"}
     for bad in (token + "=", token[:-2], token + "A", "é", "x" * 2000, ""):

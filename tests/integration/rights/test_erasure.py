@@ -31,8 +31,8 @@ from noren_core.rights.artefacts import ArtefactClass
 from noren_core.rights.deletion_certificate import CertificateState, parse_certificate
 from noren_core.rights.erasure_order import HoldReason, LegalHold, OrderState
 
-LEAVES, STAYS = 3, 5
-STUDENTS = range(1, 9)
+LEAVES = 3
+STUDENTS = range(1, 6)
 
 
 @pytest.fixture
@@ -198,27 +198,23 @@ STORES = {
 }
 
 
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize(
-    "form", [bytes, lambda data: data.hex().encode(), lambda data: data.hex().upper().encode()]
-)
-@pytest.mark.parametrize("which", range(6))
-def test_a_copy_anywhere_is_a_scan_hit(
-    company: ErasingCompany, over: ErasingPlatform, store: str, form: Any, which: int
-) -> None:
-    """An identifier, tag, output or mailbox in any spelling, in any file: no certificate, and where it is."""
-    planted = STORES[store](company.directory)
+@pytest.mark.parametrize("number", range(len(STORES)))
+def test_a_copy_anywhere_is_a_scan_hit(company: ErasingCompany, over: ErasingPlatform, number: int) -> None:
+    """An identifier, tag, output or mailbox in any file: no certificate until it is gone, however often."""
+    planted = list(STORES.values())[number](company.directory)
     planted.parent.mkdir(exist_ok=True)
-    planted.write_bytes(b"x" * 1013 + form(about(company, LEAVES)[which]) + b"y" * 7)
+    planted.write_bytes(b"x" * 1013 + about(company, LEAVES)[number] + b"y" * 7)
     withdraw(over, LEAVES)
     over.issue()
-    with pytest.raises(VerificationError) as hit:
-        company.erase()
-    assert hit.value.code == "CERT_SCAN_HIT"
+    for _ in range(2):  # the second time nothing is left to tell what to look for but what was kept for it
+        with pytest.raises(VerificationError) as hit:
+            company.erase()
+        assert hit.value.code == "CERT_SCAN_HIT"
     assert company.rights.delivered == []
     assert str(planted) in (company.directory / "rights" / "inventory-last-scan.json").read_text()
     planted.unlink()
     assert company.erase()
+    assert not is_anywhere(company, *about(company, LEAVES))
 
 
 def test_it_also_looks_among_temporary_files_and_names(

@@ -42,14 +42,22 @@ def test_no_gap_is_left_open(locale: Locale) -> None:
     for route in ROUTES:
         page = render_consent_screen(POLICY, FACTS, locale, route.purposes)
         assert not re.search(r"\{[a-z_]+\}", page.replace(stylesheet(), ""))
-        for value in ("company_name", "company_address", "company_representative", "position_title", "epsilon"):
+        for value in (
+            "company_name",
+            "company_address",
+            "company_representative",
+            "position_title",
+            "epsilon",
+        ):
             assert html.escape(FACTS.values[locale][value]) in page
 
 
 def test_nothing_runs_loads_or_is_ticked() -> None:
     """No script, no address of anything, no box; the style sheet is the one that the policy names."""
     page = render_consent_screen(POLICY, FACTS, Locale.EN, ROUTES[0].purposes)
-    assert not re.search(r"<(script|link|img|iframe|object|svg|base)|\son\w+=|src=|href=|checked|style=", page)
+    assert not re.search(
+        r"<(script|link|img|iframe|object|svg|base)|\son\w+=|src=|href=|checked|style=", page
+    )
     assert "url(" not in stylesheet()
     assert "@import" not in stylesheet()
     policy = HEADERS["Content-Security-Policy"]
@@ -61,9 +69,12 @@ def test_nothing_runs_loads_or_is_ticked() -> None:
 def test_facts_cannot_bring_markup_in() -> None:
     """A company's name is text, whatever is in it."""
     values = {
-        locale: {**FACTS.values[locale], "company_name": '<b data-clause="C05">&amp; "Co'} for locale in Locale
+        locale: {**FACTS.values[locale], "company_name": '<b data-clause="C05">&amp; "Co'}
+        for locale in Locale
     }
-    page = read_page(render_consent_screen(POLICY, replace(FACTS, values=values), Locale.EN, ROUTES[0].purposes))
+    page = read_page(
+        render_consent_screen(POLICY, replace(FACTS, values=values), Locale.EN, ROUTES[0].purposes)
+    )
     assert '<b data-clause="C05">&amp; "Co' in page.text
     assert len(page.clauses) == len(Clause)
 
@@ -86,7 +97,10 @@ def test_purposes_that_no_route_asks_for_together_are_refused(purposes: list[Pur
         ("<h1>", '<img alt="x"><h1>'),
         ('<input type="hidden" name="purpose"', '<input type="checkbox" name="purpose"'),
         ("<section>", '<section class="x">'),
-        ("</section>", "", ),
+        (
+            "</section>",
+            "",
+        ),
     ],
 )
 def test_reading_without_a_browser_refuses_what_it_could_be_wrong_about(old: str, new: str) -> None:

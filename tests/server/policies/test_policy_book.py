@@ -244,7 +244,8 @@ def test_a_screen_counts_for_its_own_notice_only(stores: Stores) -> None:
 
 
 def test_a_name_stands_for_one_version(stores: Stores) -> None:
-    """The same again changes nothing; other words under the name are refused; so is an unknown predecessor."""
+    """The same again changes nothing; other words under the name are refused; so is an unknown
+    predecessor."""
     stores.book.add(FIRST, at=NOW)
     stores.book.add(FIRST, at=NOW + 1)
     assert len(stores.book.steps("first")) == 1

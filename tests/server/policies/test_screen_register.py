@@ -95,7 +95,9 @@ def test_a_gap_in_looking_is_not_closed_afterwards(register: ScreenRegister) -> 
     register.verify({PAGE.sha256}, at=NOW)
     assert look(register, PAGE, NOW + 2 * DAY) is ScreenState.DISCOVERED
     register.verify({PAGE.sha256}, at=NOW + 2 * DAY)
-    windows = [(item.verified_from - NOW, item.verified_until - NOW) for item in register.with_text(PAGE.sha256)]
+    windows = [
+        (item.verified_from - NOW, item.verified_until - NOW) for item in register.with_text(PAGE.sha256)
+    ]
     assert windows == [(0, DAY), (2 * DAY, 3 * DAY)]
 
 
@@ -114,7 +116,9 @@ def test_the_same_text_that_is_hidden_is_stale(register: ScreenRegister) -> None
     look(register, PAGE, NOW)
     register.verify({PAGE.sha256}, at=NOW)
     hidden = ClauseReading(PAGE.clauses[0].clause, PAGE.clauses[0].text, is_visible=False)
-    assert look(register, replace(PAGE, clauses=(hidden, *PAGE.clauses[1:])), NOW + HOUR) is ScreenState.REJECTED
+    assert (
+        look(register, replace(PAGE, clauses=(hidden, *PAGE.clauses[1:])), NOW + HOUR) is ScreenState.REJECTED
+    )
     assert [item.state for item in register.at_place(PLACE)] == ["STALE", "REJECTED"]
 
 

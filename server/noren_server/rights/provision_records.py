@@ -1,0 +1,172 @@
+"""Every provision of personal data to a company, written down before its bytes leave; kept for three years.
+
+docs/rights/provision-records.md. Promises: the rows of a table are handed on only when each of them stands in
+this file, synced to disk; a crash in between leaves a record without bytes, never bytes without a record. A
+row names the permit and the consent record under which it left, so that the four of them (permit, consent
+event, verified screen, provision) can be compared. Nothing is changed; what is older than the law asks for is
+removed by `expire` and by nothing else.
+
+It is personal data, of the platform alone: companies keep records of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from noren_core.ids import TableKind
+from noren_core.rights.purposes import PURPOSE_OF_TABLE, Purpose
+from noren_core.rights.student_report import ProvisionLine
+from noren_server.consents.consent_service import Provision
+from noren_server.policies.evidence_file import EvidenceFile
+
+DATABASE_NAME = "provisions.db"
+KEPT_SECONDS = 3 * 366 * 86_400
+"""Counted from the provision itself (APPI article 30 and its record guideline: three years)."""
+
+_KIND_OF_PURPOSE = {purpose: kind for kind, purpose in PURPOSE_OF_TABLE.items()}
+_SCHEMA = """
+CREATE TABLE provisions (
+    permit BLOB PRIMARY KEY,
+    at INTEGER NOT NULL,
+    student TEXT NOT NULL,
+    company TEXT NOT NULL,
+    campaign TEXT NOT NULL,
+    season TEXT NOT NULL,
+    position TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    record BLOB NOT NULL,
+    consent_seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provisions_of_student ON provisions (student, at);
+CREATE INDEX provisions_by_time ON provisions (at);
+CREATE TRIGGER provisions_no_update BEFORE UPDATE ON provisions
+BEGIN SELECT RAISE(ABORT, 'provisions are never changed'); END;
+"""
+_INSERT = """
+INSERT INTO provisions
+    (permit, at, student, company, campaign, season, position, purpose, record, consent_seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_OF_STUDENT = """
+SELECT permit, at, student, company, campaign, season, position, purpose, record, consent_seq
+FROM provisions WHERE student = ? ORDER BY at"""
+_AFTER = """
+SELECT permit, at, student, company, campaign, season, position, purpose, record, consent_seq
+FROM provisions WHERE (at, permit) > (?, ?) ORDER BY at, permit LIMIT 10000"""
+_STUDENTS = """
+SELECT DISTINCT student FROM provisions
+WHERE :company IN ('', company) AND :purpose IN ('', purpose) AND at BETWEEN :since AND :until"""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionRecord:
+    """One message about one student that left for a company.
+
+    Attributes:
+        permit: its number, 16 bytes.
+        at: Unix seconds.
+        record: id of the consent record, 16 bytes.
+        consent_seq: number of the event that gave the consent.
+    """
+
+    permit: bytes = field(repr=False)
+    at: int
+    student: str = field(repr=False)
+    company: str
+    campaign: str
+    season: str
+    position: str
+    purpose: Purpose
+    record: bytes = field(repr=False)
+    consent_seq: int = field(repr=False)
+
+
+class ProvisionRecords:
+    """The provision records of one platform."""
+
+    def __init__(self, file: EvidenceFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Those in a platform's directory; the file is made (0600) if there is none."""
+        return cls(EvidenceFile(directory / DATABASE_NAME, schema=_SCHEMA, version=1))
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def write(self, provisions: Sequence[Provision]) -> None:
+        """Write all of them down, or none; they may leave when this has returned."""
+        rows = [
+            (
+                item.permit.jti,
+                item.at,
+                item.student.student,
+                item.permit.audience,
+                item.campaign,
+                item.season,
+                item.student.position,
+                item.permit.purpose.value,
+                item.student.record,
+                item.student.seq,
+            )
+            for item in provisions
+        ]
+        with self._file.writing() as database:
+            database.executemany(_INSERT, rows)
+
+    def of_student(self, student: str) -> tuple[ProvisionLine, ...]:
+        """What was provided of a student, oldest first, for her report."""
+        with self._file.reading() as database:
+            rows = database.execute(_OF_STUDENT, (student,)).fetchall()
+        return tuple(
+            ProvisionLine(
+                company=item.company,
+                campaign=item.campaign,
+                position=item.position,
+                kind=_KIND_OF_PURPOSE.get(item.purpose, TableKind.TRAIN),
+                at=item.at,
+                record=item.record.hex(),
+            )
+            for item in map(_record, rows)
+        )
+
+    def records(self) -> Iterator[ProvisionRecord]:
+        """Every record, oldest first, some thousands in memory at a time."""
+        after: tuple[int, bytes] = (-1, b"")
+        while True:
+            with self._file.reading() as database:
+                rows = database.execute(_AFTER, after).fetchall()
+            if not rows:
+                return
+            yield from map(_record, rows)
+            after = (rows[-1][1], rows[-1][0])
+
+    def students(
+        self, *, company: str = "", purpose: Purpose | None = None, since: int = 0, until: int | None = None
+    ) -> frozenset[str]:
+        """Whom a set of provisions was about: exactly those whom an incident in it affects."""
+        wanted = {
+            "company": company,
+            "purpose": purpose.value if purpose else "",
+            "since": since,
+            "until": until if until is not None else 1 << 62,
+        }
+        with self._file.reading() as database:
+            return frozenset(row[0] for row in database.execute(_STUDENTS, wanted))
+
+    def expire(self, *, now: int) -> bool:
+        """Remove what was kept long enough; whether there was anything."""
+        with self._file.writing() as database:
+            gone = database.execute("DELETE FROM provisions WHERE at < ?", (now - KEPT_SECONDS,))
+            return gone.rowcount > 0
+
+
+def _record(row: tuple[bytes, int, str, str, str, str, str, str, bytes, int]) -> ProvisionRecord:
+    permit, at, student, company, campaign, season, position, purpose, record, consent_seq = row
+    return ProvisionRecord(
+        permit, at, student, company, campaign, season, position, Purpose(purpose), record, consent_seq
+    )
