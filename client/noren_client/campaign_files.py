@@ -95,6 +95,25 @@ def load_training_set(company_dir: Path, campaign: str) -> TrainingSet:
     raise LocalProtocolError("expected a prepared training set: run noren-company prepare first")
 
 
+def training_tags(company_dir: Path, campaign: str) -> frozenset[bytes]:
+    """The tags of the training rows that are still kept; none after all of them were erased.
+
+    Raises:
+        LocalProtocolError: if what is kept is damaged.
+        CustodianUnavailableError: if the custodian does not answer: then nobody can say what was erased.
+    """
+    try:
+        with CustodyStore(company_dir) as custody:
+            kept = custody.read(training_record(campaign))
+        return frozenset() if kept is None else frozenset(TrainingSet.from_bytes(kept).tags)
+    except LocalProtocolError as error:
+        if error.code not in ("KEY_DESTROYED", "UNKNOWN_HANDLE"):
+            raise
+        return frozenset()
+    except (DataError, VerificationError) as error:
+        raise _damaged("training set", "run noren-company prepare again") from error
+
+
 def forget_training_set(company_dir: Path, campaign: str) -> None:
     """Remove the joined training set and destroy its key; a second call changes nothing."""
     with CustodyStore(company_dir) as custody:

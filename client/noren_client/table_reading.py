@@ -18,6 +18,7 @@ from noren_client import campaign_files, keystore, revocations
 from noren_client.evaluated_identifiers import Evaluated, EvaluatedIdentifiers
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.partial_table import PartialTable
+from noren_client.rights import provision_records
 from noren_client.transport import PlatformClient, PlatformUnavailableError
 from noren_core.crypto.oprf import Blinding
 from noren_core.crypto.sealed_table import TableManifest, TableReader, row_secrets
@@ -113,6 +114,8 @@ class Aligner:
             for identifier, payload in reader.rows.items()
         }
         kept = {identifier: row for identifier, row in opened.items() if row.tag not in revoked}
+        tags = [row.tag for row in kept.values()]
+        provision_records.write_twin(self._company_dir, manifest.context, tags, now=int(time.time()))
         return OpenedTable(manifest, kept)
 
     def public_key(self, kind: TableKind) -> bytes:

@@ -231,6 +231,8 @@ class TrainingSession:
     def _drop_revoked(self, consents: RoundConsents) -> RevocationList | None:
         """Verify and keep the list, and drop its rows; None with opened sums, in which no row is left.
 
+        What was erased on disk is not used from memory either.
+
         Raises:
             VerificationError: with code CONSENT_EPOCH_STALE, if we saw a newer list, from whatever message.
         """
@@ -246,7 +248,8 @@ class TrainingSession:
             table_id=material.table_id,
             watch=self._watch,
         )
-        self._material = material.without(frozenset(listed.tags))
+        left = material.without(frozenset(listed.tags))
+        self._material = left.only(campaign_files.training_tags(self._dir, self._plan.campaign))
         return listed
 
     def _list_path(self) -> Path:
@@ -476,11 +479,7 @@ class TrainingSession:
         """The committed rows that the training set on disk still has, and whether one is missing there."""
         if isinstance(committed, OpenedSums):
             return committed, False
-        try:
-            on_disk = frozenset(campaign_files.load_training_set(self._dir, self._plan.campaign).tags)
-        except LocalProtocolError:  # erased as a whole
-            on_disk = frozenset()
-        left = committed.only(on_disk)
+        left = committed.only(campaign_files.training_tags(self._dir, self._plan.campaign))
         return left, len(left.tags) < len(committed.tags)
 
 

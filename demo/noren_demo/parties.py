@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 COMMAND_SECONDS = 600
 PLATFORM = "platform"  # no company has this name (noren_core.ledger.entries)
 AUDITOR = "auditor's witness"  # nor this one
+CUSTODIAN = "auditor's custodian"
 _SHOWN_CHARACTERS = 200
 
 
@@ -55,11 +56,17 @@ class Parties(Protocol):
     def company(self, company: str, *arguments: str) -> dict[str, Any]:
         """Run one `noren-company` command of this company to its end; its JSON result."""
 
+    def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
+        """The same, by a member of the staff who shows her code, while `adding` chooses one."""
+
     def auditor(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-audit` command to its end; its JSON result."""
 
     def start_witness(self) -> str:
         """Start the auditor's witness and wait until it answers; its address."""
+
+    def start_custodian(self) -> str:
+        """Start the auditor's custodian and wait until it answers; its address."""
 
     def serve(self) -> None:
         """Start the platform's services and wait until they answer."""
@@ -113,6 +120,16 @@ class Places:
     def witness(self) -> Path:
         """Where the auditor's witness keeps its key and what it has seen."""
         return self.auditor / "witness"
+
+    @property
+    def custodian(self) -> Path:
+        """Where the auditor's custodian keeps its shares."""
+        return self.auditor / "custodian"
+
+    @property
+    def auditor_key(self) -> Path:
+        """What the auditor signs attestations and verdicts with."""
+        return self.auditor / "auditor.key"
 
 
 class Commands:
@@ -246,6 +263,16 @@ class SeparateProcesses:
         """Run one `noren-company` command of this company to its end; its JSON result."""
         return self._run(company, "noren-company", self._places.company(company), *arguments)
 
+    def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
+        """The same, by a member of the staff who shows her code, while `adding` chooses one."""
+        return self._run(
+            company,
+            "noren-company",
+            self._places.company(company),
+            *arguments,
+            environment=staff_environment(self._places, company, member, adding),
+        )
+
     def auditor(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-audit` command to its end; its JSON result."""
         return self._commands.run("noren-audit", *arguments, environment={})
@@ -258,6 +285,17 @@ class SeparateProcesses:
         host, port = "127.0.0.1", free_port()
         argv = (executable("noren-audit"), "witness", "serve", str(self._places.witness), "--port", str(port))
         self._start([Child(AUDITOR, argv, is_ready=lambda: is_listening(host, port))])
+        return f"http://{host}:{port}"
+
+    def start_custodian(self) -> str:
+        """Start the auditor's custodian and wait until it answers; its address."""
+        from noren_local.loopback import free_port
+        from noren_server.processes import Child, executable, is_listening
+
+        host, port = "127.0.0.1", free_port()
+        options = ("--port", str(port))
+        argv = (executable("noren-audit"), "custodian", "serve", str(self._places.custodian), *options)
+        self._start([Child(CUSTODIAN, argv, is_ready=lambda: is_listening(host, port))])
         return f"http://{host}:{port}"
 
     def serve(self) -> None:
@@ -316,7 +354,14 @@ class SeparateProcesses:
 
         return {FILE_VARIABLE: str(self._places.passphrase(party))}
 
-    def _run(self, party: str, program: str, directory: Path, *arguments: str) -> dict[str, Any]:
+    def _run(
+        self,
+        party: str,
+        program: str,
+        directory: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Run a party's command, as long as everybody's services run.
 
         Raises:
@@ -325,7 +370,11 @@ class SeparateProcesses:
         """
         try:
             return self._commands.run(
-                program, "--directory", str(directory), *arguments, environment=self._environment(party)
+                program,
+                "--directory",
+                str(directory),
+                *arguments,
+                environment={**self._environment(party), **(environment or {})},
             )
         except CommandFailedError as error:
             for party in sorted(self._started - self._supervisor.process_ids().keys()):
@@ -373,6 +422,11 @@ class InProcess:
             main, "noren-company", "--directory", str(self._places.company(company)), *arguments
         )
 
+    def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
+        """The same, by a member of the staff who shows her code, while `adding` chooses one."""
+        with _variables(staff_environment(self._places, company, member, adding)):
+            return self.company(company, *arguments)
+
     def auditor(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-audit` command to its end; its JSON result."""
         from noren_audit.cli import main
@@ -394,12 +448,27 @@ class InProcess:
         self._services.callback(server.shutdown)
         return server.url
 
-    def serve(self) -> None:
-        """Start the gRPC services in threads; there is no SuperLink in process."""
-        from noren_server.platform_files import Platform
-        from noren_server.services import grpc_services
+    def start_custodian(self) -> str:
+        """Serve the auditor's custodian in a thread; its address."""
+        from noren_audit.bounded_server import Listening
+        from noren_audit.custodian.custodian import Custodian
+        from noren_audit.custodian.custodian_server import CustodianServer
 
-        self._services.enter_context(grpc_services(Platform(self._places.platform)))
+        custodian = Custodian(self._places.custodian, clock=lambda: int(time.time()))
+        self._services.callback(custodian.close)
+        server = self._services.enter_context(CustodianServer(custodian, Listening()))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        self._services.callback(thread.join)
+        self._services.callback(server.shutdown)
+        return server.url
+
+    def serve(self) -> None:
+        """Start the platform's services in threads; there is no SuperLink in process."""
+        from noren_server.platform_files import Platform
+        from noren_server.services import online_services
+
+        self._services.enter_context(online_services(Platform(self._places.platform)))
 
     def start_companies(self, companies: Sequence[str]) -> None:
         """Put the companies on the in-process grid."""
@@ -415,6 +484,31 @@ class InProcess:
     def stop(self) -> None:
         """End the services."""
         self._services.close()
+
+
+def staff_environment(places: Places, company: str, member: str, adding: str) -> dict[str, str]:
+    """Where the access codes are: of who acts, and of who is added."""
+    from noren_local.staff import CODE_VARIABLE, NEW_CODE_VARIABLE
+
+    return {
+        CODE_VARIABLE: str(places.passphrase(f"{company}-{member}")),
+        NEW_CODE_VARIABLE: str(places.passphrase(f"{company}-{adding or member}")),
+    }
+
+
+@contextlib.contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables of this process until the end of the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

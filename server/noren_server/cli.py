@@ -21,6 +21,7 @@ from noren_local.key_commands import key_commands
 from noren_server.consents.commands import consents_app
 from noren_server.coverage.commands import coverage_app
 from noren_server.policies.commands import policy_commands, screens_commands
+from noren_server.rights.incident_commands import incident_app
 from noren_server.rights.service_commands import service_app
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.add_typer(policy_commands(), name="policy")
 app.add_typer(screens_commands(), name="screens")
 app.add_typer(coverage_app, name="coverage")
 app.add_typer(service_app, name="service")
+app.add_typer(incident_app, name="incident")
 app.add_typer(ledger_app, name="ledger")
 statistics_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Show that sealed sums were honest, or forget."

@@ -12,10 +12,9 @@ from noren_server.consents.opening import unix_now
 from noren_server.coverage.opening import require_clear
 from noren_server.platform_files import Platform
 from noren_server.released_records import ReleasedRecords
-from noren_server.rights.opening import publication_consents
+from noren_server.rights.opening import provision_records, publication_consents, table_publisher
 from noren_server.rights.service_states import service_desk
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
-from noren_server.tables import TablePublisher
 
 
 def publish(platform: Platform, campaign: str) -> CampaignPlan:
@@ -30,7 +29,7 @@ def publish(platform: Platform, campaign: str) -> CampaignPlan:
     """
     plan = platform.plan(campaign)
     _verify_may_begin(platform, campaign)  # 1
-    with publication_consents(platform) as consents:  # 2
+    with publication_consents(platform) as consents, provision_records(platform) as provisions:  # 2
         rows = publication.prepare(
             behaviour_data.load(platform.directory / "logs"),
             consents,
@@ -39,16 +38,16 @@ def publish(platform: Platform, campaign: str) -> CampaignPlan:
             embeddings_dir=platform.directory / "embeddings",
             released=ReleasedRecords(platform.store),
         )
-    publisher = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
-    publisher.publish_training_tables(plan, rows)  # 3
+        publisher = table_publisher(platform, provisions)
+        publisher.publish_training_tables(plan, rows)  # 3
     return plan
 
 
 def refresh(platform: Platform, campaign: str) -> None:
     """Seal the score tables of all companies of a campaign again; as `publish`."""
     _verify_may_begin(platform, campaign)
-    publisher = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
-    with publication_consents(platform) as consents:
+    with publication_consents(platform) as consents, provision_records(platform) as provisions:
+        publisher = table_publisher(platform, provisions)
 
         def rows(plan: CampaignPlan, company: str) -> ScoreRows:
             return publication.score_rows(

@@ -179,6 +179,7 @@ class SealedScoring:
             _scored(key, scorer, rows),
             count=len(rows.identifiers),
             payload_bytes=score_payload_bytes(plan),
+            identifiers=rows.identifiers,
         )
 
     def close(self) -> None:

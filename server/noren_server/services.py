@@ -30,7 +30,7 @@ from noren_server.platform_files import SERVER_CERTIFICATE, Platform
 from noren_server.platform_secrets import secrets_of
 from noren_server.processes import Child, Supervisor, is_listening
 from noren_server.publication import Consents
-from noren_server.rights.opening import publication_consents, rights_of
+from noren_server.rights.opening import publication_consents, rights_of, table_publisher
 from noren_server.rights.service_states import service_desk
 from noren_server.rights.student_api import run_student_api
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
@@ -48,7 +48,7 @@ def online_services(platform: Platform) -> Iterator[RunningService]:
     with ExitStack() as stack:
         consents = stack.enter_context(publication_consents(platform))
         rights = stack.enter_context(rights_of(platform, consents))
-        publisher = TablePublisher(platform.store, platform.ledger, directory / "tables")
+        publisher = table_publisher(platform, rights.provisions)
         desk = service_desk(platform)
 
         def rows(plan: CampaignPlan, company: str) -> ScoreRows:

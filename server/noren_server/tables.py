@@ -17,7 +17,7 @@ import hmac
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +32,7 @@ from noren_core.crypto.sealed_table import (
     TableManifest,
     TableWriter,
     WrittenTable,
+    row_secrets,
 )
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
@@ -46,6 +47,12 @@ from noren_server.store import Store, StoredTable
 Rows = Sequence[tuple[bytes, bytes]]
 """Pairs of a normalised identifier and a payload."""
 
+ProvidedRows = Callable[[TableContext, Sequence[bytes], Sequence[bytes]], None]
+"""Writes down, of every row, by which tag it leaves: context, normalised identifiers, tags in their order.
+
+It raises if a row has no provision record; the table is not brought out then.
+"""
+
 SALT_BYTES = 32
 LEAF_BYTES = 32
 
@@ -59,8 +66,11 @@ class TablePublisher:
         ledger: LedgerService,
         directory: Path,
         *,
+        provided: ProvidedRows | None = None,
         chunk_rows: int = DEFAULT_CHUNK_ROWS,
     ) -> None:
+        """Publish into `directory`; whoever publishes rows about persons says where they are written down."""
+        self._provided = provided
         self._store = store
         self._ledger = ledger
         self._directory = directory
@@ -93,11 +103,13 @@ class TablePublisher:
         *,
         count: int,
         payload_bytes: int,
+        identifiers: Sequence[bytes] = (),
     ) -> None:
         """Seal and publish one table from (OPRF output, payload) pairs.
 
         1. Take the table's temporary file for ourselves, emptied of what a crash left.
         2. Seal every row into it under a fresh table id, padded, and sync it. Nothing is published so far.
+           Each row's provision is on disk under its tag before anything else.
         3. Holding the database's write lock, check that there is no such training table yet. A score table
            replaces the one before, under another table id.
         4. Commit in the ledger to who has a row, then to the table.
@@ -112,6 +124,7 @@ class TablePublisher:
             rows: read once; their order says nothing.
             count: how many rows will come.
             payload_bytes: length of every payload.
+            identifiers: normalised, one for each row in their order; for whoever writes provisions down.
 
         Raises:
             DataError: if there are more or fewer rows, another length, or one output twice.
@@ -121,13 +134,17 @@ class TablePublisher:
         context = TableContext.fresh(company=company, campaign=plan.campaign, kind=kind)
         consents = ConsentCommitment(secrets.token_bytes(SALT_BYTES))
         part = self._part(context)
+        tags: list[bytes] = []
+        sealed = rows if self._provided is None else _noting_tags(rows, context, tags)
         try:
             with _being_written(part) as file:  # 1
                 written = self._seal(  # 2
-                    context, consents.noting(rows), file, padded_rows(count), payload_bytes
+                    context, consents.noting(sealed), file, padded_rows(count), payload_bytes
                 )
                 if consents.size != count:
                     raise DataError(f"table: expected {count} rows, got another number")
+                if self._provided is not None:
+                    self._provided(context, identifiers, tags)
                 table = StoredTable(
                     manifest=written.manifest,
                     chunk_hashes=written.chunk_hashes,
@@ -178,6 +195,7 @@ class TablePublisher:
             ((output, kept[alignment.row_key(output)]) for output in outputs),
             count=len(outputs),
             payload_bytes=plan.training_payload_bytes,
+            identifiers=[identifier for identifier, _ in rows],
         )
 
     def _seal(
@@ -286,6 +304,15 @@ class ConsentCommitment:
         )
         tree = merkle.root_hash(map(merkle.leaf_hash, leaves))
         return hashlib.sha256(b"noren/v1/consent-root\0" + self.salt + tree).digest()
+
+
+def _noting_tags(
+    rows: Iterable[tuple[bytes, bytes]], context: TableContext, tags: list[bytes]
+) -> Iterator[tuple[bytes, bytes]]:
+    """The same pairs; the tag of each is added to `tags` as it passes."""
+    for output, payload in rows:
+        tags.append(row_secrets(output, context)[0])
+        yield output, payload
 
 
 def padded_rows(count: int) -> int:

@@ -14,13 +14,14 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from platform_services import rights_parts
 
 from noren_client import alignment, enrolment, keystore
 from noren_client.ledger_watch import LedgerWatch
@@ -135,6 +136,7 @@ class RunningPlatform:
     def stop(self) -> None:
         """End the services and close the stores."""
         self._services.stop(grace_seconds=0)
+        self._rights.close()
         self.platform.store.close()
         self.platform.ledger_store.close()
 
@@ -298,10 +300,12 @@ class RunningPlatform:
             ),
         )
         addresses = self.platform.config.addresses
+        self._rights = ExitStack()
         self._services = serve(
             self.platform.enrolment,
             parts,
             self.platform.server_tls,
+            rights=self._rights.enter_context(rights_parts(self.platform)),
             enrolment_address=addresses.enrolment,
             service_address=addresses.service,
             clock=utc_now,

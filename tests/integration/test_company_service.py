@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from platform_services import rights_parts
 
 from noren_client import (
     alignment,
@@ -103,14 +104,26 @@ def row_of(number: int) -> bytes:
     return np.array([number, -number, 1000 + number, 7], dtype="<i2").tobytes()
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A platform's services, running."""
+
+    running: RunningService
+    scoring: SealedScoring
+    rights: ExitStack
+
+    def stop(self) -> None:
+        self.running.stop(grace_seconds=0)
+        self.rights.close()
+
+
 @dataclass
 class Season:
     """A platform with its services running, and the directories of its companies."""
 
     root: Path
     platform: platform_files.Platform
-    running: RunningService
-    scoring: SealedScoring
+    serving: Serving
     consenting: dict[str, list[int]]
     withdrawn: dict[tuple[str, TableKind], list[int]] = field(default_factory=dict)
     suspended: set[str] = field(default_factory=set)
@@ -139,11 +152,11 @@ class Season:
 
     def restart(self) -> None:
         """Stop the services and start them again on what is on disk."""
-        self.running.stop(grace_seconds=0)
+        self.serving.stop()
         self.platform.store.close()
         self.platform.ledger_store.close()
         self.platform = platform_files.Platform(self.root / "platform")
-        self.running, self.scoring = start(self.platform, self.consenting, self.withdrawn, self.suspended)
+        self.serving = start(self.platform, self.consenting, self.withdrawn, self.suspended)
 
     def enrol(self, name: str, *, declared_size: int = 40) -> None:
         """The whole enrolment of one company."""
@@ -178,7 +191,7 @@ def start(
     consenting: dict[str, list[int]],
     withdrawn: dict[tuple[str, TableKind], list[int]],
     suspended: set[str],
-) -> tuple[RunningService, SealedScoring]:
+) -> Serving:
     def rows(_: CampaignPlan, company: str) -> ScoreRows:
         numbers = consenting.get(company, [])
         values = [features_of(number) for number in numbers]
@@ -214,6 +227,7 @@ def start(
         clock=lambda: datetime.now(UTC),
         register_node=lambda company, key: None,
     )
+    rights = ExitStack()
     running = serve(
         platform.enrolment,
         PlatformParts(
@@ -227,11 +241,12 @@ def start(
             keys=keys,
         ),
         platform.server_tls,
+        rights=rights.enter_context(rights_parts(platform)),
         enrolment_address=platform.config.addresses.enrolment,
         service_address=platform.config.addresses.service,
         clock=lambda: datetime.now(UTC),
     )
-    return running, scoring_service
+    return Serving(running, scoring_service, rights)
 
 
 @contextmanager
@@ -240,12 +255,12 @@ def opened(root: Path, consenting: dict[str, list[int]]) -> Iterator[Season]:
     platform = platform_files.Platform(root / "platform")
     withdrawn: dict[tuple[str, TableKind], list[int]] = {}
     suspended: set[str] = set()
-    running, scoring_service = start(platform, consenting, withdrawn, suspended)
-    season = Season(root, platform, running, scoring_service, consenting, withdrawn, suspended)
+    serving = start(platform, consenting, withdrawn, suspended)
+    season = Season(root, platform, serving, consenting, withdrawn, suspended)
     try:
         yield season
     finally:
-        season.running.stop(grace_seconds=0)
+        season.serving.stop()
         season.platform.store.close()
         season.platform.ledger_store.close()
 
@@ -1019,7 +1034,7 @@ def test_a_commitment_without_its_head_still_counts(season: Season) -> None:
     """A crash between the ledger and our own table leaves no room for another head, only for the same."""
     directory = season.company("alpha")
     scoring.submit_head(directory, CAMPAIGN, [[1, 2, 3, 4]], sleep=no_pause)
-    season.running.stop(grace_seconds=0)
+    season.serving.stop()
     with closing(sqlite3.connect(season.root / "platform" / "platform.db")) as database, database:
         database.execute("DELETE FROM heads")
         database.execute("DELETE FROM tables WHERE kind = 'score'")
@@ -1334,7 +1349,7 @@ def test_who_withdrew_has_no_score_any_more(season: Season) -> None:
     expected = {0: before[0], 2: before[2]}
     assert open_scores(season, "alpha") == {n: (value,) for n, value in expected.items()}
     season.consenting["alpha"].remove(1)
-    season.scoring.refresh(CAMPAIGN)
+    season.serving.scoring.refresh(CAMPAIGN)
     season.withdrawn.clear()
     assert open_scores(season, "alpha") == {n: (value,) for n, value in expected.items()}
 

@@ -441,6 +441,21 @@ def erase(cohort: TrainingCohort) -> None:
     assert replay_data.erase_rows(directory, campaign, {tag}) is True
 
 
+def test_a_running_session_neither_uses_nor_writes_rows_after_all_were_erased(cohort: TrainingCohort) -> None:
+    """The training set is gone and its key destroyed: the company goes on with its noise alone."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes:
+        reply = handle(request)
+        if company == LEFT and isinstance(request, m.MaskedInputRequest) and request.round_number == 2:
+            campaign_files.forget_training_set(cohort.directory(LEFT), cohort.plan.campaign)
+        return reply
+
+    cohort.train(around)
+    body = cohort.replay_body(LEFT)
+    assert (body["rows"], body["rows_erased"], len(body["rounds"])) == ([], True, 3)
+    assert [len(cohort.rows_used(LEFT, number)) for number in (1, 2, 3)] == [ROWS, ROWS, 0]
+
+
 def test_a_running_session_does_not_bring_an_erased_row_back(cohort: TrainingCohort) -> None:
     """Erased between two rounds: the replay data that the session writes next is without it, and says so."""
 

@@ -166,7 +166,7 @@ def _check_rows(file: ReplayFile, committed: str) -> list[ReplayFinding]:
 def _is_partial(file: ReplayFile, facts: CampaignFacts, found: list[ReplayFinding]) -> bool:
     """Whether nothing is wrong with the rows but that some are missing, by a deletion that is certified."""
     codes = [finding.code for finding in found]
-    is_certified = file.rows_erased
+    is_certified = file.rows_erased and file.company in facts.certified
     return is_certified and codes == [ReplayCode.ROWS_NOT_COMMITTED]
 
 

@@ -17,6 +17,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, VerificationError
 from noren_core.rights.coverage_report import (
     MAX_REPORT_BYTES,
+    SNAPSHOT_FILES,
     SNAPSHOT_LABEL,
     Attestation,
     CoverageReport,
@@ -51,7 +52,7 @@ def attest_report(report: CoverageReport, key: SigningKey, *, snapshot: Path | N
 def verify_snapshot(report: CoverageReport, directory: Path) -> None:
     """Raise VerificationError unless these are the files that the report was computed from."""
     whole = hashlib.sha256(SNAPSHOT_LABEL)
-    for path in sorted(item for item in directory.iterdir() if item.suffix in (".parquet", ".json")):
+    for path in sorted(path for name in SNAPSHOT_FILES if (path := directory / name).is_file()):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256")
         whole.update(path.name.encode() + b"\0" + content.digest())

@@ -32,6 +32,7 @@ from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.ids import IdentifierKind, TableKind
 from noren_core.ledger.entries import CoverageVerdict, EntryKind
 from noren_core.ledger.proofs import VerifiedEntry
+from noren_core.rights.decision_batch import Decision as SealedDecision
 from noren_core.rights.gate import CompanyFacts, GateNotOpenError, GateReason, PlatformFacts, verify_gate
 from noren_core.rights.gate_file import ACCESS_SHOWN, Access
 from noren_core.rights.locales import Locale
@@ -356,7 +357,7 @@ def _company_facts(
     everybody = alignment.applicants(company_dir, plan)
     competitors = applicants_for(everybody, season=season, position=position)
     return CompanyFacts(
-        decision=None if batch is None else batch.decision(request.subject.applicant.key),
+        decision=_decision(batch, competitors, request.subject.applicant.key),
         is_notified=True,
         has_unresolved=any(person.decision is Decision.HOLD for person in competitors),
         has_open_evaluation=any(
@@ -369,6 +370,18 @@ def _company_facts(
         in decisions.deciders_of(company_dir, position=position, season=season),
         is_row_usable=is_usable,
     )
+
+
+def _decision(
+    batch: KeptBatch | None, competitors: Sequence[Applicant], identifier: bytes
+) -> SealedDecision | None:
+    """What stands about her: an offer that the file does not have any more is none, recorded or not."""
+    if batch is None:
+        return None
+    is_offered = any(
+        person.key == identifier and person.decision is Decision.OFFER for person in competitors
+    )
+    return batch.decision(identifier) if is_offered else SealedDecision.FAIL
 
 
 def _is_decided(batches: Sequence[KeptBatch], person: Applicant) -> bool:

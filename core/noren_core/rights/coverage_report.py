@@ -29,6 +29,14 @@ MAX_CELLS = 1 << 20
 
 SNAPSHOT_LABEL = b"noren/v1/coverage-snapshot\0"
 """Begins the hash over a snapshot: then, by name, each file's name ‖ 0 ‖ SHA-256 of its bytes."""
+SNAPSHOT_TABLES = (
+    *("population", "consent_events", "screens", "policies", "agreements"),
+    *("provisions", "permits", "deposits"),
+)
+JOURNEYS, FACTS = "journeys.json", "facts.json"
+SNAPSHOT_FILES = (*(f"{name}.parquet" for name in SNAPSHOT_TABLES), JOURNEYS, FACTS)
+"""All that a snapshot can consist of; other files in its directory are no part of it."""
+
 _ATTESTATION_LABEL = b"noren/v1/coverage-attestation"
 _HASH_BYTES = 32
 

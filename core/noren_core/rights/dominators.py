@@ -59,7 +59,7 @@ def dominates(dominator: Sequence[int], one: int, other: int) -> bool:
 def _intersection(one: int, other: int, dominator: Sequence[int], number: dict[int, int]) -> int:
     """The nearest common ancestor in the tree of dominators so far."""
     while one != other:
-        while number[one] > number[other] + 10**9:
+        while number[one] < number[other]:
             one = dominator[one]
         while number[other] < number[one]:
             other = dominator[other]

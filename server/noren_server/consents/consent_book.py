@@ -90,16 +90,16 @@ class ConsentBook:
         """
         self._service_key = service_key
         self._facts = facts
-        self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
-        self._writer = open_database(path)
-        self._reader = open_database(path)
-        self._reader.execute("PRAGMA query_only = ON")
+        self._write_lock, self._read_lock, self._scan_lock = (threading.Lock() for _ in range(3))
+        self._writer, self._reader, self._scanner = (open_database(path) for _ in range(3))
+        for connection in (self._reader, self._scanner):
+            connection.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
         """Release the file; a second call does nothing."""
-        with self._write_lock, self._read_lock:
-            self._writer.close()
-            self._reader.close()
+        with self._write_lock, self._read_lock, self._scan_lock:
+            for connection in (self._writer, self._reader, self._scanner):
+                connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +143,9 @@ class ConsentBook:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The book as it stands at one moment, for several questions."""
-        with self._read_lock, transaction(self._reader, "BEGIN"):
-            yield self._reader
+        """The book as it stands at one moment, for what takes long; short questions do not wait for it."""
+        with self._scan_lock, transaction(self._scanner, "BEGIN"):
+            yield self._scanner
 
     # Asking
 
@@ -172,10 +172,19 @@ class ConsentBook:
         """What stands against a record now."""
         return consent_refusal(record, self._facts(now), now=now)
 
+    def newest(self, key: ConsentKey) -> StoredRecord | None:
+        """The record that was begun last for this key."""
+        with self._read_lock:
+            return record_rows.newest_of_key(self._reader, key)
+
+    def stored(self, record: bytes) -> StoredRecord | None:
+        """The record with this id."""
+        with self._read_lock:
+            return record_rows.by_id(self._reader, record)
+
     def state(self, key: ConsentKey) -> ConsentState:
         """Where the newest record of this key is; NEVER_SHOWN if there is none."""
-        with self._read_lock:
-            stored = record_rows.newest_of_key(self._reader, key)
+        stored = self.newest(key)
         return ConsentState.NEVER_SHOWN if stored is None else stored.record.state
 
     def live(self, company: str, season: str, purpose: Purpose, *, now: int) -> tuple[ConsentedStudent, ...]:
@@ -188,8 +197,8 @@ class ConsentBook:
             now: Unix seconds.
         """
         _verify_cohort(purpose)
-        with self._read_lock:
-            given = list(record_rows.given_in_cohort(self._reader, company, season, purpose))
+        with self.reading() as database:
+            given = list(record_rows.given_in_cohort(database, company, season, purpose))
         return _newest(item for item in given if self.refusal_of(item.record, now=now) is None)
 
     def scorable(self, company: str, season: str, *, now: int) -> tuple[ConsentedStudent, ...]:
@@ -218,8 +227,8 @@ class ConsentBook:
 
     def acknowledged(self, company: str, season: str) -> frozenset[tuple[str, str]]:
         """(student, position) of every offer of this company that its student acknowledged."""
-        with self._read_lock:
-            return _acknowledged(self._reader, company, season)
+        with self.reading() as database:
+            return _acknowledged(database, company, season)
 
     def epoch(self) -> int:
         """How often any consent has ended; it only grows."""
@@ -243,8 +252,8 @@ class ConsentBook:
 
     def live_records(self) -> Iterator[StoredRecord]:
         """Every record that was given and not ended, whether or not it counts otherwise."""
-        with self._read_lock:
-            given = record_rows.all_given(self._reader)
+        with self.reading() as database:
+            given = record_rows.all_given(database)
         return (item for item in given if item.record.is_live)
 
     def student_events(self, student: str) -> tuple[LoggedEvent, ...]:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from noren_core.errors import ConfigurationError
+from noren_core.errors import ConfigurationError, LocalProtocolError
 from noren_local.private_file import sync_directory
 
 SCHEMA_VERSION = 1
@@ -155,8 +155,17 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def transaction(database: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """All of the block, or nothing of it."""
-    database.execute(begin)
+    """All of the block, or nothing of it.
+
+    Raises:
+        LocalProtocolError: with code STORAGE_BUSY, if another process keeps the lock for half a minute.
+    """
+    try:
+        database.execute(begin)
+    except sqlite3.OperationalError as error:
+        raise LocalProtocolError(
+            "consent book: expected to get its lock, another process kept it", code="STORAGE_BUSY"
+        ) from error
     try:
         yield
         database.execute("COMMIT")

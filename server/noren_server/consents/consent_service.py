@@ -28,7 +28,6 @@ from noren_core.rights.consent_record import ENDED_STATES, ConsentRecord, advanc
 from noren_core.rights.permit import Permit, permit_key
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.receipt import ProvenEvent, Receipt, ReceiptTerms, sign_receipt
-from noren_server.consents import record_rows
 from noren_server.consents.consent_book import ConsentBook, ConsentedStudent, LoggedEvent
 from noren_server.consents.consent_log_file import ConsentLog
 from noren_server.consents.permits import PermitDesk
@@ -78,8 +77,7 @@ class ConsentService:
 
         The newest record of the key goes on; if that is over, or there is none, a new one begins.
         """
-        with self.book.reading() as database:
-            stored = record_rows.newest_of_key(database, key)
+        stored = self.book.newest(key)
         record = secrets.token_bytes(RECORD_BYTES)
         if stored is not None and not stored.record.is_over:
             record = stored.record.record
@@ -178,8 +176,7 @@ class ConsentService:
         self.book.record(sign_event(event, self._key), now=now)
 
     def _record(self, record: bytes) -> ConsentRecord:
-        with self.book.reading() as database:
-            stored = record_rows.by_id(database, record)
+        stored = self.book.stored(record)
         if stored is None:
             raise LocalProtocolError("consents: expected the record that was written, got none")
         return stored.record

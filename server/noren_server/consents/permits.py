@@ -28,6 +28,7 @@ from noren_core.rights.purposes import Purpose
 from noren_server.consents import event_appender, record_rows
 from noren_server.consents.consent_book import ConsentBook, ConsentedStudent, consented_student
 
+_BLOCK = 2048
 _ENDED = frozenset({"CONSENT_EPOCH_STALE", *ConsentRefusal})
 """Codes that say that a consent counted when the permit was issued and does so no longer."""
 
@@ -91,14 +92,23 @@ class PermitDesk:
     def redeem_all(self, permits: Sequence[bytes], *, audience: str, now: int) -> list[Redeemed]:
         """The same for several at once; those whose consent does not count any more are left out.
 
+        In blocks, so that a withdrawal never waits for a whole table.
+
         Raises:
-            DataError, VerificationError, LocalProtocolError: as `redeem`, for anything else; none is used.
+            DataError, VerificationError, LocalProtocolError: as `redeem`, for anything else: nothing may leave
+                then, and of the blocks before, the permits are used up.
         """
-        parsed = [Permit.from_bytes(data, self._key) for data in permits]
+        redeemed: list[Redeemed] = []
+        for start in range(0, len(permits), _BLOCK):
+            block = [Permit.from_bytes(data, self._key) for data in permits[start : start + _BLOCK]]
+            redeemed += self._redeem_block(block, audience=audience, now=now)
+        return redeemed
+
+    def _redeem_block(self, permits: Sequence[Permit], *, audience: str, now: int) -> list[Redeemed]:
         redeemed = []
         with self._book.changing() as database:
             _forget_expired(database, now)
-            for permit in parsed:
+            for permit in permits:
                 try:
                     redeemed.append(self._redeem(database, permit, audience=audience, now=now))
                 except LocalProtocolError as error:

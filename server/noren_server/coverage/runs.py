@@ -24,6 +24,7 @@ from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights import fields
 from noren_core.rights.coverage_report import (
+    FACTS,
     MAX_REPORT_BYTES,
     Attestation,
     BlockReason,
@@ -44,7 +45,6 @@ from noren_server.coverage.classification import Question
 from noren_server.coverage.public_report import public_figures
 from noren_server.coverage.report_page import report_page
 from noren_server.coverage.snapshot_files import (
-    FACTS,
     MAX_JSON_BYTES,
     Snapshot,
     open_snapshot,

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from noren_core import canonical_json
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights.consent_validity import PolicyStatus
-from noren_core.rights.coverage_report import JudgedBy
+from noren_core.rights.coverage_report import FACTS, JOURNEYS, JudgedBy
 from noren_core.rights.policy import PolicyVersion, material_change
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.screen import ScreenVersion
@@ -37,7 +37,7 @@ from noren_server.consents.consent_files import EVENTS_FILE, STUDENTS_FILE, expo
 from noren_server.consents.latest_facts import LatestFacts
 from noren_server.coverage.planted_accounts import Ground, PlantedAccount, old_policy, plant
 from noren_server.coverage.runs import judged_by
-from noren_server.coverage.snapshot_files import FACTS, JOURNEYS, SCHEMAS, open_snapshot, write_table
+from noren_server.coverage.snapshot_files import SCHEMAS, open_snapshot, write_table
 from noren_server.platform_files import Platform
 from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import ScreenRegister

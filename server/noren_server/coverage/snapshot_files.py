@@ -23,14 +23,13 @@ from noren_core.errors import DataError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.consent_event import Action
 from noren_core.rights.coverage import ANY, EVIDENCE_STATES, CoverageClass
-from noren_core.rights.coverage_report import SNAPSHOT_LABEL
+from noren_core.rights.coverage_report import SNAPSHOT_FILES, SNAPSHOT_LABEL
 from noren_core.rights.purposes import Purpose
 
 THREADS = 2
 MEMORY_LIMIT = "1200MB"
 """Of the engine; the process needs some more, and 2 GB is what a report may take."""
 MAX_TIME = 2**53
-JOURNEYS, FACTS = "journeys.json", "facts.json"
 MAX_JSON_BYTES = 4 << 20
 
 _TEXT, _INT, _BOOL = pa.string(), pa.int64(), pa.bool_()
@@ -188,8 +187,8 @@ def open_snapshot(directory: Path) -> Iterator[Snapshot]:
                 _check_rows(connection, name)
         except duckdb.Error as error:  # its text can hold values
             raise DataError("snapshot: expected readable Parquet files, got one that is not") from error
-        others = tuple(path for other in (JOURNEYS, FACTS) if (path := directory / other).exists())
-        yield Snapshot(directory, connection, files + others)
+        present = tuple(path for name in SNAPSHOT_FILES if (path := directory / name).is_file())
+        yield Snapshot(directory, connection, present)
 
 
 def write_table(directory: Path, name: str, rows: pa.Table) -> None:

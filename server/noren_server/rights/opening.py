@@ -37,6 +37,20 @@ class Rights:
 
 
 @contextmanager
+def provision_records(platform: Platform) -> Iterator[ProvisionRecords]:
+    """The provision records of a platform."""
+    with closing(ProvisionRecords.open(platform.directory)) as provisions:
+        yield provisions
+
+
+def table_publisher(platform: Platform, provisions: ProvisionRecords) -> TablePublisher:
+    """The publisher of rows about persons: no table of it comes out before its rows are written down."""
+    return TablePublisher(
+        platform.store, platform.ledger, platform.directory / "tables", provided=provisions.seal
+    )
+
+
+@contextmanager
 def publication_consents(platform: Platform) -> Iterator[Consents]:
     """What publication asks about consents, with provisions written down before they leave."""
     with (

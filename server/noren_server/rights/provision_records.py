@@ -1,22 +1,27 @@
 """Every provision of personal data to a company, written down before its bytes leave; kept for three years.
 
 docs/rights/provision-records.md. Promises: the rows of a table are handed on only when each of them stands in
-this file, synced to disk; a crash in between leaves a record without bytes, never bytes without a record. A
-row names the permit and the consent record under which it left, so that the four of them (permit, consent
-event, verified screen, provision) can be compared. Nothing is changed; what is older than the law asks for is
-removed by `expire` and by nothing else.
+this file, synced to disk, with the tag by which it leaves; a crash in between leaves a record without bytes,
+never bytes without a record. A record names the permit and the consent record under which it left, so that
+the four of them (permit, consent event, verified screen, provision) can be compared. Nothing is changed; what
+is older than the law asks for is removed by `expire` and by nothing else, which triggers see to.
 
 It is personal data, of the platform alone: companies keep records of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from noren_core.ids import TableKind
+from noren_core.crypto.sealed_table import TableContext
+from noren_core.errors import LocalProtocolError
+from noren_core.ids import TableKind, normalise_identifier
+from noren_core.rights.provision_record import comparison
 from noren_core.rights.purposes import PURPOSE_OF_TABLE, Purpose
 from noren_core.rights.student_report import ProvisionLine
 from noren_server.consents.consent_service import Provision
@@ -38,17 +43,40 @@ CREATE TABLE provisions (
     position TEXT NOT NULL,
     purpose TEXT NOT NULL,
     record BLOB NOT NULL,
-    consent_seq INTEGER NOT NULL
+    consent_seq INTEGER NOT NULL,
+    looked_up BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX provisions_looked_up ON provisions (looked_up, company, campaign, purpose, at);
+CREATE TABLE sealed_rows (
+    table_id BLOB NOT NULL,
+    tag BLOB NOT NULL,
+    permit BLOB NOT NULL,
+    PRIMARY KEY (table_id, tag)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sealed_rows_by_permit ON sealed_rows (permit);
+CREATE TABLE removals (before INTEGER NOT NULL) STRICT;
 CREATE INDEX provisions_of_student ON provisions (student, at);
 CREATE INDEX provisions_by_time ON provisions (at);
 CREATE TRIGGER provisions_no_update BEFORE UPDATE ON provisions
 BEGIN SELECT RAISE(ABORT, 'provisions are never changed'); END;
+CREATE TRIGGER provisions_no_delete BEFORE DELETE ON provisions
+WHEN OLD.at >= (SELECT COALESCE(MAX(before), 0) FROM removals)
+BEGIN SELECT RAISE(ABORT, 'provisions are kept'); END;
+CREATE TRIGGER sealed_rows_no_update BEFORE UPDATE ON sealed_rows
+BEGIN SELECT RAISE(ABORT, 'provisions are never changed'); END;
+CREATE TRIGGER sealed_rows_no_delete BEFORE DELETE ON sealed_rows
+WHEN EXISTS (SELECT 1 FROM provisions WHERE permit = OLD.permit)
+BEGIN SELECT RAISE(ABORT, 'provisions are kept'); END;
 """
 _INSERT = """
 INSERT INTO provisions
-    (permit, at, student, company, campaign, season, position, purpose, record, consent_seq)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    (permit, at, student, company, campaign, season, position, purpose, record, consent_seq, looked_up)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_SEAL = """
+INSERT INTO sealed_rows (table_id, tag, permit) VALUES (?, ?, (
+    SELECT permit FROM provisions WHERE looked_up = ? AND company = ? AND campaign = ? AND purpose = ?
+    ORDER BY at DESC LIMIT 1
+))"""
 _OF_STUDENT = """
 SELECT permit, at, student, company, campaign, season, position, purpose, record, consent_seq
 FROM provisions WHERE student = ? ORDER BY at"""
@@ -112,11 +140,34 @@ class ProvisionRecords:
                 item.permit.purpose.value,
                 item.student.record,
                 item.student.seq,
+                looked_up(_identifier(item)),
             )
             for item in provisions
         ]
         with self._file.writing() as database:
             database.executemany(_INSERT, rows)
+
+    def seal(self, context: TableContext, identifiers: Sequence[bytes], tags: Sequence[bytes]) -> None:
+        """Write down by which tag every row of a table leaves; the newest provision of each is meant.
+
+        Args:
+            context: of the table.
+            identifiers: normalised, of the rows.
+            tags: of the rows, in the same order.
+
+        Raises:
+            LocalProtocolError: with code PROVISION_RECORD_REQUIRED, if one of them was not provided; nothing
+                is written then, and the table may not be brought out.
+        """
+        if len(identifiers) != len(tags):
+            raise _not_provided()
+        about = (context.company, context.campaign, PURPOSE_OF_TABLE[context.kind].value)
+        rows = sorted(zip(tags, map(looked_up, identifiers), strict=True))
+        with self._file.writing() as database:
+            try:
+                database.executemany(_SEAL, ((context.table_id, tag, found, *about) for tag, found in rows))
+            except sqlite3.IntegrityError as error:
+                raise _not_provided() from error
 
     def of_student(self, student: str) -> tuple[ProvisionLine, ...]:
         """What was provided of a student, oldest first, for her report."""
@@ -160,9 +211,39 @@ class ProvisionRecords:
 
     def expire(self, *, now: int) -> bool:
         """Remove what was kept long enough; whether there was anything."""
+        before = now - KEPT_SECONDS
         with self._file.writing() as database:
-            gone = database.execute("DELETE FROM provisions WHERE at < ?", (now - KEPT_SECONDS,))
+            database.execute("INSERT INTO removals VALUES (?)", (before,))
+            gone = database.execute("DELETE FROM provisions WHERE at < ?", (before,))
+            database.execute("DELETE FROM sealed_rows WHERE permit NOT IN (SELECT permit FROM provisions)")
             return gone.rowcount > 0
+
+    def comparison_file(self, table_id: bytes, *, salt: bytes) -> bytes:
+        """The rows of one table for a comparison with the company's twin, on the company's premises.
+
+        Sorted salted hashes of the tags: whoever has a tag can ask whether it is there, and nobody can tell
+        from the file which of a table's rows are students'. JSON, one object.
+        """
+        with self._file.reading() as database:
+            rows = database.execute("SELECT tag FROM sealed_rows WHERE table_id = ?", (table_id,)).fetchall()
+        return comparison(table_id, [tag for (tag,) in rows], salt=salt)
+
+
+def looked_up(identifier: bytes) -> bytes:
+    """Under what a provision is found by what the company looks a student up by."""
+    return hashlib.sha256(b"noren/v1/provision\0" + identifier).digest()
+
+
+def _identifier(item: Provision) -> bytes:
+    student = item.student
+    return normalise_identifier(student.identifier_kind, student.identifier, student.position)
+
+
+def _not_provided() -> LocalProtocolError:
+    return LocalProtocolError(
+        "provisions: expected a record of every row before it leaves, got a row without one",
+        code="PROVISION_RECORD_REQUIRED",
+    )
 
 
 def _record(row: tuple[bytes, int, str, str, str, str, str, str, bytes, int]) -> ProvisionRecord:

@@ -69,24 +69,31 @@ def resume(
 @service_app.command("wind-down")
 def wind_down(context: typer.Context, reason: Reason = "ABOLITION") -> Result:
     """Begin the end: no processing any more, erasure orders to every company, disclosure stays open."""
+    from noren_server.platform_files import Platform
     from noren_server.rights import abolition
 
-    desk = _desk(context)
-    desk.wind_down(_own_request(context, "global", "", "winding-down", reason))
-    return abolition.begin(context.obj)
+    request = _own_request(context, "global", "", "winding-down", reason)
+    plans = abolition.begin(Platform(context.obj), _desk(context), request)
+    return {"state": "winding-down", "ordered": [plan.campaign for plan in plans]}
 
 
 @service_app.command("abolish")
-def abolish(context: typer.Context, reason: Reason = "ABOLITION") -> Result:
+def abolish(
+    context: typer.Context,
+    reason: Reason = "ABOLITION",
+    window_days: Annotated[
+        int, typer.Option(min=0, help="How long disclosure stays open after winding down.")
+    ] = 30,
+) -> Result:
     """End the service for good, once nobody is owed anything; writes the closing report."""
+    from noren_server.platform_files import Platform
     from noren_server.rights import abolition
 
-    desk = _desk(context)
-    abolition.destroy_keys(context.obj)
-    desk.abolish(
-        _own_request(context, "global", "", "abolished", reason), lambda: abolition.owed(context.obj)
+    request = _own_request(context, "global", "", "abolished", reason)
+    report: Result = abolition.finish(
+        Platform(context.obj), _desk(context), request, window_seconds=window_days * 86_400
     )
-    return abolition.closing_report(context.obj)
+    return report
 
 
 def _desk(context: typer.Context) -> Any:

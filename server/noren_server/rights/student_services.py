@@ -81,7 +81,7 @@ def students_side(
                 is_logged,
                 clock=clock,
             ),
-            inquiries=InquiryDesk(file, lambda company: _signing_keys(platform, company), clock=clock),
+            inquiries=InquiryDesk(file, lambda company: company_signing_keys(platform, company), clock=clock),
             erase=erase,
             is_running=service_desk(platform, clock).is_running,
             codes=codes,
@@ -116,7 +116,8 @@ def _campaigns(platform: Platform, company: str, season: str) -> Sequence[str]:
     )
 
 
-def _signing_keys(platform: Platform, company: str) -> frozenset[bytes]:
+def company_signing_keys(platform: Platform, company: str) -> frozenset[bytes]:
+    """Every signing key that the ledger has for a company, the first one too."""
     keys = platform.ledger.keys().keys_of(company, CompanyKey.SIGNING)
     return frozenset(map(bytes.fromhex, keys))
 

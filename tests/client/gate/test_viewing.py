@@ -160,6 +160,13 @@ def test_a_failed_applicant_has_nothing(scored: GatedCompany) -> None:
     assert key_of("d") not in scored.scored()
 
 
+def test_an_offer_that_the_file_lacks_shows_nothing(scored: GatedCompany) -> None:
+    """A decision that was changed in the file, and not taken back in the open, shuts the gate for her alone."""
+    scored.change("a", ",offer,", ",no-offer,")
+    assert gate_reason(lambda: scored.show("a")) == (GateReason.APPLICANT_NOT_OFFERED,)
+    scored.show("b")
+
+
 def test_an_open_hold_shuts_the_gate(scored: GatedCompany) -> None:
     """Somebody on the waiting list of the position: bands of others must not decide who moves up."""
     scored.apply("e,hold")

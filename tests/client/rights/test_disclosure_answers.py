@@ -130,9 +130,7 @@ def test_who_has_a_score_and_who_has_none_are_answered_alike(
         assert [copy.part for copy in copies if isinstance(copy, AnswerCopy)] == [1, 2]
 
 
-def test_an_item_is_answered_once(
-    company: GatedCompany, inbox: Inbox, answers: DisclosureAnswers
-) -> None:
+def test_an_item_is_answered_once(company: GatedCompany, inbox: Inbox, answers: DisclosureAnswers) -> None:
     """Also by another process; once it is over it is forgotten."""
     nobody, box = SealingKey.generate(), secrets.token_bytes(16)
     inbox.items = [asks(box, nobody)]
@@ -195,9 +193,7 @@ def test_accesses_are_told_daily_whether_there_were_any_or_not(
     company.clock.now += 60
     company.show("a-1")
     request = company.request("a-1", action=Action.PLAN_FOLLOW_UP)
-    followup_actions.plan_action(
-        company.directory, request, FollowUpKind.MENTOR_CONTACT, clock=company.clock
-    )
+    followup_actions.plan_action(company.directory, request, FollowUpKind.MENTOR_CONTACT, clock=company.clock)
     answers.tell_accesses(now=company.clock.now + 60)
     assert len(company.platform.copies) == 1
     company.clock.now += DAY
@@ -237,5 +233,10 @@ def test_a_link_offer_is_a_url_about_a_position(company: GatedCompany) -> None:
             link_offer_url(company.directory, CAMPAIGN, POSITION, now=company.clock.now, **arguments)
     with pytest.raises(DataError):
         link_offer_url(
-            company.directory, CAMPAIGN, "Engineer", base="https://site.example", days=7, now=company.clock.now
+            company.directory,
+            CAMPAIGN,
+            "Engineer",
+            base="https://site.example",
+            days=7,
+            now=company.clock.now,
         )

@@ -39,9 +39,7 @@ class Students:
     def scored(self, **changes: object) -> list[ScoredPerson]:
         return [
             ScoredPerson(
-                record(
-                    campaign=CAMPAIGN, company=COMPANY, mailbox=mailbox, band=number, **changes
-                ),
+                record(campaign=CAMPAIGN, company=COMPANY, mailbox=mailbox, band=number, **changes),
                 key.public_key,
             )
             for number, (key, mailbox) in enumerate(zip(self.keys, self.mailboxes, strict=True))

@@ -78,7 +78,8 @@ class Requests(RuleBasedStateMachine):
     def ends_once(self) -> None:
         """After a last state there is none; every answer was preceded by the identity check."""
         last = [state for state in self.was if not FOLLOWS[state]]
-        assert len(last) <= 1 and (not last or self.was[-1] is last[0])
+        assert len(last) <= 1
+        assert not last or self.was[-1] is last[0]
         if set(self.was) & {S.FULFILLED, S.PARTIAL, S.DENIED}:
             assert self.was.index(S.IDENTITY_CHECK) < self.was.index(S.IN_PROGRESS)
 

@@ -472,3 +472,29 @@ def test_a_screen_that_was_not_shown_is_no_evidence(book: ConsentBook, students:
     with pytest.raises(LocalProtocolError) as refused:
         book.record_all([registration, shown, signed], now=students.now)
     assert refused.value.code == "CONSENT_SCREEN_MISMATCH"
+
+
+def test_short_questions_wait_for_nothing(book: ConsentBook, students: ConsentingStudents) -> None:
+    """Neither for a long reading nor for a change that is not written yet; they see what was before."""
+    student = students.student("s1")
+    book.record_all(student.gives(SCORE, "akane"), now=students.now)
+    withdrawal = book.verifier().verify(student.withdraws(SCORE, "akane"))
+    with book.reading(), book.appending(now=students.now) as append:
+        append(withdrawal)
+        assert book.check(key("s1"), now=students.now) is None
+    assert book.check(key("s1"), now=students.now) is ConsentRefusal.WITHDRAWN
+
+
+def test_a_lock_that_another_process_keeps(
+    tmp_path: Path, book: ConsentBook, students: ConsentingStudents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After waiting in vain the error says so, and nothing is written."""
+    monkeypatch.setattr("noren_server.consents.consent_database.BUSY_TIMEOUT_SECONDS", 0.05)
+    with ConsentBook(
+        tmp_path / "consents.db", service_key=students.public_key, facts=PermissiveFacts().at
+    ) as impatient:
+        events = students.student("s1").gives(SCORE, "akane")
+        with book.changing(), pytest.raises(LocalProtocolError) as refused:
+            impatient.record_all(events, now=students.now)
+        assert refused.value.code == "STORAGE_BUSY"
+        assert impatient.record_all(events, now=students.now) == [0, 1, 2]

@@ -235,3 +235,15 @@ def test_nobody_is_provided_after_her_withdrawal_was_acknowledged(
     thread.join()
     assert before
     assert not before & {item.student.student for item in redeemed}
+
+
+def test_many_blocks_are_as_one(
+    desk: PermitDesk, book: ConsentBook, students: ConsentingStudents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody's permit is redeemed, in order, however few fit a transaction."""
+    monkeypatch.setattr("noren_server.consents.permits._BLOCK", 2)
+    names = [f"s{number}" for number in range(5)]
+    permits = issued(desk, book, students, *names)
+    redeemed = desk.redeem_all(permits, audience="akane", now=students.now)
+    assert [item.student.student for item in redeemed] == names
+    assert all(refusal(desk, permit, now=students.now) == "PERMIT_REPLAYED" for permit in permits)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import axe
+import chromium
 import pytest
 from active_policy import notice_facts
 
@@ -135,6 +137,20 @@ def test_a_browser_shows_what_the_markup_says(eyes: Eyes, locale: Locale, device
         assert seen.sha256 == said.sha256
         assert replace(seen, text="") == replace(said, text="")
         assert findings(seen, expected_screen(POLICY, FACTS, locale, route)) == ()
+
+
+@pytest.mark.parametrize("locale", Locale)
+def test_axe_finds_nothing_and_nothing_is_asked_for(tmp_path: Path, locale: Locale) -> None:
+    """Who uses a screen reader, a keyboard or a telephone can answer; the page loads nothing but itself."""
+    page = tmp_path / "page.html"
+    page.write_text(render_consent_screen(POLICY, FACTS, locale, ROUTE.purposes), encoding="utf-8")
+    with chromium.chromium(tmp_path / "profile") as shown:
+        for width in (390, 1280):
+            shown.show(width=width)
+            shown.open(page.as_uri())
+            assert shown.requested() == [page.as_uri()]
+            assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert axe.violations(shown) == []
 
 
 @pytest.mark.parametrize("locale", Locale)

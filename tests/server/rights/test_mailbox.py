@@ -108,7 +108,8 @@ def test_deposits_to_known_and_unknown_handles_take_the_same_steps(
         statements.clear()
         students.side.mailboxes.deposit(company=COMPANY, mailbox=handle, sealed_copy=copy_of(7))
         traces.append(list(statements))
-    assert traces[0] == traces[1] and traces[0]
+    assert traces[0] == traces[1]
+    assert traces[0]
 
 
 def test_copies_are_removed_after_their_time(mailboxes: Mailboxes, clock: Clock) -> None:
@@ -144,7 +145,8 @@ def asks(student: StudentHttp, *, key: str = "") -> str:
 def fetched(students: StudentsPlatform, campaign: str) -> list[InboxItem]:
     """What the company opens of the inbox."""
     sealed = students.side.inbox.items(company=COMPANY, campaign=campaign)
-    assert len(sealed) == INBOX_ITEMS and {len(item) for item in sealed} == {ITEM_BYTES}
+    assert len(sealed) == INBOX_ITEMS
+    assert {len(item) for item in sealed} == {ITEM_BYTES}
     opened = [open_item(item, students.company_sealing, company=COMPANY) for item in sealed]
     return [item for item in opened if item is not None]
 
@@ -273,7 +275,8 @@ def test_another_key_is_sealed_to_only_for_who_was_found_to_be_herself(
     assert new.send("POST", "/v1/events", event.to_bytes(), headers=header).status_code == 200
     new.post("/v1/disclosures", body)
     [item] = fetched(students, campaign)
-    assert item.disclosure_key.hex() == key and item.change is not None
+    assert item.disclosure_key.hex() == key
+    assert item.change is not None
     assert item.change.replaced == aiko.device.disclosure_key(COMPANY).public_key
     item.change.verify(
         students.platform.signing_key.public_key,

@@ -194,7 +194,8 @@ def test_a_lost_key_is_replaced_with_a_code_and_the_old_one_ends(
 def test_too_many_requests_are_refused_for_a_while(students: StudentsPlatform, aiko: StudentHttp) -> None:
     """One account's limit is its own."""
     answers = [aiko.send("GET", "/v1/mailboxes").status_code for _ in range(RATE_REQUESTS + 1)]
-    assert answers[-1] == 429 and set(answers[:-2]) == {200}
+    assert answers[-1] == 429
+    assert set(answers[:-2]) == {200}
     assert students.registered("beni").get("/v1/mailboxes") == {"mailboxes": []}
     students.clock.now += 61
     assert aiko.send("GET", "/v1/mailboxes").status_code == 200
@@ -308,7 +309,8 @@ def test_the_report_is_told_in_her_language(students: StudentsPlatform, aiko: St
     assert {line.purpose for line in report.consents} == {LINK, SCORE}
     assert report.budget.campaigns == ()
     page = aiko.send("GET", "/v1/report?lang=ja&format=html")
-    assert page.headers["content-type"] == "text/html; charset=utf-8" and record.hex() in page.text
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert record.hex() in page.text
     assert "never" not in aiko.send("GET", "/v1/report?lang=ja&format=markdown").text
     assert aiko.refused("GET", "/v1/report?format=pdf")[0] == 422
 
@@ -342,7 +344,8 @@ def test_an_inquiry_is_answered_by_a_person_or_overdue(students: StudentsPlatfor
     desk = students.services.inquiries
     assert not desk.is_any_overdue()
     students.clock.now += 14 * 86_400 + 1
-    assert desk.is_any_overdue() and aiko.get("/v1/inquiries")["inquiries"][0]["overdue"] is True
+    assert desk.is_any_overdue()
+    assert aiko.get("/v1/inquiries")["inquiries"][0]["overdue"] is True
     beni = students.registered("beni")
     for target in ("closed", "escalated"):
         assert beni.refused("POST", f"/v1/inquiries/{target}", {"inquiry": inquiry}) == (
