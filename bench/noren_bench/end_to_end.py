@@ -170,7 +170,9 @@ class _Season:
                 blinding.blinded_elements,
             )
         )
-        public_key = alignment.oprf_key(self._platform.store, self._plan.campaign, _COMPANY).public_key
+        public_key = alignment.oprf_key(
+            self._platform.store, self._plan.campaign, _COMPANY, TableKind.SCORE
+        ).public_key
         outputs = self.company_cost.of(partial(oprf.finalize, blinding, evaluated, proof, public_key))
         return dict(zip(self._asked, outputs, strict=False))
 

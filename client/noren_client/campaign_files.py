@@ -5,7 +5,8 @@
     weights.bin     key and weights of the message of sealed statistics (`sealed_statistics`)
     sums.json       what came of it (`opened_sums`)
     head.json       the head of the last round, the only model a company ever holds
-    scores.json     integer scores, probabilities and bands of its own offerees
+    decisions-…     sealed decisions with all that opens them (`gate.decisions`)
+    scored.json     whose band lies in which custody record (`gate.score_records`)
 
 The first two are public; all others are secrets of the company, sealed if its directory is protected
 (`company_secrets`). Every file is written whole (temporary file, fsync, rename) with mode 0600. Two others

@@ -170,6 +170,14 @@ def is_kept(company_dir: Path, campaign: str) -> bool:
         return replay_record(campaign) in custody.names(campaign, ArtefactClass.REPLAY_ROW)
 
 
+def kept_at(company_dir: Path, campaign: str) -> int | None:
+    """When something was added last, Unix seconds; None if nothing is kept."""
+    if not is_kept(company_dir, campaign):
+        return None
+    header, _ = _load(company_dir, campaign)
+    return int(header["kept_at"])
+
+
 def replay_record(campaign: str) -> str:
     """What the custody record is called."""
     return record_name(campaign, ArtefactClass.REPLAY_ROW, "replay")

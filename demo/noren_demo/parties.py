@@ -62,6 +62,9 @@ class Parties(Protocol):
     def auditor(self, *arguments: str) -> dict[str, Any]:
         """Run one `noren-audit` command to its end; its JSON result."""
 
+    def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
+        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+
     def start_witness(self) -> str:
         """Start the auditor's witness and wait until it answers; its address."""
 
@@ -277,6 +280,12 @@ class SeparateProcesses:
         """Run one `noren-audit` command to its end; its JSON result."""
         return self._commands.run("noren-audit", *arguments, environment={})
 
+    def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
+        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+        directory = self._places.company(company)
+        environment = {**os.environ, **self._environment(company)}
+        return decisions_checked(self._places, directory, campaign, bundle, environment)
+
     def start_witness(self) -> str:
         """Start the auditor's witness and wait until it answers; its address."""
         from noren_local.loopback import free_port
@@ -433,6 +442,12 @@ class InProcess:
 
         return call_program(main, "noren-audit", *arguments)
 
+    def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
+        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+        directory = self._places.company(company)
+        environment = dict(os.environ)
+        return decisions_checked(self._places, directory, campaign, bundle, environment)
+
     def start_witness(self) -> str:
         """Serve the auditor's witness in a thread; its address."""
         from noren_audit.bounded_server import Listening
@@ -486,6 +501,31 @@ class InProcess:
         self._services.close()
 
 
+def decisions_checked(
+    places: Places, directory: Path, campaign: str, bundle: Path, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """`noren-company decisions export … | noren-audit gate …`: decisions go through a pipe and to no disk."""
+    from noren_server.processes import executable
+
+    shown = subprocess.run(
+        [executable("noren-company"), "--directory", str(directory), "decisions", "export", campaign],
+        env=dict(environment),
+        capture_output=True,
+        timeout=COMMAND_SECONDS,
+        check=True,
+    )
+    trust = ("--trust", str(places.trust_file))
+    checked = subprocess.run(
+        [executable("noren-audit"), "--json", "gate", "--bundle", str(bundle), *trust],
+        input=shown.stdout,
+        capture_output=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    found: dict[str, Any] = json.loads(checked.stdout)
+    return found
+
+
 def staff_environment(places: Places, company: str, member: str, adding: str) -> dict[str, str]:
     """Where the access codes are: of who acts, and of who is added."""
     from noren_local.staff import CODE_VARIABLE, NEW_CODE_VARIABLE
@@ -494,6 +534,15 @@ def staff_environment(places: Places, company: str, member: str, adding: str) ->
         CODE_VARIABLE: str(places.passphrase(f"{company}-{member}")),
         NEW_CODE_VARIABLE: str(places.passphrase(f"{company}-{adding or member}")),
     }
+
+
+@contextlib.contextmanager
+def secrets_at_hand(places: Places, party: str, *, is_protected: bool) -> Iterator[None]:
+    """A party's passphrase in this process until the end of the block, for the demo's own look at its files."""
+    from noren_local.passphrase import FILE_VARIABLE
+
+    with _variables({FILE_VARIABLE: str(places.passphrase(party))} if is_protected else {}):
+        yield
 
 
 @contextlib.contextmanager

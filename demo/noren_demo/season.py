@@ -29,8 +29,9 @@ from noren_demo.parties import (
     stopping,
 )
 from noren_demo.resources import ResourceMonitor
+from noren_demo.rights_story import RightsStory
 from noren_demo.season_data import OutcomeClass, SeasonData, SeasonFiles, Task
-from noren_demo.summary import SeasonSummary, Traffic, Verification
+from noren_demo.summary import RightsStep, SeasonSummary, Traffic, Verification
 
 Say = Callable[[str], None]
 
@@ -65,6 +66,7 @@ class Season:
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     joined: dict[str, list[str]] = field(default_factory=dict)
     traffic: tuple[Traffic, ...] = ()
+    story: RightsStory = field(init=False)
 
     def run(self) -> SeasonSummary:
         """Everything, in order; whatever was started is ended."""
@@ -75,28 +77,43 @@ class Season:
             if self.options.in_process
             else SeparateProcesses(self.places, self.monitor)
         )
+        self.story = story = RightsStory(self, parties)
         with stopping(parties):
             with self.monitor.phase("start and enrol"):
                 self._start(parties)
                 companies = self._enrol(parties)
-            with self.monitor.phase("ingest logs and consents"):
+            with self.monitor.phase("ingest logs; policy, screens, consents"):
                 self._ingest(parties)
+                story.put_policy_in_force(companies)
+                story.take_consents()
+                story.replay_2019()
             ready = {
                 campaign_name(task): self._campaign(parties, task, companies) for task in self.data.tasks
             }
-            with self.monitor.phase("sealed scoring"):
-                self._score(parties, ready)
-            self.traffic = _traffic(parties)
+            with self.monitor.phase("decisions, sealed scoring, copies"):
+                scored = self._score(parties, ready)
             with self.monitor.phase("export and audit the ledger"):
                 verification, report = self._audit(parties)
+            with self.monitor.phase("evaluate against reference models"):
+                results = evaluation_of_season.results(self, report)
+            first = campaign_name(self.data.tasks[0])
+            with self.monitor.phase("rights after scoring"):
+                story.look_at_one(first, scored)
+                story.disclosure(first, scored)
+                story.withdrawal_after_scoring(first, scored)
+                story.check_decisions(first, scored[0], self.places.auditor / "ledger")
+            self.traffic = _traffic(parties)
+            with self.monitor.phase("abolition"):
+                story.abolish(list(ready), sorted({name for names in ready.values() for name in names}))
+                self._audit_again(parties)
         self.monitor.close()
-        with self.monitor.phase("evaluate against reference models"):
-            return evaluation_of_season.summarise(self, verification, report)
+        return evaluation_of_season.summarise(self, results, verification)
 
     def _start(self, parties: Parties) -> None:
         self.say("Platform: making keys, ledger and certificates; starting its services")
         parties.platform("init", "--name", "demo-platform")
         self._start_witness(parties)
+        self.story.prepare_auditor()
         parties.serve()
 
     def _start_witness(self, parties: Parties) -> None:
@@ -117,6 +134,7 @@ class Season:
         names = [company.name for company in self.data.companies]
         self.say(f"Companies: enrolling {len(names)} (own keys, one-time code, fingerprint, agreement)")
         enrolled = self._each(parties, names, lambda name: self._enrol_one(parties, name), "enrol")
+        self.story.admit_to_custodian(enrolled)
         self.say(f"Companies: starting {len(enrolled)} SuperNodes and workers")
         parties.start_companies(enrolled)
         return enrolled
@@ -132,17 +150,15 @@ class Season:
         parties.platform("approve", name, "--fingerprint", asked["fingerprint"])
         parties.company(name, "collect")
         parties.company(name, "import", str(self.files.applicants(name)))
+        self.story.prepare_company(name)
         if self.options.epsilon is not None:
             _allow_epsilon(directory / "config.toml", self.options.epsilon)
 
     def _ingest(self, parties: Parties) -> None:
-        self.say("Platform: reading behaviour logs, consents and seasons")
+        self.say("Platform: reading behaviour logs and seasons")
         parties.platform(
-            "ingest",
-            "--events", str(self.files.events),
-            "--consents", str(self.files.consents),
-            "--seasons", str(self.files.description),
-        )  # fmt: skip
+            "ingest", "--events", str(self.files.events), "--seasons", str(self.files.description)
+        )
 
     def _campaign(self, parties: Parties, task: Task, companies: list[str]) -> list[str]:
         """Plan, tables and rounds of one task; the companies that took part."""
@@ -152,6 +168,9 @@ class Season:
             parties.platform(
                 "campaign", "create", str(self._campaign_file(task)), "--companies", ",".join(companies)
             )
+            if task is self.data.tasks[0]:
+                self.story.show_closed_launch_gate(campaign)
+            self.story.attest_coverage(campaign)
             parties.platform("campaign", "publish", campaign)
         with self.monitor.phase(f"{campaign}: alignment"):
             opened = "rows" if self.options.mode is TrainingMode.NOISED_ROWS else "sums of rows"
@@ -161,16 +180,29 @@ class Season:
             )
         with self.monitor.phase(f"{campaign}: training rounds"):
             self.say(f"Training: {len(ready)} companies, secure aggregation, differential privacy")
-            self.progress[campaign] = parties.train(campaign)
+            if task is self.data.tasks[0]:
+                with self.story.withdrawal_while_training(campaign, ready):
+                    self.progress[campaign] = parties.train(campaign)
+            else:
+                self.progress[campaign] = parties.train(campaign)
         return ready
 
-    def _score(self, parties: Parties, ready: Mapping[str, list[str]]) -> None:
-        """One message of heads per company: a season is scored once, whatever the number of tasks."""
-        self.say("Companies: encrypt the heads; platform: ciphertexts for every student; companies: bands")
+    def _score(self, parties: Parties, ready: Mapping[str, list[str]]) -> list[str]:
+        """One message of heads per company: a season is scored once, whatever the number of tasks.
+
+        Decisions are sealed first; then students say that they got their offers; coverage is attested again,
+        since now others would be processed; only then is anything evaluated.
+        """
         mine: dict[str, list[str]] = {}
         for campaign, names in ready.items():
             for name in names:
                 mine.setdefault(name, []).append(campaign)
+        self.say("Companies: seal every decision; students: acknowledge offers; auditor: coverage again")
+        self._each(parties, list(mine), lambda n: self.story.seal_decisions(mine[n][0], n), "decide")
+        self.story.acknowledge_offers(list(mine))
+        for campaign in ready:
+            self.story.attest_coverage(campaign)
+        self.say("Companies: encrypt the heads; platform: ciphertexts for whoever may be scored; then bands")
         scored = self._each(
             parties,
             list(mine),
@@ -179,6 +211,7 @@ class Season:
         )
         for campaign, names in ready.items():
             self.joined[campaign] = [name for name in names if name in scored]
+        return scored
 
     def _prepare(self, parties: Parties, name: str, campaign: str) -> None:
         parties.company(name, "accept", campaign)
@@ -194,6 +227,7 @@ class Season:
         lines.append(f"heads = {len(self.data.tasks)}")
         lines.append(f"index_direction = {task.index_direction}")
         lines.append(f'expected_rate = "{task.expected_rate}"')
+        lines.append("cooling_seconds = 0")  # a season of the demo takes minutes; the default is a day
         if self.options.rounds is not None:
             lines.append(f"rounds = {self.options.rounds}")
         if self.options.epsilon is not None:
@@ -238,6 +272,13 @@ class Season:
             ),
             report,
         )
+
+    def _audit_again(self, parties: Parties) -> None:
+        """The ledger at its end, after a withdrawal, an erasure and the abolition."""
+        bundle = self.places.auditor / "ledger-at-the-end"
+        parties.platform("ledger", "export", str(bundle))
+        verdict = str(_verify(bundle, self.places.trust_file)["verdict"])
+        self.story.steps.append(RightsStep("the ledger after all that", verdict))
 
 
 def campaign_name(task: Task) -> str:

@@ -101,6 +101,14 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class RightsStep:
+    """One thing that happened to somebody's rights, and what was seen of it."""
+
+    step: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
 class SeasonSummary:
     """The whole season."""
 
@@ -113,6 +121,7 @@ class SeasonSummary:
     traffic: tuple[Traffic, ...]
     learnt: tuple[Learnt, ...]
     verification: Verification
+    rights: tuple[RightsStep, ...]
     notes: tuple[str, ...]  # e.g. "company c07 did not take part: TRAINING_SET_ONE_CLASS"
 
     def to_dict(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from noren_core import canonical_json, ids
 from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError
+from noren_core.rights import fields
+from noren_core.rights.fields import read_fields
 from noren_core.rights.roles import Assignment, Role, verify_separation
 from noren_local import passphrase
 
@@ -44,7 +46,6 @@ LOCK_SECONDS = 900
 _SALT_BYTES, _HASH_BYTES = 16, 32
 # What OWASP recommends for scrypt with 32 MiB: 0.3 s of one core.
 _COST, _BLOCK, _PARALLEL = 1 << 15, 8, 3
-_FIELDS = {"name", "roles", "salt", "code_hash", "failures", "locked_until"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Member:
         """As it stands in the register."""
         return {
             "name": self.name,
-            "roles": [item.to_body() for item in self.assignments],
+            "assignments": [item.to_body() for item in self.assignments],
             "salt": self.salt.hex(),
             "code_hash": self.code_hash.hex(),
             "failures": self.failures,
@@ -85,19 +86,20 @@ class Member:
 
     @classmethod
     def from_body(cls, body: Any) -> Self:
-        """The member that `to_body` gave; a NorenError, KeyError, TypeError or ValueError for others."""
-        if body.keys() != _FIELDS:
-            raise DataError("staff: expected exactly the fields of a member, got others")
-        assignments = tuple(Assignment.from_body(item) for item in body["roles"])
-        verify_separation(assignments)
-        return cls(
-            ids.parse_name(body["name"], "staff.name"),
-            assignments,
-            bytes.fromhex(body["salt"]),
-            bytes.fromhex(body["code_hash"]),
-            int(body["failures"]),
-            int(body["locked_until"]),
-        )
+        """The member that `to_body` gave; DataError for anything else."""
+        found = read_fields(body, _FIELDS, "staff")
+        verify_separation(found["assignments"])
+        return cls(**found)
+
+
+_FIELDS = {
+    "name": fields.name,
+    "assignments": fields.list_of(Assignment.from_body),
+    "salt": fields.bytes_of(_SALT_BYTES),
+    "code_hash": fields.bytes_of(_HASH_BYTES),
+    "failures": fields.integer_in(0, MAX_FAILURES),
+    "locked_until": fields.seconds,
+}
 
 
 class StaffRegister:
@@ -116,11 +118,12 @@ class StaffRegister:
             return ()
         try:
             body = canonical_json.parse_object(kept.reveal())
-            return tuple(Member.from_body(item) for item in body["members"])
-        except (NorenError, AttributeError, KeyError, TypeError, ValueError) as error:
+            members: tuple[Member, ...] = read_fields(body, _REGISTER, "staff register")["members"]
+        except NorenError as error:
             raise ConfigurationError(
                 "staff register: expected the one that was kept, got another file"
             ) from error
+        return members
 
     @property
     def has_administrator(self) -> bool:
@@ -215,6 +218,9 @@ class StaffRegister:
             yield
         finally:
             os.close(descriptor)
+
+
+_REGISTER = {"members": fields.list_of(Member.from_body, most=MAX_MEMBERS)}
 
 
 def given_code() -> SecretBytes:

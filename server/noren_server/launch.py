@@ -12,7 +12,12 @@ from noren_server.consents.opening import unix_now
 from noren_server.coverage.opening import require_clear
 from noren_server.platform_files import Platform
 from noren_server.released_records import ReleasedRecords
-from noren_server.rights.opening import provision_records, publication_consents, table_publisher
+from noren_server.rights.opening import (
+    provision_records,
+    publication_consents,
+    retention_of,
+    table_publisher,
+)
 from noren_server.rights.service_states import service_desk
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 
@@ -64,3 +69,5 @@ def refresh(platform: Platform, campaign: str) -> None:
 def _verify_may_begin(platform: Platform, campaign: str) -> None:
     service_desk(platform).require_running(campaign=campaign)
     require_clear(platform, campaign, now=unix_now())
+    with retention_of(platform) as kept:
+        kept.verify_nothing_overdue(now=unix_now())

@@ -28,6 +28,7 @@ from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.secret import SecretBytes
 from noren_core.crypto.vault import VaultHeader, is_sealed
 from noren_core.errors import ConfigurationError, LocalProtocolError
+from noren_core.ids import TableKind
 from noren_core.ledger.note import VerifierKey
 from noren_core.season.plan import CampaignPlan
 from noren_local import secret_files
@@ -92,7 +93,7 @@ def make_company(directory: Path) -> None:
     )
     (directory / "config.toml").write_bytes(config.to_toml(settings))
     keystore.create_missing(directory)
-    for name in ("oprf.json", "blinding.json", "encrypted-head.json", "scores.json"):
+    for name in ("oprf-train.json", "oprf-score.json", "blinding.json", "encrypted-head.json", "scored.json"):
         keystore.write_secret(directory, f"campaigns/spring/{name}", os.urandom(64).hex().encode())
     save_head(directory, "spring", [1234567891234567, 7654321987654321])
 
@@ -104,7 +105,9 @@ def make_platform(directory: Path, plan_body: dict[str, Any]) -> None:
         transaction.add_campaign(plan)
         for number in range(30):  # enough for pages that are split and left when the rows grow
             transaction.add_company(record(f"company-{number}"))
-            transaction.add_oprf_key(plan.campaign, f"company-{number}", generate_key_pair())
+            transaction.add_oprf_key(
+                plan.campaign, f"company-{number}", TableKind.TRAIN, generate_key_pair()
+            )
     platform.store.close()
     platform.ledger_store.close()
 
@@ -297,10 +300,10 @@ def test_sealed_values_of_the_database_read_as_before(
     store = Platform(tmp_path / "p").store
     with store.transaction() as transaction:
         transaction.add_company(record("company-30"))
-        transaction.add_oprf_key("spring-2026", "company-30", after)
+        transaction.add_oprf_key("spring-2026", "company-30", TableKind.TRAIN, after)
     store.close()
     assert key_of(tmp_path / "p", "company-30") == after.to_bytes()
-    stored = PlatformFiles(tmp_path / "p").read("platform.db/oprf_keys/spring-2026/company-30/key")
+    stored = PlatformFiles(tmp_path / "p").read("platform.db/oprf_keys/spring-2026/company-30/train/key")
     assert stored is not None
     assert is_sealed(stored)
 
@@ -308,7 +311,7 @@ def test_sealed_values_of_the_database_read_as_before(
 def key_of(directory: Path, company: str = "company-1") -> bytes:
     store = Platform(directory).store
     with store.transaction() as transaction:
-        stored = transaction.oprf_key("spring-2026", company)
+        stored = transaction.oprf_key("spring-2026", company, TableKind.TRAIN)
     store.close()
     assert stored is not None
     return stored.key.to_bytes()

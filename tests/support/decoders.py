@@ -22,6 +22,7 @@ from typing import Any
 import active_policy
 import consenting_students
 import hostile_input as shapes
+import mirror_decoders
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -1672,7 +1673,7 @@ _PLATFORM = (
     ),
     Decoder(
         name="noren_core.rights.permit.Permit.from_bytes",
-        shape=shapes.JsonBytes(),
+        shape=shapes.Bytes(),
         valid=lambda _: [_PERMIT.to_bytes(_PERMIT_KEY)],
         decode=_calls(lambda data: permit.Permit.from_bytes(data, _PERMIT_KEY)),
         encode=lambda value: value.to_bytes(_PERMIT_KEY),
@@ -2426,10 +2427,11 @@ DECODERS = (
     *_AUDITOR,
     *_AT_REST,
     *_POLICIES,
+    *(Decoder(**fields) for fields in mirror_decoders.FIELDS),
 )
 """All of them."""
 
-EXEMPT = {
+EXEMPT = mirror_decoders.EXEMPT | {
     "noren_core.rights.flow_manifest.verify_declared": "a manifest that was parsed, and descriptors of our own",
     "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
     "noren_core.rights.policy_approval.verify_approved": "as verify_approval",

@@ -14,7 +14,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,11 +42,18 @@ from noren_core.errors import (
     RemoteProtocolError,
     VerificationError,
 )
-from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.ledger.entries import MAX_DECISION_BATCHES, EntryKind, sign_entry
 from noren_core.ledger.proofs import LedgerProof, VerifiedEntry
-from noren_core.rights import decision_batch
+from noren_core.rights import decision_batch, fields
 from noren_core.rights.decider_statement import SALT_BYTES, DeciderStatement
-from noren_core.rights.decision_batch import SealedBatch, evaluation_sha256, seal_batch, verify_complete
+from noren_core.rights.decision_batch import (
+    MAX_LEAVES,
+    SealedBatch,
+    evaluation_sha256,
+    seal_batch,
+    verify_complete,
+)
+from noren_core.rights.fields import read_fields
 from noren_core.rights.gate_file import ACCESS_SHOWN, Reversal, ReversalReason, ShownBatch
 from noren_core.rights.roles import Action
 from noren_core.season.plan import CampaignPlan
@@ -122,19 +129,22 @@ class KeptBatch(Secret):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The batch that was kept; a NorenError, KeyError, TypeError or ValueError for others."""
-        body = canonical_json.parse_object(data)
-        return cls(
-            int(body["sequence"]),
-            int(body["sealed_at"]),
-            SealedBatch.from_bytes(body["batch"].encode()),
-            DeciderStatement.from_body(body["statement"]),
-            bytes.fromhex(body["blinding"]),
-            int(body["index"]),
-            int(body["opened_index"]),
-            int(body["opened_at"]),
-            tuple(Reversal.from_body(item) for item in body["reversals"]),
-        )
+        """The batch that was kept; DataError for any other bytes."""
+        return cls(**read_fields(canonical_json.parse_object(data), _KEPT_FIELDS, "decisions"))
+
+
+_INDEX = fields.integer_in(NOT_YET, canonical_json.MAX_INTEGER)
+_KEPT_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    "sequence": fields.integer_in(1, MAX_DECISION_BATCHES),
+    "sealed_at": fields.seconds,
+    "batch": lambda value: SealedBatch.from_bytes(fields.text(value).encode()),
+    "statement": DeciderStatement.from_body,
+    "blinding": fields.hex_bytes,
+    "index": _INDEX,
+    "opened_index": _INDEX,
+    "opened_at": _INDEX,
+    "reversals": fields.list_of(Reversal.from_body, most=MAX_LEAVES),
+}
 
 
 def kept_batches(company_dir: Path, campaign: str) -> tuple[KeptBatch, ...]:
@@ -143,7 +153,7 @@ def kept_batches(company_dir: Path, campaign: str) -> tuple[KeptBatch, ...]:
     while (data := keystore.read_secret(company_dir, _name(campaign, len(found) + 1))) is not None:
         try:
             found.append(KeptBatch.from_bytes(data))
-        except (NorenError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except NorenError as error:
             raise LocalProtocolError(
                 "decisions: expected the batch that was kept, got another file"
             ) from error

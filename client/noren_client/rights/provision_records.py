@@ -70,8 +70,8 @@ def compare(company_dir: Path, comparison_file: bytes, table_id: bytes) -> None:
     raise LocalProtocolError("provisions: expected the twin of this table, got none")
 
 
-def expire(company_dir: Path, *, now: int) -> bool:
-    """Remove the twins that were kept for three years; whether there were any."""
+def expire(company_dir: Path, *, now: int) -> None:
+    """Remove the twins that were kept for three years."""
     old = [
         name
         for name in _names(company_dir)
@@ -80,7 +80,6 @@ def expire(company_dir: Path, *, now: int) -> bool:
     ]
     for name in old:
         keystore.remove_secret(company_dir, name)
-    return bool(old)
 
 
 def _names(company_dir: Path) -> list[str]:

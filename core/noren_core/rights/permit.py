@@ -1,9 +1,10 @@
 """Permits: what must be shown, once, before one message about one person leaves the platform.
 
-docs/rights/consent.md §7. A permit is canonical JSON with an HMAC-SHA256 of the consent service. Promises: it
-is for one company, mailbox, purpose and position; it lives at most 15 minutes; it is void when any consent of
-the student to this company has ended since. That it is used once is for whoever redeems it: it remembers
-`jti` until the permit has expired.
+    HMAC-SHA256(32) of the consent service ‖ canonical JSON
+
+docs/rights/consent.md §7. Promises: a permit is for one company, mailbox, purpose and position; it lives at
+most 15 minutes; it is void when any consent of the student to this company has ended since. That it is used
+once is for whoever redeems it: it remembers `jti` until the permit has expired.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from noren_core.rights.purposes import Purpose, parse_purpose
 MAX_LIFETIME_SECONDS = 15 * 60
 JTI_BYTES = 16
 MAILBOX_BYTES = 16
-KEY_BYTES = 32
+KEY_BYTES = MAC_BYTES = 32
 MAX_PERMIT_BYTES = 1024
 
 _LABEL = b"noren/v1/permit\0"
@@ -39,7 +40,6 @@ _SCHEMA: dict[str, fields.Parse] = {
     "epoch": fields.integer_in(0, canonical_json.MAX_INTEGER),
     "issued_at": fields.seconds,
     "expires_at": fields.seconds,
-    "mac": fields.bytes_of(32),
 }
 
 
@@ -71,32 +71,27 @@ class Permit:
 
     def to_bytes(self, key: SecretBytes) -> bytes:
         """The permit with its MAC under the consent service's key."""
-        body = self._body()
-        mac = hmac.digest(key.buffer, _LABEL + canonical_json.encode(body), "sha256")
-        return canonical_json.encode({**body, "mac": mac.hex()})
+        body = canonical_json.encode(self._body())
+        return _mac(key, body) + body
 
     @classmethod
     def from_bytes(cls, data: bytes, key: SecretBytes) -> Permit:
         """The permit in `data`, which the consent service issued.
 
         Raises:
-            DataError: if it is none.
             VerificationError: with code PERMIT_FORGED, if the MAC is not under `key`.
+            DataError: if what it is over is no permit.
         """
         if len(data) > MAX_PERMIT_BYTES:
             raise DataError(f"permit: expected at most {MAX_PERMIT_BYTES} bytes, got more")
-        body = canonical_json.parse_object(data)
-        found = fields.read_fields(body, _SCHEMA, "permit")
-        mac = found.pop("mac")
-        permit = cls(**found)
-        if not 0 < permit.expires_at - permit.issued_at <= MAX_LIFETIME_SECONDS:
-            raise DataError(f"permit: expected a lifetime of 1 to {MAX_LIFETIME_SECONDS} s, got another")
-        signed = {name: value for name, value in body.items() if name != "mac"}
-        expected = hmac.digest(key.buffer, _LABEL + canonical_json.encode(signed), "sha256")
-        if not hmac.compare_digest(mac, expected):
+        mac, body = data[:MAC_BYTES], data[MAC_BYTES:]
+        if not hmac.compare_digest(mac, _mac(key, body)):
             raise VerificationError(
                 "permit: expected one that the consent service issued, got another", code="PERMIT_FORGED"
             )
+        permit = cls(**fields.read_fields(canonical_json.parse_object(body), _SCHEMA, "permit"))
+        if not 0 < permit.expires_at - permit.issued_at <= MAX_LIFETIME_SECONDS:
+            raise DataError(f"permit: expected a lifetime of 1 to {MAX_LIFETIME_SECONDS} s, got another")
         return permit
 
     def _body(self) -> dict[str, str | int]:
@@ -147,6 +142,10 @@ def epoch_stale() -> LocalProtocolError:
 def replayed() -> LocalProtocolError:
     """The error about a permit that was redeemed before."""
     return _refused("one that was not redeemed yet, got one that was", "PERMIT_REPLAYED")
+
+
+def _mac(key: SecretBytes, body: bytes) -> bytes:
+    return hmac.digest(key.buffer, _LABEL + body, "sha256")
 
 
 def _refused(expected: str, code: str) -> LocalProtocolError:

@@ -61,7 +61,7 @@ class StudentRequest:
         """The request that came with these headers; DataError for others than `headers` writes."""
         names = (STUDENT_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER)
         student, time, nonce, signature = (headers.get(name, "") for name in names)
-        if len(student) > _MAX_HEADER or quote(unquote(student), safe="") != student:
+        if len(student) > _MAX_HEADER or not student.isascii() or quote(unquote(student), safe="") != student:
             raise DataError("request: expected an account id in percent-encoding, got another text")
         if not _TIME.match(time) or not _NONCE.match(nonce) or not _SIGNATURE.match(signature):
             raise DataError("request: expected time, nonce and signature in their headers, got others")

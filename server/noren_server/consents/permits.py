@@ -95,8 +95,8 @@ class PermitDesk:
         In blocks, so that a withdrawal never waits for a whole table.
 
         Raises:
-            DataError, VerificationError, LocalProtocolError: as `redeem`, for anything else: nothing may leave
-                then, and of the blocks before, the permits are used up.
+            DataError, VerificationError, LocalProtocolError: as `redeem`, for anything else. Nothing may
+                leave then; the permits of the blocks before are used up.
         """
         redeemed: list[Redeemed] = []
         for start in range(0, len(permits), _BLOCK):

@@ -339,6 +339,12 @@ class ErasureDesk:
         }
         return sign_statement(_REPORT_LABEL, body, self._key).to_bytes()
 
+    def has_older(self, *, before: int) -> bool:
+        """Whether a certificate was received before then."""
+        with self._file.reading() as database:
+            query = "SELECT EXISTS (SELECT 1 FROM certificates WHERE received_at < ?)"
+            return bool(database.execute(query, (before,)).fetchone()[0])
+
     def expire(self, *, before: int) -> bool:
         """Remove certificates that were received before then, and orders without any left; whether some were.
 

@@ -18,6 +18,7 @@ from noren_server.revocation import Revocations
 from noren_server.rights.erasure_orders import ErasureDesk
 from noren_server.rights.erasure_requests import ErasureRequests
 from noren_server.rights.provision_records import ProvisionRecords
+from noren_server.rights.retention import Retention
 from noren_server.rights.student_api import StudentServices
 from noren_server.rights.student_services import students_side
 from noren_server.tables import TablePublisher
@@ -83,6 +84,20 @@ def erasure_desk(platform: Platform, book: ConsentBook) -> Iterator[ErasureDesk]
     )
     with closing(desk):
         yield desk
+
+
+@contextmanager
+def opened_erasure_desk(platform: Platform) -> Iterator[ErasureDesk]:
+    """The same for a command, with the consent book that revocation lists are made by."""
+    with consent_service(platform) as service, erasure_desk(platform, service.book) as desk:
+        yield desk
+
+
+@contextmanager
+def retention_of(platform: Platform) -> Iterator[Retention]:
+    """What a platform keeps for a time."""
+    with provision_records(platform) as provisions, opened_erasure_desk(platform) as desk:
+        yield Retention(platform.directory, platform.store, provisions, desk)
 
 
 @contextmanager

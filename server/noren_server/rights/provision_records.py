@@ -209,6 +209,12 @@ class ProvisionRecords:
         with self._file.reading() as database:
             return frozenset(row[0] for row in database.execute(_STUDENTS, wanted))
 
+    def has_expired(self, *, now: int) -> bool:
+        """Whether something was kept longer than the law asks for."""
+        with self._file.reading() as database:
+            query = "SELECT EXISTS (SELECT 1 FROM provisions WHERE at < ?)"
+            return bool(database.execute(query, (now - KEPT_SECONDS,)).fetchone()[0])
+
     def expire(self, *, now: int) -> bool:
         """Remove what was kept long enough; whether there was anything."""
         before = now - KEPT_SECONDS

@@ -170,7 +170,7 @@ def reference_vectors() -> dict[str, Any]:
     ).digest()
     evaluator, rows = other.Evaluator.from_seed(seed, info), []
     for number in range(5):
-        value, payload = b"email\0student%d@example.org" % number, payload_of(number, 66)
+        value, payload = b"email\0clerk\0student%d@example.org" % number, payload_of(number, 66)
         output = bytes(evaluator.evaluate_known_input(value))
         derived = hashlib.blake2b(output, digest_size=48, key=digest, person=b"noren/v1/row").digest()
         tag, key = derived[:16], derived[16:]

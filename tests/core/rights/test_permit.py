@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from dataclasses import replace
 
@@ -56,20 +57,33 @@ def test_a_permit_comes_back_as_it_was() -> None:
         ("epoch", 3),
         ("issued_at", 1001),
         ("expires_at", 1899),
-        ("mac", "00" * 32),
     ],
 )
 def test_no_field_can_be_changed(name: str, value: object) -> None:
     """Whatever is changed, the permit is not the service's."""
-    fields = canonical_json.parse_object(PERMIT.to_bytes(KEY))
-    assert set(fields) == {
+    data = PERMIT.to_bytes(KEY)
+    body = canonical_json.parse_object(data[32:])
+    assert set(body) == {
         *("jti", "audience", "mailbox", "purpose", "position"),
-        *("consent_seq", "epoch", "issued_at", "expires_at", "mac"),
+        *("consent_seq", "epoch", "issued_at", "expires_at"),
     }
-    assert fields[name] != value
+    assert body[name] != value
     with pytest.raises(VerificationError) as refused:
-        Permit.from_bytes(canonical_json.encode({**fields, name: value}), KEY)
+        Permit.from_bytes(data[:32] + canonical_json.encode({**body, name: value}), KEY)
     assert refused.value.code == "PERMIT_FORGED"
+
+
+def test_what_the_service_did_not_mean_is_no_permit() -> None:
+    """Its MAC over something else, or over another encoding, makes none."""
+    body = PERMIT.to_bytes(KEY)[32:]
+    for other in (b"{}", b"[]", body.replace(b":7,", b": 7,"), body.replace(b'"akane"', b'"*"')):
+        mac = hmac.digest(KEY.buffer, b"noren/v1/permit\0" + other, "sha256")
+        with pytest.raises(DataError):
+            Permit.from_bytes(mac + other, KEY)
+    assert (
+        Permit.from_bytes(hmac.digest(KEY.buffer, b"noren/v1/permit\0" + body, "sha256") + body, KEY)
+        == PERMIT
+    )
 
 
 def test_another_services_permit_is_forged() -> None:
