@@ -18,6 +18,7 @@ from noren_audit.custodian.commands import custodian_commands
 from noren_audit.fairness import commands as fairness_commands
 from noren_audit.replay import commands as replay_commands
 from noren_audit.rights import gate_commands
+from noren_audit.rights.commands import coverage_commands
 from noren_audit.witness.commands import witness_commands
 from noren_core import __version__
 from noren_core.console import run_command
@@ -110,6 +111,7 @@ def make_app(*, as_json: bool) -> typer.Typer:
     app.command()(proof)
     app.add_typer(witness_commands(), name="witness")
     app.add_typer(custodian_commands(), name="custodian")
+    app.add_typer(coverage_commands(), name="coverage")
     replay_commands.register(app)
     certify_commands.register(app)
     fairness_commands.register(app)

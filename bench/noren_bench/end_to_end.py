@@ -36,10 +36,11 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.scorer import Scorer
 from noren_core.crypto.sealed_table import TableReader
 from noren_core.errors import LocalProtocolError, VerificationError
-from noren_core.ids import TableKind
+from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
 from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
+from noren_core.season.score_payload import ADDRESS_BYTES, parse_score_payload
 from noren_server import alignment, platform_files
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.store import EnrolmentRecord
@@ -121,13 +122,13 @@ class _Season:
 
     def __init__(self, directory: Path, plan: CampaignPlan, *, students: int, applicants: int) -> None:
         self._plan = plan
-        self._known = [f"email\0user{2 * number:08d}@example.org".encode() for number in range(students)]
-        self._asked = [f"email\0user{number:08d}@example.org".encode() for number in range(applicants)]
+        self._known = [_identifier(2 * number) for number in range(students)]
+        self._asked = [_identifier(number) for number in range(applicants)]
         self._features = random_features(students, plan.rows.dimensions)
         self._weights = random_weights(plan.rows.dimensions, plan.scoring.weight_bits)
         self._signing = SigningKey.generate()
         self._platform = platform_files.initialise(
-            directory / "platform", name="bench", host="127.0.0.1", ports=(0, 0, 0)
+            directory / "platform", name="bench", host="127.0.0.1", ports=(0, 0, 0, 0)
         )
         self._publisher = TablePublisher(
             self._platform.store, self._platform.ledger, directory / "platform" / "tables"
@@ -167,6 +168,7 @@ class _Season:
                 self._platform.store,
                 self._plan,
                 _COMPANY,
+                TableKind.SCORE,
                 blinding.blinded_elements,
             )
         )
@@ -188,8 +190,12 @@ class _Season:
         )
         body = commitment_body(plan, _COMPANY, message)
         entry = parse_entry(sign_entry(EntryKind.HEAD_COMMITMENT, _COMPANY, body, self._signing))
-        rows = ScoreRows(self._known, self._features)
+        rows = ScoreRows(self._known, self._features, [bytes(ADDRESS_BYTES)] * len(self._known))
         scoring = SealedScoring(self._platform.store, self._platform.ledger, self._publisher, lambda *_: rows)
+        about = {"campaign": plan.campaign, "company": _COMPANY}
+        self._platform.ledger.append_platform_entry(
+            EntryKind.GATE_OPENED, {**about, "batch": 0, "opened_at": 0}
+        )
         self.platform_cost.of(partial(scoring.accept_head, plan, _COMPANY, message, entry))
         self.platform_cost.of(scoring.close)  # returns when the table is published
         return secret
@@ -204,7 +210,8 @@ class _Season:
             for index, chunk in self._publisher.chunks(table, 0):
                 reader.feed(index, chunk)
             bound = head_layout(self._plan).score_bound
-            scores = secret.decrypt(list(reader.rows.values()), bound=bound)
+            payloads = [parse_score_payload(self._plan, row) for row in reader.rows.values()]
+            scores = secret.decrypt([payload.ciphertexts for payload in payloads], bound=bound)
             return dict(zip(reader.rows, scores, strict=True))
 
         return self.company_cost.of(read)
@@ -248,6 +255,10 @@ def _enrolment(name: str, key: SigningKey) -> SignedEntry:
     body = {"company": name, "signing_key": key.public_key.hex()}
     body |= {field: secrets.token_hex(32) for field in unused}
     return parse_entry(sign_entry(EntryKind.ENROLMENT, name, body, key))
+
+
+def _identifier(number: int) -> bytes:
+    return normalise_identifier(IdentifierKind.EMAIL, f"user{number:08d}@example.org", "clerk")
 
 
 def _record(name: str, key: SigningKey) -> EnrolmentRecord:

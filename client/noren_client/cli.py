@@ -18,6 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from noren_client.gate import commands as gate_commands
+from noren_client.rights import answer_commands
+from noren_client.rights import commands as rights_commands
 from noren_core import __version__
 from noren_core.console import run_command
 from noren_local.key_commands import key_commands
@@ -58,6 +60,10 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(gate_commands.decisions_app, name="decisions")
 app.add_typer(gate_commands.staff_app, name="staff")
 app.add_typer(gate_commands.follow_up_app, name="follow-up")
+rights_commands.rights_app.command("answer")(answer_commands.answer)
+rights_commands.rights_app.command("link-offer")(answer_commands.link_offer)
+app.add_typer(rights_commands.rights_app, name="rights")
+app.add_typer(rights_commands.rights_app, name="rights")
 
 
 @app.callback()

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noren_client import campaign_files, company_secrets
+from noren_client import alignment, calibration, campaign_files, company_secrets
 from noren_client.applicants import Decision, read_applicants
+from noren_client.gate import score_records
+from noren_client.rights.custody import CustodyStore
 from noren_core.crypto.sealed_files import SealedFiles
 from noren_core.crypto.vault import Vault
 from noren_core.errors import DataError
-from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
+from noren_core.ids import normalise_identifier
+from noren_core.rights.purposes import Purpose
 from noren_core.season.plan import TrainingMode
 from noren_demo import evaluation
-from noren_demo.people import read_truth
+from noren_demo.parties import secrets_at_hand
+from noren_demo.people import POSITION, Choice, StudentChoice, read_choices, read_truth
 from noren_demo.reference_models import LabelledRows, reference_scores
 from noren_demo.season_data import OutcomeClass, Task
 from noren_demo.summary import Learnt, ModelResult, SeasonSummary, TaskResult, Verification
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from noren_demo.season import Season
 
 REFERENCE_DIMENSIONS = 32
-PROBABILITY_UNIT = 10_000
 _MODEL_NAMES = {
     "index": "label-free engagement index",
     "local": "best local-only, not private",
@@ -85,19 +88,25 @@ class TaskPeople:
     scored: tuple[Scored, ...]
 
 
-def summarise(season: Season, verification: Verification, report: Mapping[str, Any]) -> SeasonSummary:
-    """The season's summary."""
+def results(season: Season, report: Mapping[str, Any]) -> tuple[TaskResult, ...]:
+    """How every task came out; while logs and features are still there."""
     embedded = embed(season)
+    return tuple(_task_result(season, task, embedded, report) for task in season.data.tasks)
+
+
+def summarise(season: Season, tasks: tuple[TaskResult, ...], verification: Verification) -> SeasonSummary:
+    """The season's summary."""
     return SeasonSummary(
         data=f"{season.data.source}, {len(season.data.companies)} companies",
         mode="in process" if season.options.in_process else "separate processes",
-        tasks=tuple(_task_result(season, task, embedded, report) for task in season.data.tasks),
+        tasks=tasks,
         phases=season.monitor.phases,
         processes=season.monitor.processes(),
         parties=season.monitor.parties(),
         traffic=season.traffic,
         learnt=_learnt(season.options.mode),
         verification=verification,
+        rights=tuple(season.story.steps),
         notes=tuple(season.notes),
     )
 
@@ -105,13 +114,13 @@ def summarise(season: Season, verification: Verification, report: Mapping[str, A
 def embed(season: Season, *, dimensions: int = REFERENCE_DIMENSIONS) -> list[EmbeddedPeople]:
     """Clean embeddings of every consented cohort, as no company ever gets them."""
     data = behaviour_data.load(season.places.platform / "logs")
+    consented = _consented(season, data.seasons)
     cohorts = {
         is_past: [
-            Cohort(company.name, known, tuple(c.student for c in live))
-            for company in season.data.companies
+            Cohort(company, known, tuple(choice.student for choice in consented[company, known.name]))
+            for company, name in consented
             for known in data.seasons
-            if known.is_past is is_past
-            and (live := data.consents.live(company.name, known.name, _purpose(is_past)))
+            if (known.name, known.is_past) == (name, is_past)
         ]
         for is_past in (True, False)
     }
@@ -127,17 +136,26 @@ def embed(season: Season, *, dimensions: int = REFERENCE_DIMENSIONS) -> list[Emb
     result = []
     for item in items:
         known, company = item.cohort.season, item.cohort.company
-        live = data.consents.live(company, known.name, _purpose(known.is_past))
         keys = tuple(
-            (company, known.name, normalise_identifier(c.identifier_kind, c.identifier)) for c in live
+            (company, known.name, normalise_identifier(c.identifier_kind, c.identifier, POSITION))
+            for c in consented[company, known.name]
         )
         rows = [row[StudentSeason(student, known)] for student in item.cohort.students]
         result.append(EmbeddedPeople(item, standardise(matrix[rows]), keys))
     return result
 
 
-def _purpose(is_past: bool) -> Purpose:
-    return Purpose.TRAIN if is_past else Purpose.SCORE
+def _consented(
+    season: Season, seasons: Sequence[features.Season]
+) -> dict[tuple[str, str], tuple[StudentChoice, ...]]:
+    """Who gave a consent and did not take it back at once, by company and season, sorted by student."""
+    past = {known.name: known.is_past for known in seasons}
+    found: dict[tuple[str, str], list[StudentChoice]] = {}
+    for choice in read_choices(season.files.choices):
+        purpose = Purpose.TRAIN if past[choice.season] else Purpose.SCORE
+        if choice.choice is Choice.GIVES and choice.purpose is purpose:
+            found.setdefault((choice.company, choice.season), []).append(choice)
+    return {key: tuple(sorted(group, key=lambda c: c.student)) for key, group in sorted(found.items())}
 
 
 def task_people(season: Season, task: Task, embedded: Sequence[EmbeddedPeople]) -> TaskPeople:
@@ -208,14 +226,55 @@ def _model_result(
 
 
 def _scores(season: Season, campaign: str) -> dict[_Key, Scored]:
-    """Every score that a company opened, by person."""
-    result = {}
+    """Every score that a company computed and every band that it kept, by person.
+
+    Companies keep bands alone. What they were made of is computed again: the head that a company sent, times
+    the features that the platform holds, which is the integer that it decrypted.
+    """
+    result: dict[_Key, Scored] = {}
     for company in season.joined[campaign]:
-        for row in json.loads(secret_file(season, company, campaign, "scores.json"))["scores"]:
-            key = normalise_identifier(IdentifierKind(row["identifier_kind"]), row["identifier"])
-            scored = Scored(row["score"], row["probability"] / PROBABILITY_UNIT, row["band"])
-            result[company, season.data.score_seasons[0], key] = scored
+        with secrets_at_hand(season.places, company, is_protected=not season.options.in_process):
+            result |= _scores_of(season, company, campaign)
     return result
+
+
+def _scores_of(season: Season, company: str, campaign: str) -> dict[_Key, Scored]:
+    directory = season.places.company(company)
+    plan = campaign_files.load_plan(directory, campaign)
+    sent = season.sent_with[company]
+    with CustodyStore(directory) as custody:
+        bands = {
+            person.identifier: score.score.committed.record.band
+            for person, score in score_records.iter_records(directory, sent, custody)
+            if person.campaign == campaign
+        }
+    head = calibration.integer_head(campaign_files.load_head(directory, campaign), plan)
+    integers = _integers(season, company, sent, head.weights)
+    known = [key for key in bands if key in integers]
+    rate = calibration.base_rate(alignment.past_labels(directory, plan))
+    values = calibration.probabilities([integers[key] for key in known], unit=head.unit, rate=rate)
+    return {
+        (company, plan.score_season, key): Scored(integers[key], float(value), bands[key])
+        for key, value in zip(known, values, strict=True)
+    }
+
+
+def _integers(season: Season, company: str, campaign: str, weights: Sequence[int]) -> dict[bytes, int]:
+    """The score of everybody with features for this company, by identifier."""
+    choices = {
+        choice.student: choice
+        for choice in read_choices(season.files.choices)
+        if (choice.company, choice.purpose) == (company, Purpose.SCORE)
+    }
+    path = season.places.platform / "embeddings" / campaign / f"{company}-score.npz"
+    with np.load(path, allow_pickle=False) as file:
+        students, values = file["students"], file["values"].astype(np.int64)
+    scores = values @ np.array(weights, dtype=np.int64)
+    return {
+        normalise_identifier(choice.identifier_kind, choice.identifier, POSITION): int(score)
+        for student, score in zip(students, scores, strict=True)
+        if (choice := choices.get(str(student))) is not None
+    }
 
 
 def secret_file(season: Season, company: str, campaign: str, name: str) -> bytes:
@@ -244,7 +303,7 @@ def _known_outcomes(season: Season, companies: Sequence[str]) -> dict[_Key, str]
 
 def _true_outcomes(season: Season) -> dict[_Key, str]:
     return {
-        (t.company, t.season, normalise_identifier(t.identifier_kind, t.identifier)): t.outcome
+        (t.company, t.season, normalise_identifier(t.identifier_kind, t.identifier, POSITION)): t.outcome
         for t in read_truth(season.files.truth)
     }
 

@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class Parties(Protocol):
         """Run one `noren-audit` command to its end; its JSON result."""
 
     def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
-        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+        """Pipe a company's sealed decisions into `noren-audit gate` on its machine; what it found."""
 
     def start_witness(self) -> str:
         """Start the auditor's witness and wait until it answers; its address."""
@@ -264,7 +265,13 @@ class SeparateProcesses:
 
     def company(self, company: str, *arguments: str) -> dict[str, Any]:
         """Run one `noren-company` command of this company to its end; its JSON result."""
-        return self._run(company, "noren-company", self._places.company(company), *arguments)
+        return self._run(
+            company,
+            "noren-company",
+            self._places.company(company),
+            *arguments,
+            environment=own_temporary_directory(self._places, company),
+        )
 
     def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
         """The same, by a member of the staff who shows her code, while `adding` chooses one."""
@@ -281,7 +288,7 @@ class SeparateProcesses:
         return self._commands.run("noren-audit", *arguments, environment={})
 
     def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
-        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+        """Pipe a company's sealed decisions into `noren-audit gate` on its machine; what it found."""
         directory = self._places.company(company)
         environment = {**os.environ, **self._environment(company)}
         return decisions_checked(self._places, directory, campaign, bundle, environment)
@@ -427,9 +434,11 @@ class InProcess:
         """Run one `noren-company` command of this company to its end; its JSON result."""
         from noren_client.cli import main
 
-        return call_program(
-            main, "noren-company", "--directory", str(self._places.company(company)), *arguments
-        )
+        with _variables(own_temporary_directory(self._places, company)):
+            tempfile.tempdir = None  # read anew: every party has one of its own
+            return call_program(
+                main, "noren-company", "--directory", str(self._places.company(company)), *arguments
+            )
 
     def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
         """The same, by a member of the staff who shows her code, while `adding` chooses one."""
@@ -443,7 +452,7 @@ class InProcess:
         return call_program(main, "noren-audit", *arguments)
 
     def decisions_checked(self, company: str, campaign: str, bundle: Path) -> dict[str, Any]:
-        """Pipe a company's sealed decisions into `noren-audit gate`, on its machine; the auditor's findings."""
+        """Pipe a company's sealed decisions into `noren-audit gate` on its machine; what it found."""
         directory = self._places.company(company)
         environment = dict(os.environ)
         return decisions_checked(self._places, directory, campaign, bundle, environment)
@@ -526,6 +535,13 @@ def decisions_checked(
     return found
 
 
+def own_temporary_directory(places: Places, company: str) -> dict[str, str]:
+    """A company's machine has its own: what it searches after an erasure is not the other parties' files."""
+    directory = places.root / "temporary" / company
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {"TMPDIR": str(directory)}
+
+
 def staff_environment(places: Places, company: str, member: str, adding: str) -> dict[str, str]:
     """Where the access codes are: of who acts, and of who is added."""
     from noren_local.staff import CODE_VARIABLE, NEW_CODE_VARIABLE
@@ -538,7 +554,7 @@ def staff_environment(places: Places, company: str, member: str, adding: str) ->
 
 @contextlib.contextmanager
 def secrets_at_hand(places: Places, party: str, *, is_protected: bool) -> Iterator[None]:
-    """A party's passphrase in this process until the end of the block, for the demo's own look at its files."""
+    """A party's passphrase in this process until the end of the block, to look at its files."""
     from noren_local.passphrase import FILE_VARIABLE
 
     with _variables({FILE_VARIABLE: str(places.passphrase(party))} if is_protected else {}):

@@ -1,14 +1,13 @@
 """What happens to people's rights in the demo's season: each step is a command or request of one party.
 
 A policy is put in force, students consent on their own devices, an auditor attests who would be processed,
-decisions are sealed before anything is scored; then one student withdraws while a model is trained and another
+decisions are sealed before anything is scored; one student withdraws while a model is trained and another
 after she was scored, one asks what is held about her, and at the end the service is abolished. Every step
 leaves a line that says what was seen.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import threading
@@ -19,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noren_core import canonical_json
 from noren_core.errors import NorenError
 from noren_core.rights.consent_event import Screen
 from noren_core.rights.locales import Locale
 from noren_core.rights.purposes import ForbiddenPurpose, Purpose
-from noren_demo.parties import PLATFORM, Parties, Places, secrets_at_hand
+from noren_demo.parties import PLATFORM, Parties, secrets_at_hand
 from noren_demo.people import POSITION, Choice, StudentChoice, read_choices
 from noren_demo.students import StudentBrowser, Students
 from noren_demo.summary import RightsStep
@@ -47,6 +45,8 @@ class RightsStory:
     parties: Parties
     steps: list[RightsStep] = field(default_factory=list)
     _students: Students | None = None
+    _custodian_key: str = ""
+    _custodian_url: str = ""
 
     # Before anything is processed
 
@@ -63,9 +63,6 @@ class RightsStory:
             "custodian", "init", str(places.custodian), "--name", "demo-custodian"
         )["key"]
         self._custodian_url = self.parties.start_custodian()
-
-    _custodian_key: str = ""
-    _custodian_url: str = ""
 
     def prepare_company(self, company: str) -> None:
         """A company's staff, each with a code of her own, and its custodian."""
@@ -93,7 +90,7 @@ class RightsStory:
             keys = platform.signing_keys(companies)
         for company, key in keys.items():
             self.parties.auditor("custodian", "admit", str(self.season.places.custodian), company, key.hex())
-            self.parties.platform("erasure", "set-custodian", company, self._custodian_key)
+            self.parties.platform("erasure", "custodian", company, self._custodian_key)
 
     def put_policy_in_force(self, companies: Sequence[str]) -> None:
         """Notices, the policy with two approvals, verified screens; then it is active."""
@@ -184,10 +181,11 @@ class RightsStory:
 
     def replay_2019(self) -> None:
         """The service of 2019 before our launch gate."""
-        from noren_demo.replay_2019 import FOUND, MAIN, REPLAY
+        from noren_demo.replay_2019 import FOUND, MAIN, Replay
 
         directory = self.season.places.root / "replay-2019"
-        REPLAY.write(directory)
+        directory.mkdir(mode=0o700)
+        Replay().write(directory)
         found = []
         for phases in (MAIN, "all"):
             arguments = ("--campaign", "replay-2019", "--from", str(directory), "--phases", phases)
@@ -246,7 +244,7 @@ class RightsStory:
         self.parties.staff(company, DECIDER, "decisions", "seal", campaign, POSITION, "--as", DECIDER)
 
     def acknowledge_offers(self, companies: Sequence[str]) -> None:
-        """The companies tell whom they chose; whoever wants to be looked after says that she got the offer."""
+        """Companies tell whom they chose; whoever wants to be looked after says that she got the offer."""
         season = self.season.data.score_seasons[0]
         for company in companies:
             path = self.season.places.root / f"offers-{company}.jsonl"
@@ -277,9 +275,7 @@ class RightsStory:
         before = self._shown_keys(campaign, choice)
         seconds = self._withdraw(choice)
         self.parties.platform("erasure", "issue", campaign)
-        self.parties.staff(
-            choice.company, PRIVACY_CONTACT, "rights", "erase", campaign, "--as", PRIVACY_CONTACT
-        )
+        self.parties.company(choice.company, "rights", "erase", campaign)
         after = _refusal(lambda: self._show(campaign, choice, FOLLOW_UP))
         self._tell(
             "a withdrawal after scoring",
@@ -415,11 +411,6 @@ class RightsStory:
         self.season.say(f"  {title}: {seen}")
 
 
-def places_digest(places: Places) -> str:
-    """A short name for the season's directory, for log lines."""
-    return hashlib.sha256(str(places.root).encode()).hexdigest()[:8]
-
-
 def _refusal(step: Callable[[], object]) -> str:
     """The code with which a step is refused; it must be."""
     try:
@@ -484,9 +475,7 @@ def _notices(companies: Sequence[str]) -> str:
 
 def _without_valid(report: dict[str, Any]) -> int:
     """How many people a coverage report counts without a valid consent."""
-    return int(
-        canonical_json.parse_object(canonical_json.encode(report))["figures"]["would_process_without_valid"]
-    )
+    return int(report["would_process_without_valid"])
 
 
 def _append(path: Path, text: str) -> None:

@@ -66,6 +66,7 @@ class Season:
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     joined: dict[str, list[str]] = field(default_factory=dict)
     traffic: tuple[Traffic, ...] = ()
+    sent_with: dict[str, str] = field(default_factory=dict)
     story: RightsStory = field(init=False)
 
     def run(self) -> SeasonSummary:
@@ -197,6 +198,7 @@ class Season:
         for campaign, names in ready.items():
             for name in names:
                 mine.setdefault(name, []).append(campaign)
+        self.sent_with = {name: campaigns[0] for name, campaigns in mine.items()}
         self.say("Companies: seal every decision; students: acknowledge offers; auditor: coverage again")
         self._each(parties, list(mine), lambda n: self.story.seal_decisions(mine[n][0], n), "decide")
         self.story.acknowledge_offers(list(mine))

@@ -21,6 +21,8 @@ from noren_local.key_commands import key_commands
 from noren_server.consents.commands import consents_app
 from noren_server.coverage.commands import coverage_app
 from noren_server.policies.commands import policy_commands, screens_commands
+from noren_server.rights.commands import rights_app
+from noren_server.rights.erasure_commands import erasure_app, provisions_app, retention_app
 from noren_server.rights.incident_commands import incident_app
 from noren_server.rights.service_commands import service_app
 
@@ -40,6 +42,10 @@ app.add_typer(screens_commands(), name="screens")
 app.add_typer(coverage_app, name="coverage")
 app.add_typer(service_app, name="service")
 app.add_typer(incident_app, name="incident")
+app.add_typer(rights_app, name="rights")
+app.add_typer(erasure_app, name="erasure")
+app.add_typer(provisions_app, name="provisions")
+app.add_typer(retention_app, name="retention")
 app.add_typer(ledger_app, name="ledger")
 statistics_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Show that sealed sums were honest, or forget."

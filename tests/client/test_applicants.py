@@ -101,14 +101,29 @@ def test_an_applicant_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        (f"2025,engineer,email,{PERSON},offer,DECLINED", "row 3, column outcome: expected one of accepted, declined"),
-        (f"2025,engineer,email,{PERSON},maybe,", "row 3, column decision: expected one of offer, no-offer, hold"),
-        (f"2025,engineer,phone,{PERSON},offer,", "row 3, column identifier_kind: expected one of consent-code, email"),
+        (
+            f"2025,engineer,email,{PERSON},offer,DECLINED",
+            "row 3, column outcome: expected one of accepted, declined",
+        ),
+        (
+            f"2025,engineer,email,{PERSON},maybe,",
+            "row 3, column decision: expected one of offer, no-offer, hold",
+        ),
+        (
+            f"2025,engineer,phone,{PERSON},offer,",
+            "row 3, column identifier_kind: expected one of consent-code, email",
+        ),
         (f"2019,engineer,email,{PERSON},offer,", "row 3, column season: expected one of 2025, 2026"),
         ("2025,engineer,email,  ,offer,declined", "row 3, column identifier: expected 1 to 512 bytes, got 0"),
-        (f"2025,engineer,email,{PERSON}{'x' * 1024},offer,", "row 3, column identifier: expected at most 1024"),
+        (
+            f"2025,engineer,email,{PERSON}{'x' * 1024},offer,",
+            "row 3, column identifier: expected at most 1024",
+        ),
         (f"2025,engineer,email,{PERSON},offer", "row 3: expected 6 fields, got 5"),
-        ("2025,engineer,consent-code,CODE0 ,offer,", "row 3, column identifier: expected each applicant once"),
+        (
+            "2025,engineer,consent-code,CODE0 ,offer,",
+            "row 3, column identifier: expected each applicant once",
+        ),
         ("2025,Sales Staff,consent-code,z,offer,", "row 3, column position: expected 1 to 40 of a-z"),
         (f'2025,engineer,email,"{PERSON}"x,offer,', "line 3: expected CSV"),
     ],

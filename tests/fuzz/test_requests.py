@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from noren_core.crypto import oprf
 from noren_core.crypto.head_encryption import encrypt_head
 from noren_core.crypto.identity import SealingKey
 from noren_core.ledger.entries import EntryKind, sign_entry
+from noren_core.rights.decision_batch import evaluation_sha256
 from noren_core.season.head_message import commitment_body, head_binding
 from noren_core.season.participation import COLLECT_LABEL
 from noren_core.wire.refusal import METADATA_KEY, Refusal
@@ -68,6 +70,7 @@ def service() -> Iterator[Service]:
         channels = {
             "Enrolment": grpc.secure_channel(addresses.enrolment, grpc.ssl_channel_credentials(authority)),
             "Platform": grpc.secure_channel(addresses.service, known),
+            "Rights": grpc.secure_channel(addresses.service, known),
         }
         yield Service(platform, channels)
         for channel in channels.values():
@@ -91,7 +94,14 @@ def valid_request(method: str, platform: RunningPlatform) -> Message:
             return wire.AppendRequest(entry=entry, known_tree_size=3)
         case "Evaluate":
             blinding = oprf.blind([bytes([number]) for number in range(system_platform.BATCH)])
-            return wire.EvaluateRequest(campaign=CAMPAIGN, blinded=blinding.blinded_elements)
+            batch = platform.seal(plan, evaluation_sha256(blinding.blinded_elements))
+            return wire.EvaluateRequest(
+                campaign=CAMPAIGN,
+                blinded=blinding.blinded_elements,
+                kind="score",
+                decision_batch=batch,
+                known_tree_size=3,
+            )
         case "FetchTable":
             return wire.FetchTableRequest(campaign=CAMPAIGN, kind="train", first_chunk=0)
         case "FetchRevocations":
@@ -114,6 +124,20 @@ def valid_request(method: str, platform: RunningPlatform) -> Message:
             body = {"company": ATTACKER, "key": "sealing", "old": old, "new": new}
             entry = sign_entry(EntryKind.KEY_ROTATION, ATTACKER, body, keys.signing)
             return wire.RotateKeyRequest(entry=entry, known_tree_size=3)
+        case "DepositCopy":
+            return wire.DepositCopyRequest(campaign=CAMPAIGN, mailbox=bytes(16), sealed_copy=bytes(4096))
+        case "FetchInbox":
+            return wire.FetchInboxRequest(campaign=CAMPAIGN)
+        case "FetchOrders":
+            return wire.FetchOrdersRequest(campaign=CAMPAIGN, known_tree_size=3)
+        case "DeliverCertificate":
+            certificate = canonical_json.encode({"format": "noren/v1/deletion-certificate"})
+            said = hashlib.sha256(certificate).hexdigest()
+            body = {"campaign": CAMPAIGN, "company": ATTACKER, "order": 3, "certificate_sha256": said}
+            entry = sign_entry(EntryKind.DELETION_CERTIFICATE, ATTACKER, body, keys.signing)
+            return wire.DeliverCertificateRequest(
+                campaign=CAMPAIGN, certificate=certificate, entry=entry, known_tree_size=3
+            )
     raise LookupError(f"no valid request for {method}")
 
 

@@ -73,7 +73,7 @@ def seal(
     about = b"\0" + position.encode() + b"\0"
     expect(all(about in identifier[:80] for identifier in decisions), "identifiers of the position")
     size = 1
-    while size < max(padded_batch, len(decisions)):
+    while size < max(padded_batch, len(decisions) + 1):
         size *= 2
     decided = {identifier: (said, secrets.token_bytes(32)) for identifier, said in decisions.items()}
     padding = tuple(secrets.token_bytes(32) for _ in range(size - len(decided)))

@@ -21,6 +21,8 @@ from typing import Any
 
 import active_policy
 import consenting_students
+import coverage_decoders
+import gate_decoders
 import hostile_input as shapes
 import mirror_decoders
 import numpy as np
@@ -1339,10 +1341,11 @@ def _invitation(_: Place) -> list[bytes]:
     ]
 
 
-_APPLICANTS = b"""season,identifier_kind,identifier,decision,outcome
-2025,email,a@example.com,offer,declined
-2025,consent-code,XY-12,no-offer,
-2026,email,"b,c@example.com",offer,
+_APPLICANTS = b"""season,position,identifier_kind,identifier,decision,outcome
+2025,clerk,email,a@example.com,offer,declined
+2025,clerk,consent-code,XY-12,no-offer,
+2026,clerk,email,"b,c@example.com",offer,
+2026,engineer,email,"b,c@example.com",hold,
 """
 
 _COMPANY = (
@@ -2113,7 +2116,7 @@ def _kept_by_alignment(place: Place) -> Path:
 def _kept_outputs(place: Place) -> list[bytes]:
     _kept_by_alignment(place)
     outputs = {"ab" * 32: "cd" * 64}
-    body = {"batches": {"ef" * 32: "train"}, "outputs": outputs, "public_key": _OPRF_KEY.public_key.hex()}
+    body = {"batches": ["ef" * 32], "outputs": outputs, "public_key": _OPRF_KEY.public_key.hex()}
     return [canonical_json.encode(body)]
 
 
@@ -2126,7 +2129,7 @@ def _kept_head(place: Place) -> list[bytes]:
 
 def _kept_batch(place: Place) -> list[bytes]:
     _kept_by_alignment(place)
-    return [canonical_json.encode({"blinding": _blinding().to_bytes().hex(), "kind": "train"})]
+    return [canonical_json.encode({"blinding": _blinding().to_bytes().hex()})]
 
 
 def _in_keystore(name: str, load: Callable[[Path], Any]) -> Callable[[bytes, Place], Any]:
@@ -2232,16 +2235,19 @@ _AT_REST = (
         shape=shapes.JsonBytes(),
         valid=_kept_outputs,
         decode=_in_keystore(
-            f"{_IN_CAMPAIGN}/oprf.json",
-            lambda where: evaluated_identifiers._KeptOutputs.load(where, CAMPAIGN, _OPRF_KEY.public_key),
+            f"{_IN_CAMPAIGN}/oprf-score.json",
+            lambda where: evaluated_identifiers._KeptOutputs.load(
+                where, CAMPAIGN, TableKind.SCORE, _OPRF_KEY.public_key
+            ),
         ),
     ),
     Decoder(
-        name="noren_client.evaluated_identifiers._Batch.load",
+        name="noren_client.evaluated_identifiers._load_batch",
         shape=shapes.JsonBytes(),
         valid=_kept_batch,
         decode=_in_keystore(
-            f"{_IN_CAMPAIGN}/blinding.json", lambda where: evaluated_identifiers._Batch.load(where, CAMPAIGN)
+            f"{_IN_CAMPAIGN}/blinding.json",
+            lambda where: evaluated_identifiers._load_batch(where, CAMPAIGN),
         ),
     ),
     Decoder(
@@ -2427,11 +2433,13 @@ DECODERS = (
     *_AUDITOR,
     *_AT_REST,
     *_POLICIES,
+    *(Decoder(**fields) for fields in gate_decoders.FIELDS),
     *(Decoder(**fields) for fields in mirror_decoders.FIELDS),
+    *(Decoder(**fields) for fields in coverage_decoders.FIELDS),
 )
 """All of them."""
 
-EXEMPT = mirror_decoders.EXEMPT | {
+EXEMPT = gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | {
     "noren_core.rights.flow_manifest.verify_declared": "a manifest that was parsed, and descriptors of our own",
     "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
     "noren_core.rights.policy_approval.verify_approved": "as verify_approval",

@@ -60,6 +60,7 @@ class ErasingPlatform:
 
     platform: platform_files.Platform
     plan: CampaignPlan
+    later_seconds: int = 0
     withdrawn: dict[TableKind, list[int]] = field(default_factory=lambda: {kind: [] for kind in TableKind})
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class ErasingPlatform:
             ledger=ledger,
             key=self.platform.signing_key,
             revocations=self.revocations,
-            clock=lambda: int(time.time()),
+            clock=lambda: int(time.time()) + self.later_seconds,
         )
 
     def _withdrawn_identifiers(self, plan: CampaignPlan, company: str, kind: TableKind) -> list[bytes]:

@@ -1,7 +1,7 @@
-"""A company at the gate, and a platform in memory that does for it what the real one does, with real cryptography.
+"""A company at the gate, and a platform in memory that does for it what the real one does.
 
-The platform's ledger, keys, sealed score table, revocation list and mailboxes are as in docs/protocol.md; only
-what carries the bytes is missing. Time stands still unless a test moves it.
+Ledger, keys, sealed score table, revocation list and mailboxes are as in docs/protocol.md, with the
+production cryptography; only what carries the bytes is missing. Time stands still unless a test moves it.
 """
 
 from __future__ import annotations

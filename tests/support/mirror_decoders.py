@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from mirrored_scores import CAMPAIGN, COMPANY, MAILBOX, NOW, POSITION, answer, r
 from noren_client.rights import disclosure_answers, mirror_deposit
 from noren_core import canonical_json
 from noren_core.crypto.identity import SealingKey, SigningKey, seal_to
+from noren_core.errors import NorenError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
 from noren_core.rights import (
@@ -142,8 +142,8 @@ def _open_item(content: bytes, _: Any) -> Any:
 
 def _from_headers(text: str, _: Any) -> Any:
     try:
-        headers = json.loads(text)
-    except ValueError:
+        headers = canonical_json.parse(text.encode(errors="surrogatepass"))
+    except NorenError:
         headers = {student_request.STUDENT_HEADER: text}
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         return None

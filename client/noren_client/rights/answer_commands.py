@@ -1,4 +1,4 @@
-"""`noren-company rights answer` and `link-offer`: what this company owes and offers students."""
+"""`noren-company rights answer` and `rights link-offer`: what this company owes and offers students."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def seal_batch(
 
     1. Names, identifiers of this very position, and every decision made.
     2. As many decisions as the plan asks for at least.
-    3. Salts, and random leaves up to a power of two that is at least the plan's padded batch.
+    3. Salts, and random leaves, at least one, up to a power of two that is at least the padded batch.
     That nobody was left out, or decided about before, is `verify_complete`, with the company's own records.
 
     Args:
@@ -242,7 +242,7 @@ def seal_batch(
             code="BATCH_TOO_SMALL",
         )
     # 3
-    leaves = 1 << (max(len(decisions), padded_batch) - 1).bit_length()
+    leaves = 1 << (max(len(decisions) + 1, padded_batch) - 1).bit_length()
     if leaves > MAX_LEAVES:
         raise DataError(
             f"decision batch: expected at most {MAX_LEAVES} leaves, got more", code="MORE_THAN_DECLARED"

@@ -1,8 +1,9 @@
 """Erasure orders: what every company of a campaign is told to delete, and how far each order is.
 
 docs/rights/erasure.md §3. Promises: an order goes to every company of a campaign at once, whether anybody
-left or not, and names tables and the age of their revocation lists, never a person, so that it says nothing about
-who withdrew where; which step may follow which is one table, on both sides; an illegal event changes nothing.
+left or not, and names tables and the age of their revocation lists, never a person, so that it says nothing
+about who withdrew where; which step may follow which is one table, on both sides; an illegal event changes
+nothing.
 
 Left to the caller: that the ledger has the order, and clocks.
 """
@@ -232,14 +233,6 @@ class LegalHold:
                 f"erasure: expected no legal hold, got one until {self.until} ({self.reason})",
                 code="LEGAL_HOLD_ACTIVE",
             )
-
-
-def verify_in_time(order: ErasureOrder, *, now: int) -> None:
-    """Raise LocalProtocolError (ORDER_OVERDUE) for an order whose due date is over."""
-    if now >= order.due_at:
-        raise LocalProtocolError(
-            "erasure order: expected its certificate before the due date, got none", code="ORDER_OVERDUE"
-        )
 
 
 def _tables(value: object) -> tuple[OrderedTable, ...]:

@@ -180,10 +180,9 @@ def open_snapshot(directory: Path) -> Iterator[Snapshot]:
     for path in files:
         _check_schema(path)
     with tempfile.TemporaryDirectory(prefix="noren-spill-") as spill, _engine(Path(spill)) as connection:
-        for name in SCHEMAS:
-            _open_table(connection, directory, name)
         try:
             for name in SCHEMAS:
+                _open_table(connection, directory, name)
                 _check_rows(connection, name)
         except duckdb.Error as error:  # its text can hold values
             raise DataError("snapshot: expected readable Parquet files, got one that is not") from error

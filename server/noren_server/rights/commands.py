@@ -127,4 +127,4 @@ def _desks(directory: Path) -> Iterator[tuple[DisclosureDesk, InquiryDesk]]:
     platform = Platform(directory)
     with closing(open_rights_file(directory)) as file, consent_service(platform) as consents:
         inquiries = InquiryDesk(file, lambda company: company_signing_keys(platform, company), clock=unix_now)
-        yield disclosure_desk(platform, consents, file), inquiries
+        yield disclosure_desk(platform, consents, file, clock=unix_now), inquiries

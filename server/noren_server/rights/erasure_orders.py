@@ -285,14 +285,6 @@ class ErasureDesk:
                 overdue.append(followed)
         return OverdueOrders(tuple(overdue), tuple(escalated))
 
-    def verify_none_open(self, company: str, campaign: str) -> None:
-        """Raise LocalProtocolError (PENDING_ERASURE_ORDERS) while an order is overdue."""
-        late = {OrderState.OVERDUE, OrderState.ESCALATED}
-        if any(followed.state in late for followed in self.orders(campaign, company)):
-            raise LocalProtocolError(
-                Refusal.PENDING_ERASURE_ORDERS.sentence, code=Refusal.PENDING_ERASURE_ORDERS
-            )
-
     def has_open(self) -> bool:
         """Whether any order waits for a certificate that counts: the service cannot be abolished before."""
         return any(followed.state in OPEN_STATES for followed in self.orders())
@@ -352,13 +344,11 @@ class ErasureDesk:
         """
         with self._file.writing() as database:
             gone = database.execute("DELETE FROM certificates WHERE received_at < ?", (before,)).rowcount
-            open_states = [state.value for state in OPEN_STATES]
-            marks = ",".join("?" * len(open_states))
-            database.execute(
-                f"DELETE FROM orders WHERE due_at < ? AND state NOT IN ({marks})"  # noqa: S608 (only marks)
-                " AND order_id NOT IN (SELECT order_id FROM certificates)",
-                (before, *open_states),
-            )
+            open_states = sorted(state.value for state in OPEN_STATES)
+            marks = ", ".join("?" * len(open_states))
+            query = f"""DELETE FROM orders WHERE state NOT IN ({marks})
+                AND order_id NOT IN (SELECT order_id FROM certificates)"""  # noqa: S608 (marks alone)
+            database.execute(query, open_states)
         return gone > 0
 
     def _accepted(self, plan: CampaignPlan) -> list[str]:
@@ -397,6 +387,8 @@ class ErasureDesk:
     def _complete(self, database: Database) -> set[int]:
         """Put orders that are only on our disk into the ledger, all or none; where they stand."""
         rows = database.execute("SELECT order_id, signed FROM orders WHERE entry IS NULL").fetchall()
+        if not rows:
+            return set()
         bodies = [entry_body(*parse_order(signed)) for _, signed in rows]
         indices = self._ledger.append_platform_entries(EntryKind.ERASURE_ORDER, bodies)
         for index, (order_id, _) in zip(indices, rows, strict=True):

@@ -1,8 +1,8 @@
 """What companies are asked for students: sealed items, always the same number, most of them dummies.
 
-docs/rights/mirror-and-disclosure.md §4.3. Promises: what a company fetches has one length whether anybody asked
-or not; every item that is owed comes up in turn until the student says that she has the answer, or its time
-is over; a company is shown only items about itself and the campaign that it asks for.
+docs/rights/mirror-and-disclosure.md §4. Promises: what a company fetches has one length whether anybody
+asked or not; every item that is owed comes up in turn until the student says that she has the answer, or its
+time is over; a company is shown only items about itself and the campaign that it asks for.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     mailbox.db    company, handle, sealed copy, day of arrival
 
-docs/rights/mirror-and-disclosure.md §3. Promises: a copy is on disk before its receipt goes out; the same copy
-again is kept once and gets the same receipt; a handle that nobody has is answered like any other, so that no
-company learns by asking whether a handle is alive; what lies under such a handle is swept away. Days, not
-seconds, are kept, and nothing in here says what a copy is about.
+docs/rights/mirror-and-disclosure.md §3. Promises: a copy is on disk before its receipt goes out; the same
+copy again is kept once and gets the same receipt; a handle that nobody has is answered like any other, so
+that no company learns by asking whether a handle is alive; what lies under such a handle is swept away. Days,
+not seconds, are kept, and nothing in here says what a copy is about.
 
 A company reads nothing; a student reads the handles that the consent book says are hers, and of each only
 what came from the company that it belongs to.

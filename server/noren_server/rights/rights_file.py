@@ -1,7 +1,7 @@
 """The file of what students asked for: `rights.db` in the platform's directory, 0600.
 
-Disclosure requests and what companies owe for them, inquiries, one-time codes for a first or lost key, and the
-nonces of requests of the last minutes.
+Disclosure requests and what companies owe for them, inquiries, one-time codes for a first or lost key, and
+the nonces of requests of the last minutes.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Runs a command, with what is on its stdin; exit code and what it printed."""
+
     def command(*arguments: str, given: bytes = b"") -> tuple[int, dict[str, Any]]:
         stdin = io.TextIOWrapper(io.BytesIO(given))
         monkeypatch.setattr(sys, "stdin", stdin)
@@ -125,9 +126,7 @@ def test_absences_have_the_same_bytes(
 ) -> None:
     """Never consented and withdrawn: one output, to the last byte."""
     scored.platform.withdraw(key_of("hanako"))
-    answers = []
-    for given in (b"hanako", b"b"):
-        answers.append(run("show", CAMPAIGN, POSITION, "--as", "fay", given=given))
+    answers = [run("show", CAMPAIGN, POSITION, "--as", "fay", given=given) for given in (b"hanako", b"b")]
     assert answers[0] == answers[1]
     assert answers[0][1]["code"] == "NOT_AVAILABLE"
 
@@ -227,7 +226,9 @@ def test_what_is_malformed_is_bad_data(scored: GatedCompany, run: Run, arguments
 # There is no list
 
 
-def every_command(group: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+def every_command(
+    group: click.Command, path: tuple[str, ...] = ()
+) -> list[tuple[tuple[str, ...], click.Command]]:
     if not isinstance(group, click.Group):
         return [(path, group)]
     inner = [every_command(command, (*path, name)) for name, command in group.commands.items()]
@@ -235,7 +236,7 @@ def every_command(group: click.Command, path: tuple[str, ...] = ()) -> list[tupl
 
 
 def test_no_command_lists_sorts_filters_or_exports_bands() -> None:
-    """Of all commands `show` alone prints a band, and no parameter of any takes several people or an order."""
+    """`show` alone prints a band, and no parameter of any command takes several people or an order."""
     found = every_command(typer.main.get_command(cli.app))
     names = {" ".join(path) for path, _ in found}
     assert {"show", "decisions seal", "follow-up plan", "staff add"} <= names
@@ -255,7 +256,7 @@ def functions_of(module: ModuleType) -> list[ast.FunctionDef]:
 
 
 def test_a_band_is_taken_out_of_a_record_in_one_place() -> None:
-    """In the modules of the gate `.band` of a record is read by `View.of` alone, and `View`s are not collected."""
+    """In the modules of the gate a record's band is read by `View.of` alone, and `View`s are not collected."""
     readers, collectors = set(), set()
     for module in GATE_MODULES:
         for function in functions_of(module):
@@ -275,7 +276,7 @@ def test_nothing_a_person_runs_goes_through_all_records() -> None:
 
 
 def test_help_is_quick_because_nothing_is_loaded() -> None:
-    """What the commands need is imported when they run: the program starts without numpy, grpc and the rest."""
+    """What the commands need is imported when they run: the program starts without numpy and grpc."""
     code = (
         "import sys; from noren_client import cli; "
         "print(*[name for name in ('numpy', 'grpc', 'cryptography', 'noren_client.gate.viewing') "

@@ -47,9 +47,7 @@ def reverse(company: GatedCompany, identifier: str, *, name: str = "dan") -> Non
     ]
     decider = company.authorised(name, Action.SEAL_DECISION, applicant.position)
     reason = ReversalReason.POSITION_WITHDRAWN
-    decisions.reverse(
-        company.directory, CAMPAIGN, applicant, reason, decider=decider, now=company.clock.now
-    )
+    decisions.reverse(company.directory, CAMPAIGN, applicant, reason, decider=decider, now=company.clock.now)
 
 
 def test_everybody_of_the_position_is_sealed(company: GatedCompany) -> None:
@@ -149,10 +147,15 @@ def test_more_offers_than_declared_are_refused(company: GatedCompany) -> None:
 
 @pytest.mark.parametrize(
     ("identifier", "old", "new"),
-    [("a", "offer", "no-offer"), ("b", "no-offer", "offer"), ("a", "offer", "hold"), ("b", "no-offer", "hold")],
+    [
+        ("a", "offer", "no-offer"),
+        ("b", "no-offer", "offer"),
+        ("a", "offer", "hold"),
+        ("b", "no-offer", "hold"),
+    ],
 )
 def test_a_sealed_decision_is_not_changed(company: GatedCompany, identifier: str, old: str, new: str) -> None:
-    """Whatever the file says now, the next batch is refused as long as it says another thing than the first."""
+    """As long as the file says another thing than the first batch, the next one is refused."""
     company.apply("a,offer", "b,no-offer")
     company.seal()
     company.change(identifier, f",{old},", f",{new},")
@@ -206,9 +209,7 @@ def test_reversals_are_visible(company: GatedCompany) -> None:
     reverse(company, "hanako")
     said = decision_report.status(company.directory, CAMPAIGN, now=company.clock.now)
     assert said["batches"][0]["state"] == "open"
-    assert said["batches"][0]["reversals"] == [
-        {"reason": "position-withdrawn", "by": "dan", "at": NOW + 60}
-    ]
+    assert said["batches"][0]["reversals"] == [{"reason": "position-withdrawn", "by": "dan", "at": NOW + 60}]
     assert said["alerts"] == {POSITION: ["REVERSED_SOON_AFTER_A_VIEW"]}
     assert "hanako" not in repr(said)
     shown = parse_gate_file(b"".join(decision_report.export(company.directory, CAMPAIGN)))
@@ -251,9 +252,7 @@ def test_only_a_decider_of_the_position_seals(company: GatedCompany) -> None:
     for wrong in (elsewhere, looking):
         refused(
             "ROLE_FORBIDDEN",
-            lambda wrong=wrong: decisions.seal(
-                company.directory, CAMPAIGN, POSITION, decider=wrong, now=NOW
-            ),
+            lambda wrong=wrong: decisions.seal(company.directory, CAMPAIGN, POSITION, decider=wrong, now=NOW),
         )
 
 

@@ -77,7 +77,7 @@ def test_it_is_in_the_log_and_shows_no_band(scored: GatedCompany) -> None:
 
 
 def test_notes_go_with_the_record(scored: GatedCompany) -> None:
-    """When she withdraws, her notes are destroyed with her band, and what was planned is answered like nothing."""
+    """When she withdraws, her notes are destroyed with her band, and nothing says that there were any."""
     plan(scored)
     assert note_files(scored) == 2
     scored.platform.withdraw(key_of("a"))
@@ -90,9 +90,7 @@ def test_notes_end_after_sixty_days(scored: GatedCompany) -> None:
     plan(scored)
     at = NOW + score_records.NOTE_SECONDS
     [person] = score_records.load(scored.directory, CAMPAIGN).people
-    score_records.expire(
-        scored.directory, CAMPAIGN, _Untouched(), now=min(at - 1, person.expires_at - 1)
-    )
+    score_records.expire(scored.directory, CAMPAIGN, _Untouched(), now=min(at - 1, person.expires_at - 1))
     assert note_files(scored) == 2
     follow_up.tidy(scored.directory, now=at)
     assert note_files(scored) == 0

@@ -143,7 +143,7 @@ def test_a_record_says_where_it_came_from(scored: GatedCompany) -> None:
 def test_copies_are_deposited_before_anything_is_kept(
     company: GatedCompany, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted while copies are sent, nothing may be shown; the next call completes with the same copies."""
+    """Interrupted while copies are sent, nothing may be shown; the next call sends the same ones."""
     company.apply("a,offer", "b,offer")
     company.consent("a", "b")
     company.seal()
@@ -251,9 +251,7 @@ def test_keys_for_training_open_no_score(company: GatedCompany) -> None:
     company.seal()
     company.score()
     kept = json.loads((company.directory / "campaigns" / CAMPAIGN / "oprf-score.json").read_bytes())
-    outputs = {
-        kind: oprf.evaluate(company.platform.oprf[kind], key_of("a")).hex() for kind in TableKind
-    }
+    outputs = {kind: oprf.evaluate(company.platform.oprf[kind], key_of("a")).hex() for kind in TableKind}
     assert list(kept["outputs"].values()) == [outputs[TableKind.SCORE]]
     assert outputs[TableKind.TRAIN] not in kept["outputs"].values()
     assert kept["public_key"] == company.platform.oprf[TableKind.SCORE].public_key.hex()

@@ -74,7 +74,9 @@ def test_one_band_is_shown(scored: GatedCompany) -> None:
 
 def test_it_is_the_band_that_the_student_has(scored: GatedCompany) -> None:
     """What is shown is what her own sealed copy opens to."""
-    [person] = [p for p in score_records.load(scored.directory, CAMPAIGN).people if p.identifier == key_of("a")]
+    [person] = [
+        p for p in score_records.load(scored.directory, CAMPAIGN).people if p.identifier == key_of("a")
+    ]
     with CustodyStore(scored.directory) as custody:
         deposited = score_records.read_record(custody, CAMPAIGN, person)
     assert deposited is not None
@@ -161,7 +163,7 @@ def test_a_failed_applicant_has_nothing(scored: GatedCompany) -> None:
 
 
 def test_an_offer_that_the_file_lacks_shows_nothing(scored: GatedCompany) -> None:
-    """A decision that was changed in the file, and not taken back in the open, shuts the gate for her alone."""
+    """A decision that was changed in the file, and not taken back openly, shuts the gate for her."""
     scored.change("a", ",offer,", ",no-offer,")
     assert gate_reason(lambda: scored.show("a")) == (GateReason.APPLICANT_NOT_OFFERED,)
     scored.show("b")

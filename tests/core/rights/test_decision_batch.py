@@ -78,9 +78,11 @@ def test_the_root_is_what_the_protocol_says() -> None:
     assert level == [batch.root]
 
 
-@pytest.mark.parametrize(("count", "padded", "leaves"), [(5, 1, 8), (5, 8, 8), (9, 8, 16), (5, 4_097, 8_192)])
+@pytest.mark.parametrize(
+    ("count", "padded", "leaves"), [(5, 1, 8), (5, 8, 8), (8, 8, 16), (9, 8, 16), (5, 4_097, 8_192)]
+)
 def test_the_number_of_leaves_is_public(count: int, padded: int, leaves: int) -> None:
-    """The tree is the least power of two with room for the padded batch and for every decision."""
+    """The tree is the least power of two with room for the padded batch, and for every decision and one."""
     batch = sealed({applicant(number): PASS for number in range(count)}, padded_batch=padded)
     opened = batch.opened(applicant(0))
     assert opened.leaves == leaves == len(batch.openings) + len(batch.padding)

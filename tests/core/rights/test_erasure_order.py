@@ -26,7 +26,6 @@ from noren_core.rights.erasure_order import (
     next_order_state,
     order_sha256,
     parse_order,
-    verify_in_time,
     verify_order,
 )
 from noren_core.rights.tombstones import ShownOrder, outstanding, verify_applied
@@ -147,14 +146,6 @@ def test_a_hold_ends_with_its_day() -> None:
     assert LegalHold.from_body(hold.to_body()) == hold
     with pytest.raises(DataError):
         LegalHold.from_body({**hold.to_body(), "reason": "she is suing us"})
-
-
-def test_an_order_is_overdue_at_its_due_date() -> None:
-    """Not a second before."""
-    verify_in_time(ORDER, now=ORDER.due_at - 1)
-    with pytest.raises(LocalProtocolError) as late:
-        verify_in_time(ORDER, now=ORDER.due_at)
-    assert late.value.code == "ORDER_OVERDUE"
 
 
 @given(
