@@ -198,8 +198,8 @@ def _result(program: str, exit_code: int, stdout: str, stderr: str) -> dict[str,
         result: dict[str, Any] = json.loads(stdout)
     except json.JSONDecodeError as error:
         raise CommandFailedError(f"{program}: exit code {exit_code}: {stderr.strip()[-400:]}") from error
-    if exit_code:
-        raise CommandFailedError(str(result.get("message", "")), code=str(result.get("code", "INTERNAL")))
+    if exit_code and "code" in result:  # without one, it is a report that found something
+        raise CommandFailedError(str(result.get("message", "")), code=str(result["code"]))
     return result
 
 

@@ -26,6 +26,7 @@ from noren_core.errors import (
     RemoteProtocolError,
     VerificationError,
 )
+from noren_core.ids import TableKind
 from noren_core.ledger.entries import (
     CompanyKey,
     EntryKind,
@@ -42,7 +43,7 @@ from noren_server import campaigns, platform_files, platform_keys
 from noren_server.alignment import publish_oprf_keys
 from noren_server.certificates import certificate_sha256
 from noren_server.platform_files import Platform
-from noren_server.services import grpc_services
+from noren_server.services import online_services
 from noren_server.store import CompanyState
 
 CAMPAIGN = "spring-2026"
@@ -82,7 +83,7 @@ class World:
 
     def start(self) -> None:
         self.platform = Platform(self.root / "platform")
-        self._running.enter_context(grpc_services(self.platform))
+        self._running.enter_context(online_services(self.platform))
 
     def stop(self) -> None:
         self._running.close()
@@ -146,7 +147,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Alpha and bravo have enrolled."""
     monkeypatch.setattr("noren_server.services.Fleet", Fleet)
     Fleet.nodes = {}
-    ports = (0, 0, 0)
+    ports = (0, 0, 0, 0)
     made = platform_files.initialise(tmp_path / "platform", name="job-site", host="127.0.0.1", ports=ports)
     made.ledger_store.close()
     made.store.close()
@@ -638,7 +639,7 @@ def test_closing_a_campaign_leaves_no_oprf_key_in_the_database(world: World, pla
     with sqlite3.connect(database) as connection:
         keys = [row[0] for row in connection.execute("SELECT key FROM oprf_keys")]
     connection.close()
-    assert len(keys) == 3
+    assert len(keys) == len(COMPANIES) * len(TableKind)
     assert all(key in content(database) for key in keys)
     campaigns.close(world.platform, CAMPAIGN)
     assert not any(key in content(database) for key in keys)

@@ -22,6 +22,7 @@ from typing import Any
 import active_policy
 import consenting_students
 import coverage_decoders
+import erasure_decoders
 import gate_decoders
 import hostile_input as shapes
 import mirror_decoders
@@ -2436,10 +2437,14 @@ DECODERS = (
     *(Decoder(**fields) for fields in gate_decoders.FIELDS),
     *(Decoder(**fields) for fields in mirror_decoders.FIELDS),
     *(Decoder(**fields) for fields in coverage_decoders.FIELDS),
+    *(Decoder(**fields) for fields in erasure_decoders.FIELDS),
 )
 """All of them."""
 
-EXEMPT = gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | {
+_EXEMPT_ELSEWHERE = (
+    gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | erasure_decoders.EXEMPT
+)
+EXEMPT = _EXEMPT_ELSEWHERE | {
     "noren_core.rights.flow_manifest.verify_declared": "a manifest that was parsed, and descriptors of our own",
     "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
     "noren_core.rights.policy_approval.verify_approved": "as verify_approval",

@@ -67,9 +67,9 @@ def buckets(connection: Any, question: Question) -> Iterator[int]:
     """
     _load_rules(connection)
     script = resources.files(__package__).joinpath("classification.sql").read_text(encoding="utf-8")
-    rows = connection.execute(
+    [(rows,)] = connection.execute(
         "select (select count(*) from population) + (select count(*) from consent_events)"
-    ).fetchone()[0]
+    ).fetchall()
     count = -(-rows // ROWS_PER_BUCKET) or 1
     _set(connection, "as_of", question.at)
     _set(connection, "phases", list(question.phases), kind="varchar[]")
@@ -77,7 +77,7 @@ def buckets(connection: Any, question: Question) -> Iterator[int]:
     for bucket in range(count):
         _set(connection, "bucket", bucket)
         connection.execute(script)
-        if connection.execute(_OUT_OF_ORDER).fetchone() is not None:
+        if connection.execute(_OUT_OF_ORDER).fetchall():
             raise DataError(
                 "consent_events.parquet: expected the events of each consent in order of time, got another "
                 "order",

@@ -23,14 +23,15 @@ def check(snapshot: Snapshot, question: Question) -> dict[str, Any]:
         DataError: if the graph is malformed.
     """
     path = snapshot.directory / JOURNEYS
-    policy = snapshot.connection.execute(_IN_FORCE, {"at": question.at}).fetchone()
-    if not path.exists() or policy is None:
+    in_force = snapshot.connection.execute(_IN_FORCE, {"at": question.at}).fetchall()
+    if not path.exists() or not in_force:
         return _MISSING
+    [(policy,)] = in_force
     if path.stat().st_size > MAX_JOURNEY_BYTES:
         raise DataError(f"{JOURNEYS}: expected at most {MAX_JOURNEY_BYTES} bytes, got more")
-    verified = _verified(snapshot.connection, policy[0], question)
+    verified = _verified(snapshot.connection, policy, question)
     found = check_journey(
-        Journey.from_bytes(path.read_bytes()), policy=policy[0], is_verified=verified.__contains__
+        Journey.from_bytes(path.read_bytes()), policy=policy, is_verified=verified.__contains__
     )
     return {
         "checked": True,

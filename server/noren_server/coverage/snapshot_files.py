@@ -279,7 +279,7 @@ def _check_rows(connection: Any, name: str) -> None:
         conditions[f"{column} from 0 to 2^53"] = f'not "{column}" between 0 and {MAX_TIME}'
     conditions |= _BAD_ROWS.get(name, {})
     counts = ", ".join(f"count(*) filter ({bad})" for bad in conditions.values())
-    found = connection.execute(f"select {counts} from {name}").fetchone()  # noqa: S608 (our own words)
+    [found] = connection.execute(f"select {counts} from {name}").fetchall()  # noqa: S608 (our own words)
     for expected, bad in zip(conditions, found, strict=True):
         if bad:
             raise DataError(f"{name}.parquet: expected {expected} in every row, got another value")
@@ -289,7 +289,7 @@ def _check_rows(connection: Any, name: str) -> None:
 
 def _has_duplicates(connection: Any, name: str, columns: str) -> bool:
     query = f"select 1 from {name} group by {columns} having count(*) > 1 limit 1"  # noqa: S608 (as above)
-    return connection.execute(query).fetchone() is not None
+    return bool(connection.execute(query).fetchall())
 
 
 def _digest_rows(connection: Any, name: str, columns: str) -> str:

@@ -146,7 +146,8 @@ def _numbers(connection: Any, query: str) -> dict[str, int]:
     """The one row of a query, by column."""
     found = connection.execute(query)
     names = [column[0] for column in found.description]
-    return {name: int(value) for name, value in zip(names, found.fetchone(), strict=True)}
+    [row] = found.fetchall()
+    return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
 def _rows(connection: Any, query: str) -> list[dict[str, Any]]:

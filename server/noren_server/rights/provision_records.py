@@ -31,6 +31,9 @@ DATABASE_NAME = "provisions.db"
 KEPT_SECONDS = 3 * 366 * 86_400
 """Counted from the provision itself (APPI article 30 and its record guideline: three years)."""
 
+CACHE_KIBIBYTES = 256 << 10
+LOOKED_UP_BYTES = 16
+
 _KIND_OF_PURPOSE = {purpose: kind for kind, purpose in PURPOSE_OF_TABLE.items()}
 _SCHEMA = """
 CREATE TABLE provisions (
@@ -46,7 +49,7 @@ CREATE TABLE provisions (
     consent_seq INTEGER NOT NULL,
     looked_up BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX provisions_looked_up ON provisions (looked_up, company, campaign, purpose, at);
+CREATE INDEX provisions_looked_up ON provisions (looked_up);
 CREATE TABLE sealed_rows (
     table_id BLOB NOT NULL,
     tag BLOB NOT NULL,
@@ -144,7 +147,9 @@ class ProvisionRecords:
             )
             for item in provisions
         ]
+        rows.sort()  # in the order of the table: a million of them are then written in one sweep
         with self._file.writing() as database:
+            _use_memory(database)
             database.executemany(_INSERT, rows)
 
     def seal(self, context: TableContext, identifiers: Sequence[bytes], tags: Sequence[bytes]) -> None:
@@ -164,6 +169,7 @@ class ProvisionRecords:
         about = (context.company, context.campaign, PURPOSE_OF_TABLE[context.kind].value)
         rows = sorted(zip(tags, map(looked_up, identifiers), strict=True))
         with self._file.writing() as database:
+            _use_memory(database)
             try:
                 database.executemany(_SEAL, ((context.table_id, tag, found, *about) for tag, found in rows))
             except sqlite3.IntegrityError as error:
@@ -235,9 +241,14 @@ class ProvisionRecords:
         return comparison(table_id, [tag for (tag,) in rows], salt=salt)
 
 
+def _use_memory(database: sqlite3.Connection) -> None:
+    """Let the indices of a large table stay in memory while it is written."""
+    database.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+
+
 def looked_up(identifier: bytes) -> bytes:
     """Under what a provision is found by what the company looks a student up by."""
-    return hashlib.sha256(b"noren/v1/provision\0" + identifier).digest()
+    return hashlib.sha256(b"noren/v1/provision\0" + identifier).digest()[:LOOKED_UP_BYTES]
 
 
 def _identifier(item: Provision) -> bytes:

@@ -1,6 +1,7 @@
 """A season of five small companies, made once by the real commands in process, and copies of it to break.
 
-`prepared` is a season up to the point where training can begin; `finished` went on to its end. Training
+`prepared` is a season up to the point where training can begin; `finished` went on to its end. What students
+and the auditor do (consents, acknowledged offers, attested coverage) is in `launched_platform`. Training
 here is the platform's `campaign_rounds.run` against the companies' real `TrainingSessions`; only what
 carries the bytes is ours, so that a test can lose, change or insert any message without waiting.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launched_platform import Launch, prepare_launch
 
 from noren_audit.verification.trust import load_trust
 from noren_audit.verification.verify import Verdict, verify_bundle
@@ -31,11 +33,14 @@ from noren_core.season.plan import CampaignPlan
 from noren_demo import generator
 from noren_demo.generator import GeneratorOptions, generate_season
 from noren_demo.parties import InProcess, Places, stopping
+from noren_demo.people import POSITION, read_choices
 from noren_demo.season_data import SeasonData, SeasonFiles
+from noren_demo.students import Students
 from noren_server import campaign_rounds
 from noren_server.platform_files import Platform, trust_file
 
 CAMPAIGN = "spring-2026"
+ADMIN, DECIDER, FOLLOW_UP = "admin", "decider", "mentor"
 ROUNDS = 3
 # Offers in each season, by company.
 OFFERS = {"akane": 50, "benten": 60, "chidori": 70, "daigo": 80, "enoki": 90}
@@ -46,6 +51,7 @@ score_season = "season-2026"
 rounds = {ROUNDS}
 minimum_cohort = 4
 deadline_seconds = 5
+cooling_seconds = 0
 [task]
 name = "decline"
 positive = ["declined"]
@@ -105,6 +111,8 @@ class SmallSeason:
     root: Path
     data: SeasonData
     files: SeasonFiles
+    launch: Launch | None = None
+    students: Students | None = None
     exchange: DirectExchange = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +136,22 @@ class SmallSeason:
     def copy_to(self, root: Path) -> SmallSeason:
         """The same parties at the same point, in another place."""
         shutil.copytree(self.root, root, dirs_exist_ok=True)
-        return SmallSeason(root, self.data, self.files)
+        launch = None if self.launch is None else self.launch.at(Places(root).platform)
+        return SmallSeason(root, self.data, self.files, launch, self.students)
+
+    def score(self, parties: InProcess, *, campaign: str = CAMPAIGN) -> None:
+        """Decisions sealed, offers acknowledged, coverage attested again; then every company's bands."""
+        assert self.launch is not None
+        assert self.students is not None
+        for company in self.companies:
+            parties.staff(company, DECIDER, "decisions", "seal", campaign, POSITION, "--as", DECIDER)
+            events = self.root / f"acknowledged-{company}.jsonl"
+            if self.students.write_acknowledgements(events, company, self.data.score_seasons[0]):
+                self.launch.take_file(events)
+            events.unlink()
+        self.launch.attest(campaign)
+        for company in self.companies:
+            parties.company(company, "score", campaign)
 
     @contextmanager
     def platform(self) -> Iterator[Platform]:
@@ -201,7 +224,8 @@ class SmallSeason:
     def verify(self, bundle: Path) -> Verdict:
         trust = self.root / "trust.toml"
         with self.platform() as platform:
-            trust.write_text(trust_file(platform))
+            keys = [auditor.key.hex() for auditor in platform.config.auditors]
+            trust.write_text(trust_file(platform) + f"auditor_keys = {json.dumps(keys)}\n")
         with _accounting_once():
             return verify_bundle(bundle, load_trust(trust))
 
@@ -241,9 +265,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> SmallSeason:
     parties = InProcess(season.places)
     with stopping(parties):
         parties.platform("init", "--name", "job-site")
+        season.launch = prepare_launch(
+            season.places.platform, companies=season.companies, season=data.score_seasons[0]
+        )
         parties.serve()
         for company in data.companies:
             _enrol(season, parties, company.name, company.declared_size)
+        parties.platform("ingest", "--events", str(files.events), "--seasons", str(files.description))
+        season.students = season.launch.answering(read_choices(files.choices))
+        events = root / "consents.jsonl"
+        season.students.write_consents(events)
+        season.launch.take_file(events)
+        events.unlink()
         _publish(season, parties)
         for company in season.companies:
             parties.company(company, "accept", CAMPAIGN)
@@ -259,17 +292,19 @@ def _enrol(season: SmallSeason, parties: InProcess, company: str, declared_size:
     parties.platform("approve", company, "--fingerprint", asked["fingerprint"])
     parties.company(company, "collect")
     parties.company(company, "import", str(season.files.applicants(company)))
+    parties.staff(company, ADMIN, "staff", "add", ADMIN, "--roles", "company-admin")
+    for member, role in ((DECIDER, "decider"), (FOLLOW_UP, "follow-up")):
+        place = ("--position", POSITION, "--season", season.data.score_seasons[0])
+        added = ("staff", "add", member, "--roles", role, *place, "--as", ADMIN)
+        parties.staff(company, ADMIN, *added, adding=member)
 
 
 def _publish(season: SmallSeason, parties: InProcess) -> None:
-    parties.platform(
-        "ingest",
-        *("--events", str(season.files.events), "--consents", str(season.files.consents)),
-        *("--seasons", str(season.files.description)),
-    )
+    assert season.launch is not None
     campaign_file = season.root / "campaign.toml"
     campaign_file.write_text(CAMPAIGN_FILE)
     parties.platform("campaign", "create", str(campaign_file))
+    season.launch.attest(CAMPAIGN)
     parties.platform("campaign", "publish", CAMPAIGN)
 
 
@@ -286,6 +321,5 @@ def finished(prepared: SmallSeason, tmp_path_factory: pytest.TempPathFactory) ->
     with season.serving() as parties:
         progress = parties.train(CAMPAIGN)
         assert progress["state"] == "finished"
-        for company in season.companies:
-            parties.company(company, "score", CAMPAIGN)
+        season.score(parties)
     return season

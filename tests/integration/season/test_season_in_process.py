@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shutil
 import sqlite3
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,9 +21,14 @@ from ledger_bundle import files
 
 from noren_client import calibration, campaign_files
 from noren_client.applicants import Applicant, Decision, offerees, read_applicants
+from noren_client.gate import score_records
+from noren_client.rights.custody import CustodyStore
 from noren_core.crypto import oprf
-from noren_core.ids import IdentifierKind, Purpose, normalise_identifier
+from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind
+from noren_core.rights.mirror import MirrorRecord
+from noren_core.rights.purposes import Purpose
+from noren_demo.people import POSITION
 from noren_server import alignment
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ PAST, CURRENT = "season-2025", "season-2026"
 
 @dataclass(frozen=True)
 class Consent:
-    """A line of the consent table that says "live"; read here on its own, not with the platform's reader."""
+    """What a student answered who gave her consent; read here on its own, not with the platform's reader."""
 
     student: str
     identifier_kind: IdentifierKind
@@ -44,25 +48,34 @@ class Consent:
 
 
 class Consents:
-    """The live consents of the season."""
+    """The live consents of the season, as the students gave them on their devices."""
 
     def __init__(self, path: Path) -> None:
         with path.open(newline="") as file:
             self.lines = list(csv.DictReader(file))
 
     def live(self, company: str, season: str, purpose: Purpose) -> list[Consent]:
-        wanted = (company, season, purpose.value, "live")
+        wanted = (company, season, purpose.value, "gives")
         found = [
             Consent(line["student"], IdentifierKind(line["identifier_kind"]), line["identifier"])
             for line in self.lines
-            if (line["company"], line["season"], line["purpose"], line["state"]) == wanted
+            if (line["company"], line["season"], line["purpose"], line["choice"]) == wanted
         ]
         return sorted(found, key=lambda consent: consent.student)
+
+    def acknowledged(self, company: str) -> list[Consent]:
+        """Those who may be scored and said that they got the company's offer."""
+        offered = {
+            line["student"]
+            for line in self.lines
+            if (line["company"], line["season"], line["offered"]) == (company, CURRENT, "yes")
+        }
+        return [item for item in self.live(company, CURRENT, Purpose.SCORE) if item.student in offered]
 
 
 @pytest.fixture(scope="module")
 def consents(finished: SmallSeason) -> Consents:
-    return Consents(finished.files.consents)
+    return Consents(finished.files.choices)
 
 
 def applicants_of(season: SmallSeason, company: str) -> tuple[Applicant, ...]:
@@ -70,7 +83,7 @@ def applicants_of(season: SmallSeason, company: str) -> tuple[Applicant, ...]:
 
 
 def key_of(student: Consent) -> bytes:
-    return normalise_identifier(student.identifier_kind, student.identifier)
+    return normalise_identifier(student.identifier_kind, student.identifier, POSITION)
 
 
 # The rounds
@@ -174,7 +187,7 @@ def test_only_students_with_a_live_consent_have_a_row_or_an_embedding(
         known = set(row_keys(finished, company, live))
         assert set(released_rows(finished, company)) <= known
         students, _ = embeddings(finished, company)
-        assert set(students) == students_of(consents, company, Purpose.SCORE)
+        assert set(students) == {item.student for item in consents.acknowledged(company)}
         people = applicants_of(finished, company)
         assert len(students) < len([person for person in people if person.season == CURRENT])
 
@@ -183,29 +196,48 @@ def test_only_students_with_a_live_consent_have_a_row_or_an_embedding(
 
 
 def test_bands_are_for_offerees_with_a_live_consent(finished: SmallSeason, consents: Consents) -> None:
-    """A band for every offeree who consented to scoring and for nobody else."""
+    """A band for every offeree who consented to scoring and acknowledged her offer, and for nobody else."""
     for company in finished.companies:
-        live = {key_of(s) for s in consents.live(company, CURRENT, Purpose.SCORE)}
+        acknowledged = {key_of(s) for s in consents.acknowledged(company)}
         people = offerees(applicants_of(finished, company), CURRENT)
-        expected = [person.identifier for person in people if person.key in live]
-        scores = scores_of(finished, company)
-        assert [row["identifier"] for row in scores] == expected
-        assert {row["band"] for row in scores} <= {1, 2, 3}
+        expected = {person.key for person in people if person.key in acknowledged}
+        found = records_of(finished, company)
+        assert set(found) == expected
+        assert {record.band for record in found.values()} <= {0, 1, 2}
         assert len(expected) < len(people)
 
 
-def test_an_opened_score_is_the_exact_product(finished: SmallSeason, consents: Consents) -> None:
-    """Every score is w·h of integer head and int8 embedding, to the last digit."""
+def test_nobody_without_an_offer_has_a_row(finished: SmallSeason, consents: Consents) -> None:
+    """Who consented and was not chosen is in no score table: the platform drew no features for her either."""
+    for company in finished.companies:
+        failed = {
+            person.key
+            for person in applicants_of(finished, company)
+            if person.season == CURRENT and person.decision is Decision.NO_OFFER
+        }
+        consented = {key_of(s): s.student for s in consents.live(company, CURRENT, Purpose.SCORE)}
+        assert failed & consented.keys()
+        assert not {consented[key] for key in failed & consented.keys()} & set(
+            embeddings(finished, company)[0]
+        )
+
+
+def test_bands_are_those_of_the_exact_products(finished: SmallSeason, consents: Consents) -> None:
+    """Every band is what w·h of integer head and int8 embedding comes to, calibrated with the past rate."""
     head = finished.head("akane")
     assert head is not None
-    weights = np.array(calibration.integer_head(head, finished.plan).weights, dtype=np.int64)
+    integers = calibration.integer_head(head, finished.plan)
+    weights = np.array(integers.weights, dtype=np.int64)
     for company in finished.companies:
         by_student = dict(zip(*embeddings(finished, company), strict=True))
-        live = {s.identifier: s.student for s in consents.live(company, CURRENT, Purpose.SCORE)}
-        scores = scores_of(finished, company)
-        expected = [int(by_student[live[r["identifier"]]].astype(np.int64) @ weights) for r in scores]
-        assert [row["score"] for row in scores] == expected
-        assert len(set(expected)) > 5
+        found = records_of(finished, company)
+        people = [s for s in consents.acknowledged(company) if key_of(s) in found]
+        products = [int(by_student[s.student].astype(np.int64) @ weights) for s in people]
+        labels = campaign_files.load_training_set(finished.company_dir(company), CAMPAIGN).labels
+        values = calibration.probabilities(products, unit=integers.unit, rate=calibration.base_rate(labels))
+        bands = calibration.bands(values, finished.plan.scoring.band_edges)
+        assert [found[key_of(s)].band for s in people] == [band - 1 for band in bands]
+        assert len(set(products)) > 5
 
 
 # What the platform never had
@@ -223,22 +255,20 @@ def test_the_platform_holds_no_head(finished: SmallSeason) -> None:
 
 
 def test_the_platform_holds_no_score(finished: SmallSeason) -> None:
-    """No three scores that follow each other, in the platform's order or the company's, are in its files."""
+    """No three scores that follow each other in the platform's order are in its files, or in a company's."""
     head = finished.head("akane")
     assert head is not None
     weights = np.array(calibration.integer_head(head, finished.plan).weights, dtype=np.int64)
     needles: list[bytes] = []
     for company in finished.companies:
         _, values = embeddings(finished, company)
-        for scores in (
-            [row["score"] for row in scores_of(finished, company)],
-            (values.astype(np.int64) @ weights).tolist(),
-        ):
-            for place in range(0, len(scores) - 3, 7):
-                three = scores[place : place + 3]
-                needles += forms_of_sequence(three) if len(set(three)) == 3 else []
-    assert len(needles) > 500
+        scores = (values.astype(np.int64) @ weights).tolist()
+        for place in range(0, len(scores) - 3, 7):
+            three = scores[place : place + 3]
+            needles += forms_of_sequence(three) if len(set(three)) == 3 else []
+    assert len(needles) > 100
     assert search(finished.places.platform, needles) == []
+    assert search(finished.root / "companies", needles) == []  # nor does a company keep them
 
 
 def test_the_platform_holds_outcome_words_in_plans_only(finished: SmallSeason) -> None:
@@ -262,18 +292,18 @@ def test_the_platform_never_sees_who_applied_without_consent(
     assert len(unknown) > 30
     assert search(finished.places.platform, forms_of_texts(unknown)) == []
     live = {s.identifier for s in consents.live("akane", PAST, Purpose.TRAIN)}
-    assert search(finished.places.platform / "logs", forms_of_texts(live))
+    assert search(finished.places.platform, forms_of_texts(live))
 
 
 def test_a_student_without_consent_is_in_the_logs_only(finished: SmallSeason, consents: Consents) -> None:
-    """Beyond the logs that the site has anyway, no file of the platform names her or what she is found by."""
+    """Beyond the logs, and the record of what she answered, no file of the platform names her."""
     live = {
         student
         for company in finished.companies
         for purpose in Purpose
         for student in students_of(consents, company, purpose)
     }
-    withdrawn = {line["identifier"] for line in consents.lines if line["state"] == "withdrawn"}
+    withdrawn = {line["identifier"] for line in consents.lines if line["choice"] == "withdraws"}
     accounts = {
         str(name)
         for path in sorted((finished.places.platform / "logs" / "events").glob("*.parquet"))
@@ -284,7 +314,9 @@ def test_a_student_without_consent_is_in_the_logs_only(finished: SmallSeason, co
     assert len(withdrawn) > 30
     needles = forms_of_texts(others | withdrawn)
     found = [
-        path for path in search(finished.places.platform, needles) if path.parts[-2] not in {"logs", "events"}
+        path
+        for path in search(finished.places.platform, needles)
+        if path.parts[-2] not in {"logs", "events"} and not path.name.startswith("consents.db")
     ]
     assert found == []
     embedded = search(finished.places.platform / "embeddings", forms_of_texts(live))
@@ -327,7 +359,7 @@ def training_companies(season: SmallSeason, consents: Consents) -> dict[str, lis
 
 def row_keys(season: SmallSeason, company: str, identifiers: Iterable[bytes]) -> list[bytes]:
     with season.platform() as platform:
-        key = alignment.oprf_key(platform.store, CAMPAIGN, company)
+        key = alignment.oprf_key(platform.store, CAMPAIGN, company, TableKind.TRAIN)
     return [alignment.row_key(oprf.evaluate(key, identifier)) for identifier in identifiers]
 
 
@@ -343,9 +375,12 @@ def embeddings(season: SmallSeason, company: str) -> tuple[list[str], np.ndarray
         return [str(name) for name in file["students"]], file["values"]
 
 
-def scores_of(season: SmallSeason, company: str) -> list[dict[str, Any]]:
-    path = campaign_files.directory(season.company_dir(company), CAMPAIGN) / "scores.json"
-    return json.loads(path.read_bytes())["scores"]
+def records_of(season: SmallSeason, company: str) -> dict[bytes, MirrorRecord]:
+    """Every record that a company keeps, by identifier."""
+    directory = season.company_dir(company)
+    with CustodyStore(directory) as custody:
+        found = score_records.iter_records(directory, CAMPAIGN, custody)
+        return {person.identifier: score.score.committed.record for person, score in found}
 
 
 def contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
