@@ -160,7 +160,8 @@ class _Ledger:
         for company in cohort:
             about = {"campaign": name, "company": company}
             self._say("plan-acceptance", company, {**about, "plan_sha256": digest})
-            self._say("oprf-key", PLATFORM, {**about, "public_key": _random()})
+            for kind in TableKind:
+                self._say("oprf-key", PLATFORM, {**about, "kind": kind.value, "public_key": _random()})
             self._table(about, TableKind.TRAIN)
         for company in cohort:
             commitment = {"campaign": name, "company": company, "plan_sha256": digest}

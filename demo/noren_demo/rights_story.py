@@ -126,6 +126,25 @@ class RightsStory:
                 _screens_of(opened.directory, version.policy),
                 opened.consent_key,
             )
+        self._declare_journeys(companies)
+
+    def _declare_journeys(self, companies: Sequence[str]) -> None:
+        """Every way from the site to scoring: past a company's consent screen, and no other."""
+        nodes = [_node("site", "entry"), _node("scoring", "scoring")]
+        edges = []
+        for company in companies:
+            screen = self.students.screens(company, Purpose.SCORE)
+            name = f"consent-{company}"[:40].rstrip("-")
+            asked = [c for c in self.students.choices if (c.company, c.purpose) == (company, Purpose.SCORE)]
+            nodes.append(_node(name, "consent", self.students.policy, screen.sha256))
+            edges += [("site", name, len(asked)), (name, "scoring", len(asked))]
+        graph = {
+            "schema": "noren/journey/1",
+            "nodes": nodes,
+            "edges": [{"from": source, "to": target, "users": users} for source, target, users in edges],
+        }
+        path = self.season.places.platform / "journeys.json"
+        path.write_text(json.dumps(graph, indent=1), encoding="utf-8")
 
     def _verify_screens(self, version: PolicyVersion) -> str:
         """Our consent pages as a browser shows them; without a browser, as their markup says."""
@@ -471,6 +490,10 @@ def _notices(companies: Sequence[str]) -> str:
                 f'position_title = "{title}"',
             ]
     return "\n".join(lines) + "\n"
+
+
+def _node(name: str, kind: str, policy: str = "", sha256: str = "") -> dict[str, str]:
+    return {"name": name, "kind": kind, "policy": policy, "sha256": sha256}
 
 
 def _without_valid(report: dict[str, Any]) -> int:

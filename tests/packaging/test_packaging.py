@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "core" / "noren_core" / "wire" / "v1"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-AUDITORS = {"cryptography", "dp-accounting", "numpy", "rich", "typer"}
+AUDITORS = {"cryptography", "dp-accounting", "numpy", "rich", "scipy", "typer"}
 EXTRAS = {"client", "server", "demo", "certified"}
 PACKAGES = {
     "noren_core",
@@ -41,6 +41,8 @@ PROGRAMS = {
     "noren-company": "noren_client.cli:main",
     "noren-platform": "noren_server.cli:main",
 }
+SOURCES = (".py", ".css", ".js", ".json", ".sql", ".toml", ".txt")
+TEST_FILE = re.compile(r"(^|/)(tests?/|test_|conftest)")
 # What a party's program must not load before it has something to do, nor ever of another party.
 FOREIGN = {
     "noren_client.cli": ("noren_server", "noren_audit", "noren_demo", "torch", "opacus", "flwr", "grpc"),
@@ -152,23 +154,29 @@ def test_every_package_is_listed_typed_and_complete() -> None:
 
 
 def test_the_wheel_holds_what_the_code_reads(wheel: zipfile.ZipFile) -> None:
-    """Code, markers, agreement, page style and Flower's bundle are in it; tests and caches are not."""
+    """Code, markers, and every file that code reads are in it; tests, caches and protos are not."""
     names = set(wheel.namelist())
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {
         "noren_core/season/participation_agreement.txt",
         "noren_core/season/participation_clauses.json",
+        "noren_core/rights/flow_manifest.json",
+        "noren_core/rights/packaged_policy.toml",
         "noren_core/wire/v1/training_pb2.py",
         "noren_demo/page.css",
+        "noren_server/coverage/classification.sql",
+        "noren_server/policies/consent_screen.css",
+        "noren_server/policies/page_reading.js",
+        "noren_server/rights/openapi.json",
         "noren_server/bundle/pyproject.toml",
         "noren_server/bundle/noren_bundle/server_app.py",
         "noren_server/bundle/noren_bundle/client_app.py",
     } <= names
     tops = {name.split("/")[0] for name in names}
     assert tops == PACKAGES | {f"noren-{noren_core.__version__}.dist-info"}
-    assert not [name for name in names if "test" in name or name.endswith((".pyc", ".proto"))]
+    assert not [name for name in names if TEST_FILE.search(name) or name.endswith((".pyc", ".proto"))]
     for package in PACKAGES:
-        sources = {path for path in ROOT.glob(f"*/{package}/**/*") if path.suffix in (".py", ".css", ".txt")}
+        sources = {path for path in ROOT.glob(f"*/{package}/**/*") if path.suffix in SOURCES}
         packed = {path.relative_to(path.parents[len(path.parts) - len(ROOT.parts) - 2]) for path in sources}
         assert {str(path) for path in packed} <= names
 

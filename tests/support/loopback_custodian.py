@@ -48,13 +48,15 @@ def running_custodian(directory: Path, clock: Callable[[], int]) -> Iterator[Run
     """A custodian in `directory`, made if it is not there."""
     if not directory.exists():
         initialise(directory, name="auditor-1")
-    with closing(Custodian(directory, clock=clock)) as custodian:
-        with CustodianServer(custodian, Listening()) as server:
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            try:
-                yield RunningCustodian(directory, CustodianAddress(server.url, custodian.public_key))
-            finally:
-                server.shutdown()
+    with (
+        closing(Custodian(directory, clock=clock)) as custodian,
+        CustodianServer(custodian, Listening()) as server,
+    ):
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield RunningCustodian(directory, CustodianAddress(server.url, custodian.public_key))
+        finally:
+            server.shutdown()
 
 
 def make_company(company_dir: Path, *, company: str = "alpha", platform_key: bytes = b"\xcd" * 32) -> Path:

@@ -24,12 +24,14 @@ from noren_client.applicants import Applicant, Decision, offerees, read_applican
 from noren_client.gate import score_records
 from noren_client.rights.custody import CustodyStore
 from noren_core.crypto import oprf
+from noren_core.crypto.sealed_table import row_secrets
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights.mirror import MirrorRecord
 from noren_core.rights.purposes import Purpose
 from noren_demo.people import POSITION
 from noren_server import alignment
+from noren_server.tables import TablePublisher
 
 if TYPE_CHECKING:
     from conftest import SmallSeason
@@ -187,7 +189,7 @@ def test_only_students_with_a_live_consent_have_a_row_or_an_embedding(
         known = set(row_keys(finished, company, live))
         assert set(released_rows(finished, company)) <= known
         students, _ = embeddings(finished, company)
-        assert set(students) == {item.student for item in consents.acknowledged(company)}
+        assert set(students) == students_of(consents, company, Purpose.SCORE)
         people = applicants_of(finished, company)
         assert len(students) < len([person for person in people if person.season == CURRENT])
 
@@ -208,18 +210,13 @@ def test_bands_are_for_offerees_with_a_live_consent(finished: SmallSeason, conse
 
 
 def test_nobody_without_an_offer_has_a_row(finished: SmallSeason, consents: Consents) -> None:
-    """Who consented and was not chosen is in no score table: the platform drew no features for her either."""
+    """The score table has a row for everybody who acknowledged, and none for who consented and was not chosen."""
     for company in finished.companies:
-        failed = {
-            person.key
-            for person in applicants_of(finished, company)
-            if person.season == CURRENT and person.decision is Decision.NO_OFFER
-        }
-        consented = {key_of(s): s.student for s in consents.live(company, CURRENT, Purpose.SCORE)}
-        assert failed & consented.keys()
-        assert not {consented[key] for key in failed & consented.keys()} & set(
-            embeddings(finished, company)[0]
-        )
+        consented = {key_of(s) for s in consents.live(company, CURRENT, Purpose.SCORE)}
+        acknowledged = {key_of(s) for s in consents.acknowledged(company)}
+        assert consented - acknowledged
+        assert score_rows(finished, company, acknowledged) == acknowledged
+        assert score_rows(finished, company, consented - acknowledged) == set()
 
 
 def test_bands_are_those_of_the_exact_products(finished: SmallSeason, consents: Consents) -> None:
@@ -276,7 +273,7 @@ def test_the_platform_holds_outcome_words_in_plans_only(finished: SmallSeason) -
     vocabulary = re.compile(rb'(negative|positive|excluded)("| )?[:=] ?\[[^]]*\]')
     left = {}
     for path, data in contents(finished.places.platform):
-        if words := re.findall(rb"declined|accepted|no-offer", vocabulary.sub(b"", data)):
+        if words := re.findall(rb"declined|accepted(?!_at)|no-offer", vocabulary.sub(b"", data)):
             left[path.name] = words
     assert left == {}
     assert any(b"declined" in data for _, data in contents(finished.places.platform))
@@ -361,6 +358,20 @@ def row_keys(season: SmallSeason, company: str, identifiers: Iterable[bytes]) ->
     with season.platform() as platform:
         key = alignment.oprf_key(platform.store, CAMPAIGN, company, TableKind.TRAIN)
     return [alignment.row_key(oprf.evaluate(key, identifier)) for identifier in identifiers]
+
+
+def score_rows(season: SmallSeason, company: str, identifiers: set[bytes]) -> set[bytes]:
+    """Which of these have a row in the company's newest score table."""
+    with season.platform() as platform:
+        key = alignment.oprf_key(platform.store, CAMPAIGN, company, TableKind.SCORE)
+        tables = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
+        table = tables.table(CAMPAIGN, company, TableKind.SCORE)
+        assert table is not None
+        tags = {
+            row_secrets(oprf.evaluate(key, identifier), table.manifest.context)[0]: identifier
+            for identifier in identifiers
+        }
+        return {tags[tag] for tag in tables.tags_in(table, tags)}
 
 
 def released_rows(season: SmallSeason, company: str) -> dict[bytes, bytes]:
