@@ -24,6 +24,7 @@ import numpy as np
 
 from noren_bench.measurement import Goal, Row, microseconds_each, peak_memory_mb
 from noren_bench.progress import say
+from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey, verify_raw_signature
 from noren_core.crypto.merkle import MerkleTree, leaf_hash
 from noren_core.crypto.sealed_table import TableContext, TableManifest
@@ -37,6 +38,7 @@ from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import round_event
 
 _ORIGIN = "bench/ledger"
+_NOW = 1_780_000_000
 _COHORT = 200
 _ROUNDS = 15
 _SIGNED_BYTES = 3_000
@@ -128,6 +130,7 @@ class _Ledger:
     _tree: MerkleTree = field(default_factory=MerkleTree)
     _log: SigningKey = field(default_factory=SigningKey.generate)
     _platform: SigningKey = field(default_factory=SigningKey.generate)
+    _auditor: SigningKey = field(default_factory=SigningKey.generate)
     _keys: dict[str, SigningKey] = field(default_factory=dict)
     _odometers: dict[str, int] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
@@ -143,6 +146,7 @@ class _Ledger:
     def start(self, companies: Sequence[str]) -> None:
         first = {"origin": _ORIGIN, "platform_key": self.platform_key, "log_key": self.log_key}
         self._say("log-start", PLATFORM, first)
+        self._say("policy", PLATFORM, {"policy": "policy-1", "sha256": _random(), "activated_at": _NOW})
         for company in companies:
             self._keys[company] = key = SigningKey.generate()
             hashes = {name: _random() for name in ("sealing_key", "tls_key_sha256", "node_key_sha256")}
@@ -157,6 +161,7 @@ class _Ledger:
         plan = _plan(name, season, cohort)
         digest = plan.digest().hex()
         self._say("plan", PLATFORM, plan.to_body())
+        self._cover(name)
         for company in cohort:
             about = {"campaign": name, "company": company}
             self._say("plan-acceptance", company, {**about, "plan_sha256": digest})
@@ -177,7 +182,9 @@ class _Ledger:
                 "weight_bits": plan.scoring.weight_bits,
             }
             self._say("head-commitment", company, {**about, "commitment": _random(), **format_})
+            self._open_gate(plan, about)
             self._table(about, TableKind.SCORE)
+            self._say("mirror-deposit", company, {**about, "root": _random(), "deposited_at": _NOW})
 
     def finish(self) -> None:
         """Write what is left, the hash tiles and the checkpoint."""
@@ -217,6 +224,21 @@ class _Ledger:
                 }
                 self._odometers[company] += 1
                 self._say("settle", company, settle)
+
+    def _cover(self, campaign: str) -> None:
+        """An auditor attested that everybody of the campaign consented."""
+        hashes = {name: _random() for name in ("report_sha256", "policy_sha256", "screens_sha256")}
+        report = {"campaign": campaign, "as_of": _NOW, "verdict": "clear", **hashes}
+        report["auditor_key"] = self._auditor.public_key.hex()
+        signature = self._auditor.sign(b"noren/v1/coverage-attestation", canonical_json.encode(report))
+        self._say("coverage", PLATFORM, {**report, "attestation": signature.hex()})
+
+    def _open_gate(self, plan: CampaignPlan, about: dict[str, str]) -> None:
+        """Everybody's decision is sealed, and evaluated when the cooling time is over."""
+        sealed = {"position": "clerk", "sequence": 1, "root": _random(), "evaluation_sha256": _random()}
+        batch = self._say("decision-batch", about["company"], {**about, **sealed, "sealed_at": _NOW})
+        opened_at = _NOW + plan.gate.cooling_seconds
+        self._say("gate-opened", PLATFORM, {**about, "batch": batch, "opened_at": opened_at})
 
     def _table(self, about: dict[str, str], kind: TableKind) -> None:
         epoch = self._say("consent-epoch", PLATFORM, {**about, "kind": kind.value, "root": _random()})

@@ -9,6 +9,8 @@ from noren_bench import (
     aggregation_cost,
     alignment_cost,
     audit_cost,
+    consent_cost,
+    coverage_cost,
     end_to_end,
     features_cost,
     ledger_cost,
@@ -73,5 +75,7 @@ ROWS: Mapping[str, Callable[[bool], Row]] = {
     "features": _alone(features_cost.row),
     "audit": _alone(audit_cost.row),
     "ledger": _alone(ledger_cost.row),
+    "consents": _alone(consent_cost.row),
+    "coverage": _alone(coverage_cost.row),
 }
 """Each kind of work by the name that --only takes."""

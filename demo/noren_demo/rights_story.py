@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noren_client.applicants import Decision, read_applicants
 from noren_core.errors import NorenError
 from noren_core.rights.consent_event import Screen
 from noren_core.rights.locales import Locale
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 ADMIN, DECIDER, FOLLOW_UP, PRIVACY_CONTACT = "admin", "decider", "mentor", "privacy"
 _APPROVERS = {"priya": "privacy", "sora": "student-viewpoint"}
 _POLL_SECONDS = 0.2
-_NEVER = "0" * 26  # no consent code of the demo looks like this
 
 
 @dataclass(slots=True)
@@ -275,10 +275,7 @@ class RightsStory:
         choice = self._scored(companies)
         self._show(campaign, choice, FOLLOW_UP)
         decider = _refusal(lambda: self._show(campaign, choice, DECIDER))
-        never = StudentChoice(
-            "nobody", choice.company, choice.season, Purpose.SCORE, choice.identifier_kind, _NEVER,
-            Choice.GIVES, offered=True,
-        )  # fmt: skip
+        never = self._never_asked(companies)
         unknown = _refusal(lambda: self._show(campaign, never, FOLLOW_UP))
         self._tell(
             "one band for one person",
@@ -305,7 +302,7 @@ class RightsStory:
     def certify_all(self, campaign: str, companies: Sequence[str]) -> None:
         """The other companies answer the same order: who left cannot be told from it."""
         for company in companies:
-            self.parties.staff(company, PRIVACY_CONTACT, "rights", "erase", campaign, "--as", PRIVACY_CONTACT)
+            self.parties.company(company, "rights", "erase", campaign)
 
     def disclosure(self, campaign: str, companies: Sequence[str]) -> None:
         """A student opens her own copy, and asks the company for what else it holds."""
@@ -382,6 +379,20 @@ class RightsStory:
             and choice.company in companies
         ]
         return found[skip]
+
+    def _never_asked(self, companies: Sequence[str]) -> StudentChoice:
+        """Somebody with an offer who came by another way and was never asked for anything."""
+        season = self.season.data.score_seasons[0]
+        for company in companies:
+            asked = {c.identifier for c in self.students.choices if c.company == company}
+            for row in read_applicants(self.season.files.applicants(company)):
+                offered = (row.season, row.decision) == (season, Decision.OFFER)
+                if offered and row.identifier not in asked:
+                    return StudentChoice(
+                        "", company, season, Purpose.SCORE, row.identifier_kind, row.identifier,
+                        Choice.GIVES, offered=True,
+                    )  # fmt: skip
+        raise RuntimeError("expected an applicant who was never asked, got none")
 
     def _withdraw(self, choice: StudentChoice) -> float:
         """She withdraws over the platform's API; how many seconds that took."""

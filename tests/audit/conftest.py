@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ledger_bundle import write_bundle
 
+from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import leaf_hash, root_hash
 from noren_core.crypto.sealed_table import TableContext, TableManifest
@@ -323,8 +324,9 @@ class SeasonLedger:
         """An auditor attested that everybody of the campaign consented."""
         report = {"campaign": plan.campaign, "as_of": NOW, "verdict": "clear"}
         report |= {"report_sha256": _digest("report"), "screens_sha256": _digest("screens")}
-        report |= {"policy_sha256": _digest("policy"), "auditor_key": _digest("auditor")}
-        self.say("coverage", PLATFORM, {**report, "attestation": "00" * 64})
+        report |= {"policy_sha256": _digest("policies"), "auditor_key": _key("auditor").public_key.hex()}
+        signature = _key("auditor").sign(b"noren/v1/coverage-attestation", canonical_json.encode(report))
+        self.say("coverage", PLATFORM, {**report, "attestation": signature.hex()})
 
     def sums(self, plan: CampaignPlan, company: str) -> None:
         """The platform fixes rows, the company weights, the platform the answer."""

@@ -50,11 +50,11 @@ def test_one_entry_is_shown_to_be_in_the_ledger(
     opening: SeasonLedger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 0, where it stands and what it is, and what this does not show; witnesses count if named."""
-    entry, proof = write_proof(opening, tmp_path, 3)
+    entry, proof = write_proof(opening, tmp_path, 4)
     for more in ((), (f'witnesses = ["{KEY.to_text()}"]', "witness_quorum = 1")):
         exit_code, said = run(capsys, "proof", entry, proof, "--trust", write_trust(opening, tmp_path, *more))
         assert exit_code == 0
-        assert (said["index"], said["kind"], said["author"]) == (3, "enrolment", "beta")
+        assert (said["index"], said["kind"], said["author"]) == (4, "enrolment", "beta")
         assert (said["ledger_size"], "signatures" in said["not_checked"]) == (9, True)
 
 

@@ -977,10 +977,15 @@ RIGHTS_MUTANTS: dict[str, tuple[Code, Mutation]] = {
             ledger.move(ledger.statements[-1], before=ledger.find("gate-opened", **ALPHA)),
         ),
     ),
-    "coverage of a policy nobody published": (
-        Code.POLICY_UNKNOWN,
-        change("coverage", AUTUMN, policy_sha256="71" * 32),
+    "coverage that no auditor signed": (
+        Code.COVERAGE_MISSING,
+        change("coverage", AUTUMN, attestation="00" * 64),
     ),
+    "another report than the auditor signed": (
+        Code.COVERAGE_MISSING,
+        change("coverage", AUTUMN, report_sha256="71" * 32),
+    ),
+    "coverage before there is a policy": (Code.POLICY_UNKNOWN, drop("policy", {})),
     "a decision batch left out": (Code.BATCH_SEQUENCE, change("decision-batch", ALPHA, sequence=2)),
     "more decision batches than planned": (
         Code.BATCHES_TOO_MANY,
@@ -1052,6 +1057,23 @@ def test_a_suspension_of_others_and_its_end_are_no_finding(honest: SeasonLedger,
     for step in ("detected", "contained", "assessed", "notified", "closed"):
         honest.say("incident", "platform", INCIDENT | {"state": step})
     assert judge(honest, tmp_path).findings == ()
+
+
+def test_only_attestations_of_the_auditors_in_the_trust_file_count(
+    honest: SeasonLedger, tmp_path: Path
+) -> None:
+    """Who trusts certain auditors finds coverage missing that another one attested; without any, none is."""
+    own = honest.find("coverage", **AUTUMN).body["auditor_key"]
+    for keys, expected in (
+        ("[]", set()),
+        (f'["{own}"]', set()),
+        (f'["{"ab" * 32}"]', {Code.COVERAGE_MISSING}),
+    ):
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        place.mkdir()
+        (place / "trust.toml").write_text(honest.trust_text(f"auditor_keys = {keys}"))
+        found = verify_bundle(honest.write(place / "bundle"), load_trust(place / "trust.toml")).findings
+        assert {finding.code for finding in found} == expected
 
 
 def test_every_code_has_a_test() -> None:

@@ -41,7 +41,7 @@ def test_every_refusal_has_its_code_and_our_sentence(refusal: Refusal) -> None:
     """The code comes over the wire, the sentence from here."""
     error = Refused(grpc.StatusCode.INVALID_ARGUMENT, ((METADATA_KEY, refusal.value),))
     with pytest.raises(NorenError) as caught:
-        transport._called(failing(error))
+        transport.called(failing(error))
     assert (caught.value.code, caught.value.message) == (refusal.value, refusal.sentence)
     assert isinstance(caught.value, BudgetExceededError) == (refusal is Refusal.EVALUATION_LIMIT)
 
@@ -53,7 +53,7 @@ def test_text_from_the_wire_is_shown_to_nobody(
 ) -> None:
     """Neither gRPC's details nor an unknown code of the platform ends up in our error or its causes."""
     with pytest.raises(NorenError) as caught:
-        transport._called(failing(Refused(status, metadata)))
+        transport.called(failing(Refused(status, metadata)))
     assert "jane" not in caught.value.message + caught.value.code + repr(caught.value)
     assert caught.value.__cause__ is None
 
@@ -68,12 +68,12 @@ def test_only_unavailability_is_tried_again() -> None:
             raise answers.pop()
         return "answer"
 
-    assert transport.repeated(lambda: transport._called(call), sleep=pauses.append) == "answer"
+    assert transport.repeated(lambda: transport.called(call), sleep=pauses.append) == "answer"
     assert pauses == sorted(pauses)
     assert len(pauses) == 3
     refused = Refused(grpc.StatusCode.NOT_FOUND, ((METADATA_KEY, Refusal.NOT_AVAILABLE.value),))
     with pytest.raises(RemoteProtocolError):
-        transport.repeated(lambda: transport._called(failing(refused)), sleep=pauses.append)
+        transport.repeated(lambda: transport.called(failing(refused)), sleep=pauses.append)
     assert len(pauses) == 3
 
 
@@ -82,5 +82,5 @@ def test_a_platform_that_stays_away_is_given_up() -> None:
     pauses: list[float] = []
     away = Refused(grpc.StatusCode.UNAVAILABLE)
     with pytest.raises(transport.PlatformUnavailableError):
-        transport.repeated(lambda: transport._called(failing(away)), sleep=pauses.append)
+        transport.repeated(lambda: transport.called(failing(away)), sleep=pauses.append)
     assert len(pauses) == transport.ATTEMPTS - 1

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from launched_platform import Launch, prepare_launch
 
+from noren_audit.verification.trust import load_trust
+from noren_audit.verification.verify import verify_bundle
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
@@ -165,6 +167,19 @@ def test_who_consented_trains_and_nobody_else(site: Site) -> None:
     site.launch.publish(CAMPAIGN)
     assert site.provided() == site.assigned(site.training())
     assert site.tables() == set(OFFERS)
+
+
+def test_an_auditor_finds_nothing_wrong_with_a_launch(site: Site, tmp_path: Path) -> None:
+    """The ledger says, in this order, what the policy is, that coverage was attested, and which tables are."""
+    site.consent()
+    site.launch.attest(CAMPAIGN)
+    site.launch.publish(CAMPAIGN)
+    with site.launch.opened() as platform:
+        platform.ledger_store.export(tmp_path / "bundle")
+        trust = platform_files.trust_file(platform)
+    auditors = f'auditor_keys = ["{site.launch.auditor.public_key.hex()}"]\n'
+    (tmp_path / "trust.toml").write_text(trust + auditors)
+    assert verify_bundle(tmp_path / "bundle", load_trust(tmp_path / "trust.toml")).findings == ()
 
 
 def test_nothing_is_made_before_coverage_is_attested(site: Site) -> None:

@@ -324,7 +324,7 @@ _EXPLAINED: dict[Area, dict[Code, tuple[str, str]]] = {
             "data were used without a clear report of who consented",
             "同意の網羅確認なしにデータが使われた",
         ),
-        Code.POLICY_UNKNOWN: ("a report about a policy that is not in force", "台帳にない規約についての報告"),
+        Code.POLICY_UNKNOWN: ("a coverage report before there was a policy", "規約の登録前の網羅報告"),
         Code.BATCH_SEQUENCE: ("a sealed set of decisions is missing", "封印した合否一式の欠番"),
         Code.BATCHES_TOO_MANY: ("more sets of decisions than planned", "計画より多い合否一式"),
         Code.BATCH_REUSED: ("one request for scores under two sets of decisions", "一つの照合要求の使い回し"),

@@ -87,7 +87,7 @@ class CampaignAudit:
         self._sound_survivors: dict[int, tuple[list[str], int]] = {}
         self._failures: list[tuple[int, int]] = []
         self._heads: dict[str, int] = {}
-        self._gate = GateAudit(plan, wide.policies, wide.evaluations, findings)
+        self._gate = GateAudit(plan, wide.policies, wide.evaluations, view.trust.auditor_keys, findings)
         self._closed: int | None = None
         self._readers: dict[EntryKind, Callable[[int, SignedEntry], None]] = {
             EntryKind.PLAN_ACCEPTANCE: self._acceptance,

@@ -1,15 +1,19 @@
 """What the ledger shows about one campaign's coverage, gate, copies for students and erasure.
 
-It shows order and limits: that coverage was attested before anything was made of people's data, that every
-opening of the gate follows a sealed decision batch by the plan's cooling time, that scores were copied to
-students only after an opening, that every order to erase was answered. Whether every decision is in a batch,
-and every evaluated element an offer, is seen on the company's premises (`noren-audit gate`).
+It shows order and limits: that an auditor attested coverage before anything was made of people's data, that
+every opening of the gate follows a sealed decision batch by the plan's cooling time, that scores were copied
+to students only after an opening, that every order to erase was answered. Whether every decision is in a
+batch, and every evaluated element an offer, is seen on the company's premises (`noren-audit gate`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from noren_audit.verification.findings import Code, Evidence, Findings
+from noren_core.errors import VerificationError
 from noren_core.ledger.entries import CoverageVerdict, EntryKind, SignedEntry
+from noren_core.rights.coverage_report import attestation_of_entry
 from noren_core.season.plan import CampaignPlan
 
 
@@ -17,12 +21,26 @@ class GateAudit:
     """The state of one campaign's gate while its entries are read in order."""
 
     def __init__(
-        self, plan: CampaignPlan, policies: dict[str, int], evaluations: dict[str, int], findings: Findings
+        self,
+        plan: CampaignPlan,
+        policies: dict[str, int],
+        evaluations: dict[str, int],
+        auditors: Collection[bytes],
+        findings: Findings,
     ) -> None:
-        """`policies` and `evaluations` are the whole ledger's: hash to the entry that had it first."""
+        """Start before the campaign's first entry.
+
+        Args:
+            plan: the campaign's.
+            policies: of the whole ledger: hash to the entry that had it first.
+            evaluations: as `policies`.
+            auditors: keys of those whose attestations count; if none is named, anybody's do.
+            findings: where to add them.
+        """
         self._plan = plan
         self._policies = policies
         self._evaluations = evaluations
+        self._auditors = auditors
         self._findings = findings
         self._is_clear = False
         self._batches: dict[int, SignedEntry] = {}
@@ -60,12 +78,24 @@ class GateAudit:
                 )
 
     def _coverage(self, index: int, entry: SignedEntry) -> None:
-        """A report counts if it is about a policy that stands in the ledger; the newest one decides."""
-        if entry.body["policy_sha256"] not in self._policies:
+        """The newest report decides, if an auditor's signature is on it.
+
+        Its `policy_sha256` is over the history of all policies (docs/rights/coverage.md §4), which is not in
+        the ledger; what is seen here is that there was a policy by then.
+        """
+        if not self._policies:
             self._add(
-                Code.POLICY_UNKNOWN, "expected coverage of a policy in the ledger, got another", index, entry
+                Code.POLICY_UNKNOWN, "expected a policy in the ledger before coverage, got none", index, entry
             )
-        self._is_clear = entry.body["verdict"] == CoverageVerdict.CLEAR
+        self._is_clear = entry.body["verdict"] == CoverageVerdict.CLEAR and self._is_attested(entry)
+
+    def _is_attested(self, entry: SignedEntry) -> bool:
+        said = attestation_of_entry(entry.body)
+        try:
+            said.verify()
+        except VerificationError:
+            return False
+        return not self._auditors or bytes.fromhex(said.auditor_key) in self._auditors
 
     def _decision_batch(self, index: int, entry: SignedEntry) -> None:
         """A batch has the company's next number, within the plan, and elements that no other batch has."""

@@ -11,6 +11,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from noren_client import campaign_files, keystore
 from noren_client.cli import main as company_main
 from noren_core.errors import LocalProtocolError
 from noren_core.ledger.entries import MAX_DECLARED_SIZE, EntryKind
+from noren_core.rights.purposes import Purpose
+from noren_demo.people import POSITION, Choice
 from noren_server.cli import main as platform_main
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 CAMPAIGN = "spring-2026"
 VICTIM = "chidori"
 PERSON = "hanako@example.jp"
-HEADER = "season,identifier_kind,identifier,decision,outcome"
+HEADER = "season,position,identifier_kind,identifier,decision,outcome"
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -95,16 +98,17 @@ def dump(database: Path) -> bytes:
 
 BAD_FILES = {
     "missing column": (
-        "season,identifier_kind,identifier,decision\n2025,email,{0},offer\n",
+        "season,position,identifier_kind,identifier,decision\n2025,clerk,email,{0},offer\n",
         "column outcome: expected once, got 0",
     ),
-    "other column": (HEADER + ",name\n2025,email,{0},offer,accepted,x\n", "got 1 more"),
-    "malformed row": (HEADER + "\n2025,email,{0},offer\n", "row 2: expected 5 fields, got 4"),
-    "unknown decision": (HEADER + "\n2025,email,{0},perhaps,accepted\n", "row 2, column decision"),
-    "unknown kind": (HEADER + "\n2025,phone,{0},offer,accepted\n", "row 2, column identifier_kind"),
-    "malformed season": (HEADER + "\nSpring 25,email,{0},offer,accepted\n", "row 2, column season"),
+    "other column": (HEADER + ",name\n2025,clerk,email,{0},offer,accepted,x\n", "got 1 more"),
+    "malformed row": (HEADER + "\n2025,clerk,email,{0},offer\n", "row 2: expected 6 fields, got 5"),
+    "unknown decision": (HEADER + "\n2025,clerk,email,{0},perhaps,accepted\n", "row 2, column decision"),
+    "unknown kind": (HEADER + "\n2025,clerk,phone,{0},offer,accepted\n", "row 2, column identifier_kind"),
+    "malformed season": (HEADER + "\nSpring 25,clerk,email,{0},offer,accepted\n", "row 2, column season"),
+    "malformed position": (HEADER + "\n2025,The Clerk,email,{0},offer,accepted\n", "row 2, column position"),
     "duplicate": (
-        HEADER + "\n2025,email,{0},offer,accepted\n2025,email,{0},no-offer,\n",
+        HEADER + "\n2025,clerk,email,{0},offer,accepted\n2025,clerk,email,{0},no-offer,\n",
         "row 3, column identifier: expected each applicant once per season",
     ),
     "nobody": (HEADER + "\n", "expected at least one applicant, got none"),
@@ -128,7 +132,7 @@ def test_a_file_that_is_not_there_is_not_imported(company: Callable[..., Answer]
     """A missing file and one in another encoding are input errors, not crashes."""
     assert_refused(company("import", str(tmp_path / "missing.csv")), 6, "BAD_DATA", "missing.csv")
     latin = tmp_path / "latin.csv"
-    latin.write_bytes(HEADER.encode() + b"\n2025,email,\xe9,offer,\n")
+    latin.write_bytes(HEADER.encode() + b"\n2025,clerk,email,\xe9,offer,\n")
     assert_refused(company("import", str(latin)), 6, "BAD_DATA", "latin.csv", "UTF-8")
 
 
@@ -146,7 +150,7 @@ def test_importing_comes_after_enrolling(
 
 
 def change_applicants(season: SmallSeason, change: Callable[[list[str]], list[str]]) -> None:
-    """Rewrite the victim's rows; each is season, kind, identifier, decision, outcome."""
+    """Rewrite the victim's rows; each is season, position, kind, identifier, decision, outcome."""
     path = season.company_dir(VICTIM) / "applicants.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *change(rows)]) + "\n")
@@ -227,7 +231,7 @@ def test_more_applicants_than_declared_are_refused(
     season: SmallSeason, company: Callable[..., Answer]
 ) -> None:
     """The batch that the plan allows is used up; no further identifier is sent."""
-    more = [f"season-2025,consent-code,new-{n},offer,accepted" for n in range(200)]
+    more = [f"season-2025,{POSITION},consent-code,new-{n},offer,accepted" for n in range(200)]
     change_applicants(season, lambda rows: rows + more)
     with season.serving():
         got = company("prepare", CAMPAIGN)
@@ -237,13 +241,17 @@ def test_more_applicants_than_declared_are_refused(
 
 
 def test_a_company_without_consents_takes_part_like_any_other(
-    season: SmallSeason, company: Callable[..., Answer], platform: Callable[..., Answer], tmp_path: Path
+    season: SmallSeason, company: Callable[..., Answer], platform: Callable[..., Answer]
 ) -> None:
     """It gets a table like any other, finds no row and adds its noise: nobody sees that it has none."""
-    header, *rows = season.files.consents.read_text().splitlines()
-    consents = tmp_path / "consents.csv"
-    consents.write_text("\n".join([header, *(row for row in rows if f",{VICTIM}," not in row)]) + "\n")
-    assert ingest(season, platform, consents=consents)[0] == 0
+    assert season.launch is not None
+    assert season.students is not None
+    mine = [
+        choice
+        for choice in season.students.choices
+        if (choice.company, choice.purpose, choice.choice) == (VICTIM, Purpose.TRAIN, Choice.GIVES)
+    ]
+    season.launch.take([season.students.withdrawal(choice) for choice in mine])
     publish_another(season, platform, "autumn-2026")
     with season.serving():
         for name in season.companies:
@@ -264,6 +272,8 @@ def publish_another(season: SmallSeason, platform: Callable[..., Answer], campai
     text = (season.root / "campaign.toml").read_text().replace(CAMPAIGN, campaign)
     file.write_text(text)
     assert platform("campaign", "create", str(file))[0] == 0
+    assert season.launch is not None
+    season.launch.attest(campaign)
     assert platform("campaign", "publish", campaign)[0] == 0
 
 
@@ -273,7 +283,6 @@ def publish_another(season: SmallSeason, platform: Callable[..., Answer], campai
 def ingest(season: SmallSeason, platform: Callable[..., Answer], **given: Path) -> Answer:
     paths = {
         "events": season.files.events,
-        "consents": season.files.consents,
         "seasons": season.files.description,
     } | given
     return platform("ingest", *(text for name in paths for text in (f"--{name}", str(paths[name]))))
@@ -313,23 +322,34 @@ def test_bad_events_are_not_taken_in(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new"),
     [
-        (",state\n", "\n", "line 1, column state: expected once, got 0"),
-        (",live\n", ",perhaps\n", "column state: expected one of live, withdrawn"),
-        (",train.decline_model,", ",train.everything,", "column purpose"),
+        (Purpose.TRAIN.value, "selection.pass_fail"),
+        (Purpose.TRAIN.value, Purpose.SCORE.value),  # signed for another purpose
+        ('"event":"GIVEN"', '"event":"ASSUMED"'),
+        ('"signature":"', '"signature":"zz'),
     ],
 )
 def test_bad_consents_are_not_taken_in(
-    season: SmallSeason, platform: Callable[..., Answer], tmp_path: Path, old: str, new: str, told: str
+    season: SmallSeason, platform: Callable[..., Answer], tmp_path: Path, old: str, new: str
 ) -> None:
-    """Line and column of the first bad consent; what was there before stays as it was."""
-    consents = tmp_path / "consents.csv"
-    text = season.files.consents.read_text()
-    consents.write_text(text.replace(old, new, 1))
-    assert consents.read_text() != text
+    """One event that nobody signed so, or that says what no consent can say: none of the file counts."""
+    assert season.students is not None
+    choice = next(
+        choice
+        for choice in season.students.choices
+        if (choice.purpose, choice.choice) == (Purpose.TRAIN, Choice.GIVES)
+    )
+    fresh = replace(season.students, choices=(choice,), _devices={}, _records={})
+    events = tmp_path / "events.jsonl"
+    fresh.write_consents(events)
+    text = events.read_text()
+    assert old in text
+    events.write_text(text.replace(old, new))
     before = snapshot(season.places.platform)
-    assert_refused(ingest(season, platform, consents=consents), 6, "BAD_DATA", "consents.csv", told)
+    exit_code, got = platform("consents", "import", str(events))
+    assert exit_code != 0
+    assert choice.identifier not in json.dumps(got)
     assert snapshot(season.places.platform) == before
 
 

@@ -57,6 +57,7 @@ index_direction = -1
 expected_rate = "0.3"
 minimum_cohort = 4
 deadline_seconds = 5
+cooling_seconds = 0
 [task]
 name = "decline"
 positive = ["declined"]
@@ -77,6 +78,8 @@ def published(prepared: SmallSeason, tmp_path_factory: pytest.TempPathFactory) -
     campaign_file.write_text(CAMPAIGN_FILE)
     with season.serving() as parties:
         parties.platform("campaign", "create", str(campaign_file))
+        assert season.launch is not None
+        season.launch.attest(CAMPAIGN)
         parties.platform("campaign", "publish", CAMPAIGN)
         for company in season.companies:
             parties.company(company, "accept", CAMPAIGN)
@@ -91,8 +94,7 @@ def over(published: SmallSeason, tmp_path_factory: pytest.TempPathFactory) -> Sm
         for company in season.companies:
             assert parties.company(company, "prepare", CAMPAIGN)["state"] == "prepared"
         assert parties.train(CAMPAIGN)["state"] == "finished"
-        for company in season.companies:
-            parties.company(company, "score", CAMPAIGN)
+        season.score(parties, campaign=CAMPAIGN)
     return season
 
 

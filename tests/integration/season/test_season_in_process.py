@@ -210,7 +210,7 @@ def test_bands_are_for_offerees_with_a_live_consent(finished: SmallSeason, conse
 
 
 def test_nobody_without_an_offer_has_a_row(finished: SmallSeason, consents: Consents) -> None:
-    """The score table has a row for everybody who acknowledged, and none for who consented and was not chosen."""
+    """Everybody who acknowledged has a row of the score table; who consented and was not chosen has none."""
     for company in finished.companies:
         consented = {key_of(s) for s in consents.live(company, CURRENT, Purpose.SCORE)}
         acknowledged = {key_of(s) for s in consents.acknowledged(company)}
