@@ -10,7 +10,16 @@ import pytest
 
 from noren_audit.verification.trust import load_trust
 from noren_audit.verification.verify import verify_bundle
-from noren_bench import aggregation_cost, audit_cost, cli, peers, training_cost
+from noren_bench import (
+    aggregation_cost,
+    audit_cost,
+    cli,
+    consent_cost,
+    coverage_cost,
+    peers,
+    speed,
+    training_cost,
+)
 from noren_bench.measurement import Goal, Row
 from noren_bench.peers import Peer, PeerUnavailableError
 
@@ -75,3 +84,23 @@ def test_the_audit_row_writes_an_honest_ledger(tmp_path: Path, monkeypatch: pyte
     assert verdict.findings == ()
     assert len(verdict.rounds) == 16
     assert verdict.entries > 256  # more than one file of entries
+
+
+def test_the_consent_row_asks_withdraws_and_redeems() -> None:
+    """With few students: every answer is the expected one, and every step has a figure."""
+    row = consent_cost.row(students=200, permits=300)
+    assert row.ours > 0
+    assert len(row.goals) == 4
+    assert all(value > 0 for value in row.details.values())
+
+
+def test_the_coverage_row_reports_every_use() -> None:
+    """With few students: a whole report in a process of its own, over generated data that adds up."""
+    row = coverage_cost.row(students=300)
+    assert row.work.startswith("coverage of 900 uses")
+    assert row.details["peak_memory_mb"] > 0
+
+
+def test_every_row_of_the_table_can_be_named() -> None:
+    """What measures a kind of work is in the table."""
+    assert {"consents", "coverage", "audit", "ledger"} <= set(speed.ROWS)

@@ -65,7 +65,7 @@ def test_generated_data_are_a_season(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     data, files = prepare(GENERATED, tmp_path)
     assert read_description(files) == data
-    assert files.consents.exists()
+    assert files.choices.exists()
     assert files.truth.exists()
 
 

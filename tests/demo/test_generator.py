@@ -9,28 +9,28 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from student_choices import StudentChoices
 
 from noren_client.applicants import offerees, read_applicants
 from noren_core.errors import ConfigurationError
-from noren_core.ids import Purpose
+from noren_core.rights.purposes import Purpose
 from noren_demo.evaluation import ranking
 from noren_demo.generator import COMPANIES, GeneratorOptions, generate_season
 from noren_demo.people import read_truth
 from noren_demo.reference_models import LabelledRows, reference_scores
 from noren_demo.season_data import SeasonFiles, read_description
-from noren_server.consents import read_consents
 from noren_server.embeddings import Cohort, EmbeddedCohort, build_embeddings
 from noren_server.event_log import open_event_log
 from noren_server.features import DAY_US, FeatureConfig, Season
 
 
 def test_everything_it_writes_is_well_formed(tmp_path: Path) -> None:
-    """Events, consents and every company's file pass the readers of their parties."""
+    """Events, choices and every company's file pass the readers of their parties."""
     data = generate_season(tmp_path, GeneratorOptions(scale=0.1))
     files = SeasonFiles(tmp_path)
     assert read_description(files) == data
     assert open_event_log(files.events).rows > 20_000
-    consents = read_consents(files.consents)
+    consents = StudentChoices(files.choices)
     truth = read_truth(files.truth)
     vocabulary = tuple(data.tasks[0].outcomes)
     for company in data.companies:
@@ -88,7 +88,7 @@ def aucs(folder: Path, options: GeneratorOptions) -> Mapping[str, float]:
     data = generate_season(folder, options)
     files = SeasonFiles(folder)
     past, current = (Season(s.name, s.start_us, s.cutoff_day, s.is_past) for s in data.seasons)
-    consents = read_consents(files.consents)
+    consents = StudentChoices(files.choices)
 
     def cohorts(season: Season, purpose: Purpose) -> list[Cohort]:
         live = {c.name: consents.live(c.name, season.name, purpose) for c in data.companies}

@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from student_choices import StudentChoices
 
 from noren_client.applicants import read_applicants
 from noren_core.errors import ConfigurationError, DataError
-from noren_core.ids import IdentifierKind, Purpose
+from noren_core.ids import IdentifierKind
+from noren_core.rights.purposes import Purpose
 from noren_demo.oulad import TASKS, OuladOptions, convert_oulad
 from noren_demo.people import read_truth
 from noren_demo.season_data import OutcomeClass, SeasonFiles, read_description
-from noren_server.consents import read_consents
 from noren_server.event_log import open_event_log
 from noren_server.features import DAY_US
 
@@ -133,10 +134,10 @@ def test_nothing_after_the_cutoff_of_the_season_to_be_scored(tables: Path, tmp_p
 
 def test_who_did_not_consent_has_no_live_consent(tables: Path, tmp_path: Path) -> None:
     """About the asked share of applications, in both seasons, has no live consent; the others all do."""
-    consents = read_consents(convert(tables, tmp_path / "all").consents)
+    consents = StudentChoices(convert(tables, tmp_path / "all").choices)
     assert len(consents.live("aaa", "2013b", Purpose.TRAIN)) == 24
-    assert consents.live("aaa", "2013b", Purpose.SCORE) == ()
-    some = read_consents(convert(tables, tmp_path / "some", unconsented=0.5).consents)
+    assert not consents.live("aaa", "2013b", Purpose.SCORE)
+    some = StudentChoices(convert(tables, tmp_path / "some", unconsented=0.5).choices)
     train = sum(len(some.live(c, s, Purpose.TRAIN)) for c in ("aaa", "bbb") for s in ("2013b", "2013j"))
     score = sum(len(some.live(c, "2014b", Purpose.SCORE)) for c in ("aaa", "bbb"))
     assert 20 < train < 76
@@ -144,9 +145,9 @@ def test_who_did_not_consent_has_no_live_consent(tables: Path, tmp_path: Path) -
 
 
 def test_identifiers_match_between_consents_and_companies(tables: Path, tmp_path: Path) -> None:
-    """Company and platform hold the same identifier of a person: a code of 80 bits, for some an address."""
+    """Company and student say the same identifier of her: a code of 80 bits, for some an address."""
     files = convert(tables, tmp_path)
-    consents = read_consents(files.consents)
+    consents = StudentChoices(files.choices)
     known = {item.identifier for item in consents.live("aaa", "2013b", Purpose.TRAIN)}
     rows = [row for row in read_applicants(files.applicants("aaa")) if row.season == "2013b"]
     assert {row.identifier for row in rows} == known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from noren_demo.summary import (
     PartyUse,
     Phase,
     ProcessUse,
+    RightsStep,
     SeasonSummary,
     TaskResult,
     Traffic,
@@ -77,6 +78,7 @@ def summary() -> SeasonSummary:
         traffic=tuple(Traffic(name, 1000 * (i + 1), 2_500_000) for i, name in enumerate(companies)),
         learnt=(Learnt("platform", "a blinded sum per round", "any head, any score"),),
         verification=Verification("VERIFIED", 42, "NOT VERIFIED", "ENTRY_NOT_CANONICAL"),
+        rights=(RightsStep("a withdrawal", "taken in <20 ms>; out from the next round"),),
         notes=("company-c left at prepare: TRAINING_SET_ONE_CLASS",),
     )
 
@@ -158,6 +160,7 @@ def test_markup_in_a_name_is_shown_as_text(summary: SeasonSummary) -> None:
         traffic=(Traffic(HOSTILE, 1, 1),),
         learnt=(Learnt(HOSTILE, HOSTILE, HOSTILE),),
         verification=Verification(HOSTILE, 1, HOSTILE, HOSTILE),
+        rights=(RightsStep(HOSTILE, HOSTILE),),
         notes=(HOSTILE,),
     )
     assert "[bold]" in _printed(hostile)
@@ -219,6 +222,7 @@ def test_json_holds_every_number_and_null_for_what_was_not_measured(
     assert loaded["tasks"][0]["models"][3]["by_size"]["≤ 100"] is None
     assert loaded["tasks"][0]["models"][0]["auc"] == 0.814
     assert loaded["verification"]["entries"] == 42
+    assert loaded["rights"] == [asdict(step) for step in summary.rights]
 
 
 def test_a_failed_write_leaves_the_old_file(

@@ -170,7 +170,7 @@ def test_who_consented_trains_and_nobody_else(site: Site) -> None:
 
 
 def test_an_auditor_finds_nothing_wrong_with_a_launch(site: Site, tmp_path: Path) -> None:
-    """The ledger says, in this order, what the policy is, that coverage was attested, and which tables are."""
+    """In this order the ledger says what the policy is, that coverage was attested, which tables exist."""
     site.consent()
     site.launch.attest(CAMPAIGN)
     site.launch.publish(CAMPAIGN)

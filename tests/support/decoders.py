@@ -36,6 +36,7 @@ from ledger_bundle import write_bundle
 from whole_table import seal_table
 
 from noren_audit.certification import certify
+from noren_audit.fairness import people
 from noren_audit.replay import auditor_key, replay, replay_file, replay_verdict
 from noren_audit.verification import entry_proof, trust, verify
 from noren_audit.verification import season as audit_season
@@ -112,8 +113,10 @@ from noren_core.rights import (
     permit,
     policy,
     policy_approval,
+    purposes,
     receipt,
     screen,
+    service_state,
 )
 from noren_core.rights.consent_log import log_leaf
 from noren_core.rights.decision_batch import Decision
@@ -1934,7 +1937,46 @@ def _mechanism_requests(place: Place) -> list[bytes]:
     return [canonical_json.encode(body), canonical_json.encode({**body, "rows": [], "labels": []})]
 
 
+_PEOPLE = b"""company,consented,passed,band,outcome,group_gender
+akane,yes,yes,1,declined,f
+akane,no,no,,,
+"""
+
+
+def _service_request(_: Place) -> list[bytes]:
+    return [
+        service_state.sign_request(
+            scope=scope,
+            name=name,
+            state=entries.ServiceStatus.SUSPENDED,
+            reason="DRILL",
+            at=1_780_000_000,
+            key=signing_key("operator"),
+        )
+        for scope, name in ((entries.ServiceScope.GLOBAL, ""), (entries.ServiceScope.COMPANY, COMPANY))
+    ]
+
+
 _AUDITOR = (
+    Decoder(
+        name="noren_audit.fairness.people.read_people",
+        shape=shapes.Csv(),
+        valid=lambda _: [_PEOPLE],
+        decode=_file(people.read_people),
+    ),
+    Decoder(
+        name="noren_core.rights.service_state.open_request",
+        shape=shapes.JsonBytes(),
+        valid=_service_request,
+        decode=_calls(lambda data: service_state.open_request(data, evidence_sha256="ab" * 32)),
+    ),
+    Decoder(
+        name="noren_core.rights.purposes.parse_purpose",
+        shape=shapes.Text(),
+        valid=lambda _: [purpose.value for purpose in Purpose],
+        decode=_calls(lambda text: purposes.parse_purpose(text, "purpose")),
+        encode=str,
+    ),
     Decoder(
         name="noren_audit.replay.replay_file.parse",
         shape=shapes.JsonBytes(),
@@ -2445,7 +2487,7 @@ _EXEMPT_ELSEWHERE = (
     gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | erasure_decoders.EXEMPT
 )
 EXEMPT = _EXEMPT_ELSEWHERE | {
-    "noren_core.rights.flow_manifest.verify_declared": "a manifest that was parsed, and descriptors of our own",
+    "noren_core.rights.flow_manifest.verify_declared": "a parsed manifest, and descriptors of our own",
     "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
     "noren_core.rights.policy_approval.verify_approved": "as verify_approval",
     "noren_core.rights.purpose_text.verify_purpose": "patterns on a text of bounded length, whatever it says",
@@ -2470,6 +2512,10 @@ EXEMPT = _EXEMPT_ELSEWHERE | {
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",
     "noren_server.behaviour_data.load": "load_seasons and open_event_log together",
     "noren_core.rights.consent_event.verify_event": "a value of our own; parse_event is here",
+    "noren_core.rights.incident.verify_notices": "compares two sets of our own",
+    "noren_core.rights.service_state.StateChange.from_body": "the body of an entry that was parsed",
+    "noren_core.season.participation.parse_clauses": "a file of our own package; its test changes it",
+    "noren_client.revocations.verify_still_newest": "a list that was parsed; revocations._kept is here",
     "noren_core.rights.permit.verify_permit": "compares fields that from_bytes has parsed",
     "noren_server.consents.consent_database.open_database": "our own database file",
     "noren_server.campaign_rounds.verify_not_begun": "a question to our own ledger by a name that was parsed",

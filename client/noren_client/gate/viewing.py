@@ -378,9 +378,7 @@ def _decision(
     """What stands about her: an offer that the file does not have any more is none, recorded or not."""
     if batch is None:
         return None
-    is_offered = any(
-        person.key == identifier and person.decision is Decision.OFFER for person in competitors
-    )
+    is_offered = any(person.key == identifier and person.decision is Decision.OFFER for person in competitors)
     return batch.decision(identifier) if is_offered else SealedDecision.FAIL
 
 

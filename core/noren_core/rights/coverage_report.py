@@ -165,7 +165,8 @@ def make_report(figures: Mapping[str, Any]) -> bytes:
 def parse_report(data: bytes) -> CoverageReport:
     """The report in `data`.
 
-    1. Bounded, canonical, exactly the fields of a report, each in its range.
+    1. Bounded, canonical, exactly the fields of a report, each in its range; about a time that had come: one
+       about a later time would stay fresh for longer.
     2. Everything that is counted in several ways comes to the same.
     3. Reasons and verdict follow from the figures.
 
@@ -177,6 +178,8 @@ def parse_report(data: bytes) -> CoverageReport:
         raise DataError(f"coverage report: expected at most {MAX_REPORT_BYTES} bytes, got more")
     body = canonical_json.parse_object(data)
     fields.read_fields(body, _REPORT, "coverage report")
+    if body["as_of"] > body["computed_at"]:
+        raise DataError("coverage report.as_of: expected a time before it was computed, got a later one")
     _verify_sums(body)  # 2
     reasons = content_reasons(body)  # 3
     if body["reasons"] != [reason.value for reason in reasons] or body["verdict"] != _verdict(reasons):

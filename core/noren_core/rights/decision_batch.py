@@ -12,6 +12,7 @@ applicant (BATCH_INCOMPLETE); a second decision about somebody (DECISION_IMMUTAB
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import re
@@ -123,7 +124,8 @@ class SealedBatch(Secret):
 
     def decision(self, identifier: bytes) -> Decision | None:
         """What was decided about this applicant; None if the batch says nothing about her."""
-        return next((item.decision for item in self.openings if item.identifier == identifier), None)
+        opening = self._opening(identifier)
+        return None if opening is None else opening.decision
 
     def opened(self, identifier: bytes) -> OpenedDecision:
         """The decision about one applicant, for somebody who knows the root only.
@@ -131,7 +133,7 @@ class SealedBatch(Secret):
         Raises:
             DataError: with code APPLICANT_NOT_OFFERED, if the batch says nothing about her.
         """
-        opening = next((item for item in self.openings if item.identifier == identifier), None)
+        opening = self._opening(identifier)
         if opening is None:
             raise DataError(
                 "decision batch: expected an applicant of this batch", code="APPLICANT_NOT_OFFERED"
@@ -185,6 +187,12 @@ class SealedBatch(Secret):
         batch = cls(position, season, openings, padding)
         batch._verify_shape()
         return batch
+
+    def _opening(self, identifier: bytes) -> DecisionOpening | None:
+        """The opening about one applicant; they are in order, and everybody is asked about."""
+        place = bisect.bisect_left(self.openings, identifier, key=lambda item: item.identifier)
+        found = self.openings[place : place + 1]
+        return found[0] if found and found[0].identifier == identifier else None
 
     def _leaves(self) -> list[bytes]:
         return sorted([*(opening.leaf for opening in self.openings), *self.padding])

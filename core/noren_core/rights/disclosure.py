@@ -331,11 +331,12 @@ def reconcile(
         provided: every row that was provided for scoring.
 
     Raises:
-        DataError: if copies of the answer are missing.
+        DataError: if copies of the answer are missing, or of another answer are among them.
         VerificationError: with code DISCLOSURE_RECONCILE_FAIL, if the company says that it holds no score,
             and deposited one that has not expired, or was provided with a row.
     """
-    if not answers or {answer.part for answer in answers} != set(range(1, answers[0].parts + 1)):
+    said = {(copy.company, copy.campaign, copy.position, copy.mailbox, copy.request) for copy in answers}
+    if len(said) != 1 or {copy.part for copy in answers} != set(range(1, answers[0].parts + 1)):
         raise DataError("disclosure: expected every copy of the answer, got others")
     if any(answer.score is not None for answer in answers):
         return

@@ -33,6 +33,7 @@ MAX_POSITIONS = 256
 MAX_APPLICANTS = 1 << 16
 MAX_ACCESSES = 1 << 20
 MAX_REVERSALS = 1 << 16
+MAX_LINES = 1 + MAX_POSITIONS + MAX_DECISION_BATCHES + MAX_ACCESSES
 HANDLE_BYTES = 16
 ACCESS_SHOWN = "SHOWN"
 """The outcome of an access at which a band was shown; every other outcome is another word."""
@@ -245,6 +246,8 @@ def parse_gate_file(data: bytes) -> GateFile:
         raise DataError(f"gate file: expected at most {MAX_FILE_BYTES} bytes, got more")
     if not data.endswith(b"\n"):
         raise DataError("gate file: expected whole lines, got a part of one")
+    if data.count(b"\n") > MAX_LINES:  # before there is an object for each
+        raise DataError(f"gate file: expected at most {MAX_LINES} lines, got more")
     lines = data[:-1].split(b"\n")
     header = Fields(_line(lines[0], 1), "gate file, line 1")
     header.constant("line", LineKind.HEADER)

@@ -66,12 +66,19 @@ class Inquiry:
         return cls(topic, InquiryState.OPEN, now, now + ANSWER_SECONDS)
 
     def moved(self, state: InquiryState, *, now: int) -> Self:
-        """The same inquiry in another state; LocalProtocolError if that may not follow."""
+        """The same inquiry in another state; LocalProtocolError if that may not follow.
+
+        Whoever is not content with an answer is owed another one, in the same time from then on. One that was
+        overdue stays so.
+        """
         if state not in _NEXT[self.state]:
             raise LocalProtocolError(
                 f"inquiry: expected a state that may follow {self.state}, got another",
                 code="INQUIRY_STATE",
             )
+        if state is InquiryState.ESCALATED and self.state is InquiryState.ANSWERED:
+            due_at = self.due_at if self.is_overdue(now=now) else now + ANSWER_SECONDS
+            return replace(self, state=state, due_at=due_at, answered_at=0)
         answered_at = now if state is InquiryState.ANSWERED else self.answered_at
         return replace(self, state=state, answered_at=answered_at)
 

@@ -22,7 +22,7 @@ from noren_core.errors import DataError, VerificationError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.rights import fields
 from noren_core.rights.fields import check_bytes, check_integer, check_seconds, read_fields
-from noren_core.rights.mirror import MAILBOX_BYTES, CommittedRecord
+from noren_core.rights.mirror import MAILBOX_BYTES, CommittedRecord, MirrorRecord
 
 COPY_BYTES = 4096
 """The size of every sealed copy."""
@@ -298,7 +298,7 @@ def open_copy(
     1. It has the one size, opens under the student's key for this company and mailbox, and is padded with
        zeros.
     2. The company signed it, with a key that the ledger has for it.
-    3. It is about this company and mailbox.
+    3. It is about this company and mailbox; so is a score in an answer, and about what was asked.
     4. If it holds a score: the ledger has the company's deposit at the index that it names, and the record is
        committed to under its root.
 
@@ -322,6 +322,8 @@ def open_copy(
     copy = _parse_statement(statement)
     if (copy.company, copy.mailbox) != (company, mailbox):  # 3
         raise VerificationError("mirror copy: expected one for this mailbox, got another's")
+    if isinstance(copy, AnswerCopy) and copy.score is not None:
+        _verify_about(copy, copy.score.committed.record)
     score = copy if isinstance(copy, ScoreCopy) else getattr(copy, "score", None)
     if score is not None:  # 4
         _verify_score(score, company, deposit_at)
@@ -376,6 +378,15 @@ def _verify_statement(company_keys: Collection[bytes], statement: bytes, signatu
             continue
         return
     raise VerificationError("mirror copy: expected the company's signature, got another's")
+
+
+def _verify_about(answer: AnswerCopy, record: MirrorRecord) -> None:
+    """Another student's record is committed to as well, under the same root: it is not this one's answer."""
+    about = (record.company, record.campaign, record.position, record.mailbox)
+    if about != (answer.company, answer.campaign, answer.position, answer.mailbox):
+        raise VerificationError(
+            "mirror copy: expected the score that was asked about, got another", code="COMMITMENT_MISMATCH"
+        )
 
 
 def _verify_score(score: ScoreCopy, company: str, deposit_at: Callable[[int], SignedEntry]) -> None:

@@ -71,7 +71,7 @@ class ServiceStates:
     """Every scope's state, as the changes so far make it; a scope that was never mentioned runs."""
 
     _states: dict[tuple[ServiceScope, str], ServiceStatus] = field(default_factory=dict)
-    _latest: int = 0
+    _latest: dict[tuple[ServiceScope, str], int] = field(default_factory=dict)
 
     def of(self, scope: ServiceScope, name: str = "") -> ServiceStatus:
         """The state of exactly this scope."""
@@ -94,21 +94,24 @@ class ServiceStates:
         return max(states, key=order.index)
 
     def verify(self, change: StateChange) -> None:
-        """Raise LocalProtocolError unless the scope may go from its state to that of `change`."""
+        """Raise LocalProtocolError unless the scope may go from its state to that of `change`.
+
+        Times are compared within a scope alone: nobody's clock keeps another scope from being suspended.
+        """
         current = self.of(change.scope, change.name)
         if change.state not in _NEXT[current]:
             raise LocalProtocolError(
                 f"service: expected a change that {current.value} allows, got {change.state.value}",
                 code=_refusal_in(current),
             )
-        if change.at < self._latest:
+        if change.at < self._latest.get((change.scope, change.name), 0):
             raise LocalProtocolError("service: expected a change after the last one, got an earlier time")
 
     def apply(self, change: StateChange) -> None:
         """Take over a change; as `verify`, and nothing is changed if that raises."""
         self.verify(change)
         self._states[change.scope, change.name] = change.state
-        self._latest = change.at
+        self._latest[change.scope, change.name] = change.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,8 @@ class WindDownFacts:
 
     is_disclosure_window_over: bool
     has_open_disclosures: bool
+    has_open_inquiries: bool
+    has_open_incidents: bool
     has_open_orders: bool
     companies_without_certificate: frozenset[str]
     are_keys_destroyed: bool
@@ -159,6 +164,8 @@ def verify_abolition(facts: WindDownFacts) -> None:
         for is_open, text in (
             (not facts.is_disclosure_window_over, "the disclosure window"),
             (facts.has_open_disclosures, "disclosure requests"),
+            (facts.has_open_inquiries, "inquiries"),
+            (facts.has_open_incidents, "incidents"),
             (facts.has_open_orders, "erasure orders"),
             (bool(facts.companies_without_certificate), "deletion certificates"),
             (not facts.are_keys_destroyed, "keys"),

@@ -7,6 +7,7 @@ down that it is (`ProvisionSink`); receipts say only what events prove.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ from noren_server.consents.consent_book import ConsentBook, ConsentedStudent, Lo
 from noren_server.consents.consent_log_file import ConsentLog
 from noren_server.consents.permits import PermitDesk
 from noren_server.ledger_service import LedgerService
+
+_END_BLOCK = 2048
+"""Consents that end in one transaction: withdrawals wait no longer than for these."""
+_END_ATTEMPTS = 3
 
 TermsSource = Callable[[ConsentKey, str], ReceiptTerms]
 """Gives what a receipt states besides the events, by key and screen: from the policy and the notice."""
@@ -91,6 +96,9 @@ class ConsentService:
     def end(self, state: EventKind, is_meant: Callable[[ConsentRecord], bool], *, now: int) -> int:
         """End every live consent that is meant; how many.
 
+        Nobody keeps another's consent from ending: one that changes meanwhile is looked at again, and one of
+        whose events her clock said a later time than ours ends at that time.
+
         Args:
             state: EXPIRED, SUPERSEDED, INVALIDATED or REVOKED.
             is_meant: of a live record.
@@ -98,9 +106,14 @@ class ConsentService:
         """
         if state is EventKind.WITHDRAWN or state.value not in ENDED_STATES:
             raise DataError("consents: expected a state in which the service ends a consent, got another")
-        live = [item.record for item in self.book.live_records() if is_meant(item.record)]
-        events = [ConsentEvent(state, record.key, record.record, now) for record in live]
-        return len(self.book.record_all([sign_event(event, self._key) for event in events], now=now))
+        ended = 0
+        for _ in range(_END_ATTEMPTS):
+            live = [item.record for item in self.book.live_records() if is_meant(item.record)]
+            for start in range(0, len(live), _END_BLOCK):
+                ended += self._end_block(live[start : start + _END_BLOCK], state, now=now)
+            if not live:
+                break
+        return ended
 
     def end_expired(self, *, now: int) -> int:
         """End the consents that have run out; run it daily, so that their rows are given up."""
@@ -171,6 +184,18 @@ class ConsentService:
         )
         receipt = Receipt(secrets.token_bytes(16), now, terms, record, proven, size, self.log.root(size))
         return sign_receipt(receipt, self._key)  # 3
+
+    def _end_block(self, records: Sequence[ConsentRecord], state: EventKind, *, now: int) -> int:
+        """How many of them ended; not those that may not end any more, or not yet."""
+        verifier, ended = self.book.verifier(), 0
+        events = [ConsentEvent(state, r.key, r.record, max(now, r.last_time)) for r in records]
+        verified = [verifier.verify(sign_event(event, self._key)) for event in events]
+        with self.book.appending(now=now) as append:
+            for item in verified:
+                with contextlib.suppress(LocalProtocolError):
+                    append(item)
+                    ended += 1
+        return ended
 
     def _say(self, event: ConsentEvent, now: int) -> None:
         self.book.record(sign_event(event, self._key), now=now)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.consent_event import (
+    STUDENT_KINDS,
     ConsentEvent,
     EventKind,
     KeyRegistered,
@@ -100,7 +101,7 @@ class EventAppender:
         """The number of the event in the log.
 
         1. The same event again keeps its number.
-        2. Its student's key is still the one under which it was verified.
+        2. If she signed it, her key is still the one under which it was verified.
         3. It is not from the future.
         4. What its kind demands, and what follows from it.
 
@@ -112,7 +113,8 @@ class EventAppender:
         place = place_of(self._database, verified.digest)  # 1
         if place is not None:
             return place
-        if registered_key(self._database, event.student) != verified.student_key:  # 2
+        is_hers = event.kind in STUDENT_KINDS
+        if is_hers and registered_key(self._database, event.student) != verified.student_key:  # 2
             raise _refused("the student's key to be the same as a moment ago", "CONSENT_KEY_CHANGED")
         if event.time > self._now + MAX_SKEW_SECONDS:  # 3
             raise _refused("an event of the past, got one of the future", "CONSENT_EVENT_OUT_OF_ORDER")

@@ -1,7 +1,8 @@
 """The launch gate at the platform: asked right before training tables are published or scoring is opened.
 
-docs/rights/coverage.md §5. What counts is the newest `coverage` entry of the campaign in the ledger; an older
-clear one is worth nothing after a blocked one. The rules are `noren_core.rights.launch_gate`.
+docs/rights/coverage.md §5. What counts is the `coverage` entry of the campaign that is about the latest time; a
+clear one about an earlier time is worth nothing beside a blocked one, whichever came into the ledger last. The
+rules are `noren_core.rights.launch_gate`.
 """
 
 from __future__ import annotations
@@ -58,5 +59,6 @@ class LaunchGate:
         newest = None
         for stored in self.entries.entries(kind=EntryKind.COVERAGE):
             if stored.entry.campaign == campaign:
-                newest = attestation_of_entry(stored.entry.body)
+                said = attestation_of_entry(stored.entry.body)
+                newest = said if newest is None or said.as_of >= newest.as_of else newest
         return newest

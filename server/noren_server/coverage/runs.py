@@ -51,6 +51,7 @@ from noren_server.coverage.snapshot_files import (
     snapshot_digest,
     table_digests,
 )
+from noren_server.ledger_store import LedgerStore
 
 REPORT, PUBLIC, PAGE, STATE = "report.json", "public.json", "report.html", "state.json"
 DIRECTORY = "coverage"
@@ -72,6 +73,10 @@ Suspend = Callable[[str, tuple[BlockReason, ...]], None]
 
 class Ledger(Protocol):
     """What of the ledger is needed to put an attestation in it."""
+
+    @property
+    def store(self) -> LedgerStore:
+        """Its entries."""
 
     def append_platform_entry(self, kind: str, body: dict[str, Any]) -> int:
         """Sign and append an entry of the platform's; its index."""
@@ -119,10 +124,12 @@ class CoverageRuns:
         4. The campaign is suspended if the platform's own data show processing without consent.
 
         Raises:
-            DataError: if the snapshot is not one.
+            DataError: if the snapshot is not one, or the question is about a time to come.
             LocalProtocolError: with code COVERAGE_STATE, for an attested run.
             VerificationError: with code COVERAGE_SUMS, if the figures do not add up.
         """
+        if question.at > now:
+            raise DataError("coverage: expected a question about now or before, got one about a time to come")
         directory = self._place(campaign, question)
         if (directory / STATE).exists() and _state(directory) is ReportState.ATTESTED:  # 1
             raise LocalProtocolError(
@@ -164,7 +171,8 @@ class CoverageRuns:
         """Put an auditor's attestation in the ledger; the report counts from then on.
 
         1. A signature of an auditor whose word counts.
-        2. Over exactly a report here, which was reviewed, about the platform's own data.
+        2. Over exactly a report here, which was reviewed, about the platform's own data; about no earlier time
+           than one in the ledger: whoever reads the ledger takes the last entry for the newest.
         3. The entry, then ATTESTED. The same attestation again appends no second one.
 
         Args:
@@ -180,6 +188,12 @@ class CoverageRuns:
         if run.state is ReportState.ATTESTED:
             return said
         verify_step(run.state, ReportState.ATTESTED)
+        known = ledger.store.entries(kind=EntryKind.COVERAGE, campaign=said.campaign)
+        if any(stored.entry.body["as_of"] > said.as_of for stored in known):
+            raise LocalProtocolError(
+                "attestation: expected a report about a later time than those in the ledger, got an older one",
+                code="COVERAGE_STATE",
+            )
         ledger.append_platform_entry(EntryKind.COVERAGE, said.to_entry_body())  # 3
         _step(run, ReportState.ATTESTED)
         return said

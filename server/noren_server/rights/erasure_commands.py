@@ -215,13 +215,16 @@ def _desk(context: Context) -> Iterator[ErasureDesk]:
 
 
 def _suspend(platform: Any, company: str) -> None:
-    """Suspend a company that is running; one that is not needs no second word."""
+    """Suspend a company; one that is suspended itself needs no second word.
+
+    A suspension of the whole service is another one: the company would run again when that is over.
+    """
     from noren_core.ledger.entries import ServiceScope, ServiceStatus
     from noren_core.rights.service_state import sign_request
     from noren_server.rights.service_states import service_desk
 
     desk = service_desk(platform)
-    if not desk.is_running(company=company):
+    if desk.states().of(ServiceScope.COMPANY, company) is not ServiceStatus.RUNNING:
         return
     request = sign_request(
         scope=ServiceScope.COMPANY,

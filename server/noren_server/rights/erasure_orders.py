@@ -190,6 +190,35 @@ class ErasureDesk:
             indices = self._complete(database)  # 3
         return tuple(order for order in self.orders(plan.campaign) if order.entry in indices)
 
+    def ensure(self, plan: CampaignPlan, *, disclose_first: bool) -> None:
+        """See that what students withdrew from a campaign is ordered to go, by an order that there is or a new one.
+
+        While the campaign is open, an order names it if it is about the newest tables with the revocation
+        lists as they are now. A closed one has no keys to look anybody up with, and its companies get nothing
+        of it any more: there everything goes, by one order for the season's end.
+
+        Args:
+            plan: of the campaign.
+            disclose_first: False if an open order that waits for answers is not soon enough.
+        """
+        store = self._ledger.store
+        closed = store.entries(kind=EntryKind.CAMPAIGN_CLOSED, campaign=plan.campaign)
+        ground = ErasureGround.SEASON_END if closed else ErasureGround.RIGHTS
+        known = self.orders(plan.campaign)
+
+        def is_ordered(company: str) -> bool:
+            tables = self._tables(plan, company, ground)
+            return any(
+                item.order.company == company
+                and (item.entry > closed[0].index if closed else not item.order.is_whole)
+                and item.order.tables == tables
+                and (item.state not in OPEN_STATES or disclose_first >= item.order.disclose_first)
+                for item in known
+            )
+
+        if not all(is_ordered(company) for company in self._accepted(plan)):
+            self.issue(plan, ground, disclose_first=disclose_first)
+
     def orders(self, campaign: str | None = None, company: str | None = None) -> list[FollowedOrder]:
         """Every order that the ledger has, oldest first."""
         query = """
@@ -276,18 +305,21 @@ class ErasureDesk:
             if followed.state not in OPEN_STATES or self._due_at(followed.order) > now:  # 1
                 continue
             if followed.state is OrderState.OVERDUE:
-                if self._due_at(followed.order) + ESCALATION_SECONDS <= now:  # 3
-                    self._mark(followed, OrderEvent.ESCALATE)
+                is_long = self._due_at(followed.order) + ESCALATION_SECONDS <= now  # 3
+                if is_long and self._mark(followed, OrderEvent.ESCALATE):
                     escalated.append(followed)
             elif followed.state is not OrderState.ESCALATED:
                 suspend(followed.order.company)  # 2
-                self._mark(followed, OrderEvent.FALL_DUE)
-                overdue.append(followed)
+                if self._mark(followed, OrderEvent.FALL_DUE):
+                    overdue.append(followed)
         return OverdueOrders(tuple(overdue), tuple(escalated))
 
     def has_open(self) -> bool:
         """Whether any order waits for a certificate that counts: the service cannot be abolished before."""
-        return any(followed.state in OPEN_STATES for followed in self.orders())
+        return any(
+            followed.state in OPEN_STATES or followed.certificate is CertificateState.DISPUTED
+            for followed in self.orders()
+        )
 
     def set_hold(self, hold: LegalHold) -> None:
         """Record a duty to keep; another one for the same company and campaign replaces it."""
@@ -464,10 +496,14 @@ class ErasureDesk:
         )
         return bytes(row[0])
 
-    def _mark(self, followed: FollowedOrder, event: OrderEvent) -> None:
+    def _mark(self, followed: FollowedOrder, event: OrderEvent) -> bool:
+        """Let an event happen to an order, unless something else happened to it since it was looked at."""
         with self._file.writing() as database:
             order_id = followed.order.order_id
-            self._advance(database, order_id, self._state(database, order_id), event)
+            is_unchanged = self._state(database, order_id) is followed.state
+            if is_unchanged:
+                self._advance(database, order_id, followed.state, event)
+        return is_unchanged
 
     def _advance(self, database: Database, order_id: bytes, state: OrderState, event: OrderEvent) -> None:
         self._set_state(database, order_id, next_order_state(state, event))

@@ -139,9 +139,10 @@ class InquiryDesk:
         self._move(inquiry_id, InquiryState.ESCALATED, student=student)
 
     def is_any_overdue(self) -> bool:
-        """Whether an answer is overdue (INQUIRY_OVERDUE)."""
-        now = self._clock()
-        return any(stored.inquiry.is_overdue(now=now) for stored in self.open_inquiries())
+        """Whether an answer is overdue, or came too late (INQUIRY_OVERDUE)."""
+        query = "SELECT EXISTS (SELECT 1 FROM inquiries WHERE due_at < IIF(answered_at = 0, ?, answered_at))"
+        with self._file.reading() as database:
+            return bool(database.execute(query, (self._clock(),)).fetchone()[0])
 
     def _verify_evidence(self, topic: InquiryTopic, company: str, evidence: bytes) -> None:
         if (topic is InquiryTopic.RECONCILE) != bool(evidence):
@@ -163,9 +164,10 @@ class InquiryDesk:
             found = _find(database, inquiry_id, student)
             moved = found.inquiry.moved(state, now=now)
             database.execute(
-                "UPDATE inquiries SET state = ?, answered_at = ?, answer = ?, reviewer = ? WHERE inquiry = ?",
+                "UPDATE inquiries SET state = ?, due_at = ?, answered_at = ?, answer = ?, reviewer = ? "
+                "WHERE inquiry = ?",
                 (
-                    *(moved.state.value, moved.answered_at),
+                    *(moved.state.value, moved.due_at, moved.answered_at),
                     *(found.answer if answer is None else answer, reviewer or found.reviewer, inquiry_id),
                 ),
             )

@@ -107,7 +107,7 @@ def rights_of(platform: Platform, consents: Consents) -> Iterator[Rights]:
         book = consents.book
         provisions = stack.enter_context(closing(ProvisionRecords.open(platform.directory)))
         desk = stack.enter_context(erasure_desk(platform, book))
-        requests = ErasureRequests(book, provisions, desk, platform.plan)
+        requests = ErasureRequests(provisions, desk, platform.plan)
         side = stack.enter_context(
             students_side(
                 platform,

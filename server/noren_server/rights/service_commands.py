@@ -51,18 +51,7 @@ def resume(
     request: Annotated[Path, typer.Argument(help="An auditor's signed request (noren-audit service).")],
 ) -> Result:
     """Run again, if coverage is fresh and clear and an auditor says so."""
-    from noren_server.platform_files import Platform
-    from noren_server.store import CampaignState
-
-    platform = Platform(context.obj)
-    with platform.store.transaction() as transaction:
-        plans = transaction.plans()
-        open_campaigns = [
-            plan.campaign
-            for plan in plans
-            if (known := transaction.campaign(plan.campaign)) and known.state is CampaignState.OPEN
-        ]
-    change = _desk(context).resume(request.read_bytes(), campaigns=open_campaigns)
+    change = _desk(context).resume(request.read_bytes())
     return {"scope": change.scope.value, "name": change.name, "state": change.state.value}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from noren_core.errors import LocalProtocolError, VerificationError
@@ -20,6 +20,7 @@ from noren_core.ledger.entries import (
     ServiceScope,
     ServiceStatus,
 )
+from noren_core.rights.coverage_report import Attestation, attestation_of_entry
 from noren_core.rights.service_state import (
     ResumeFacts,
     ServiceRequest,
@@ -88,12 +89,14 @@ class ServiceDesk:
             raise VerificationError("service: expected a request of who may suspend this, got another's")
         return self._change(asked)
 
-    def resume(self, request: bytes, *, campaigns: Iterable[str]) -> StateChange:
+    def resume(self, request: bytes) -> StateChange:
         """Let a suspended scope run again on an auditor's signed request; the operator runs this command.
+
+        Every open campaign that the scope is about needs coverage; where there is none, nothing is processed
+        before the launch gate saw some.
 
         Args:
             request: signed by an auditor, for state running.
-            campaigns: the open campaigns that the scope is about.
 
         Raises:
             LocalProtocolError: with code RESUME_CONDITIONS_UNMET, naming what is missing.
@@ -101,7 +104,7 @@ class ServiceDesk:
         asked = self._opened(request)
         self._expect(asked, ServiceStatus.RUNNING)
         suspended_at = self._suspended_at(asked.change)
-        as_of = [self._clear_coverage_as_of(campaign) for campaign in campaigns]
+        as_of = [self._clear_coverage_as_of(campaign) for campaign in self._campaigns(asked.change)]
         verify_resumption(
             ResumeFacts(
                 is_coverage_clear=None not in as_of,
@@ -121,13 +124,21 @@ class ServiceDesk:
 
     def abolish(self, request: bytes, owed: WindDownSource) -> StateChange:
         """Say that the service has ended; LocalProtocolError (WINDDOWN_INCOMPLETE) while anything is open."""
+        asked = self._asked_to_abolish(request)
+        verify_abolition(owed())
+        return self._change(asked)
+
+    def verify_may_abolish(self, request: bytes) -> None:
+        """Raise as `abolish` would for this request, whatever is owed; to be asked before anything goes."""
+        self._asked_to_abolish(request)
+
+    def _asked_to_abolish(self, request: bytes) -> ServiceRequest:
         asked = self._opened(request)
         self._expect(asked, ServiceStatus.ABOLISHED)
         if not self._is_officer(asked):
             raise VerificationError("service: expected the operator's own request, got another's")
         self.states().verify(asked.change)
-        verify_abolition(owed())
-        return self._change(asked)
+        return asked
 
     def _opened(self, request: bytes) -> ServiceRequest:
         asked = open_request(request, evidence_sha256=hashlib.sha256(request).hexdigest())
@@ -172,13 +183,35 @@ class ServiceDesk:
         times = [b["at"] for b in bodies if (b["scope"], b["name"]) == (change.scope.value, change.name)]
         return max(times, default=0)
 
+    def _campaigns(self, change: StateChange) -> list[str]:
+        """The campaigns that a scope is about: the one that it names, or those of the ledger that are open."""
+        if change.scope is ServiceScope.CAMPAIGN:
+            return [change.name]
+        store = self._ledger.store
+        closed = {stored.entry.campaign for stored in store.entries(kind=EntryKind.CAMPAIGN_CLOSED)}
+        plans = [stored.entry.body for stored in store.entries(kind=EntryKind.PLAN)]
+        return [
+            plan["campaign"]
+            for plan in plans
+            if plan["campaign"] not in closed
+            and change.name in ("", *(member["company"] for member in plan["cohort"]))
+        ]
+
     def _clear_coverage_as_of(self, campaign: str) -> int | None:
-        """The time of the newest coverage of a campaign, if that is clear."""
+        """The time of the newest coverage of a campaign, if that is clear and an auditor of ours signed it."""
         newest = self._ledger.store.entries(kind=EntryKind.COVERAGE, campaign=campaign)[-1:]
         for stored in newest:
-            if stored.entry.body["verdict"] == CoverageVerdict.CLEAR:
-                return int(stored.entry.body["as_of"])
+            said = attestation_of_entry(stored.entry.body)
+            if said.verdict is CoverageVerdict.CLEAR and self._is_attested(said):
+                return said.as_of
         return None
+
+    def _is_attested(self, said: Attestation) -> bool:
+        try:
+            said.verify()
+        except VerificationError:
+            return False
+        return bytes.fromhex(said.auditor_key) in self._auditor_keys
 
 
 def service_desk(platform: Platform, clock: Callable[[], int] = lambda: int(time.time())) -> ServiceDesk:

@@ -25,6 +25,9 @@ from noren_server.policies.evidence_file import EvidenceFile
 RATE_REQUESTS, RATE_SECONDS = 120, 60
 CODE_HEADER = "noren-account-code"
 CODE_SECONDS = 900
+REGISTRATION = ("POST", "/v1/events")
+"""Method and address of the one operation that a code is good for: the key there enters the log."""
+
 _MAX_RATED = 100_000
 
 KeyOf = Callable[[str], bytes | None]
@@ -110,6 +113,8 @@ class StudentAuthenticator:
         if not code:
             # A signature is verified also for nobody, so that the time says nothing about accounts.
             return self._key_of(request.student) or self._nobody
+        if (request.method, request.target) != REGISTRATION:
+            raise DataError("request: expected a code where a key is registered, got it elsewhere")
         self._codes.verify(request.student, code)
         event = parse_event(request.body).event
         if not isinstance(event, KeyRegistered) or event.student != request.student:

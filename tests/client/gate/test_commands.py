@@ -256,7 +256,7 @@ def functions_of(module: ModuleType) -> list[ast.FunctionDef]:
 
 
 def test_a_band_is_taken_out_of_a_record_in_one_place() -> None:
-    """In the modules of the gate a record's band is read by `View.of` alone, and `View`s are not collected."""
+    """In the gate's modules a record's band is read by `View.of` alone, and `View`s are not collected."""
     readers, collectors = set(), set()
     for module in GATE_MODULES:
         for function in functions_of(module):

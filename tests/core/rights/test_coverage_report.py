@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coverage_figures import figures, with_class
+from coverage_figures import AS_OF, figures, with_class
 
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
@@ -95,6 +95,13 @@ def test_a_verdict_that_does_not_follow_is_refused() -> None:
         with pytest.raises(VerificationError) as refused:
             parse_report(canonical_json.encode(body | changes))
         assert refused.value.code == "COVERAGE_VERDICT"
+
+
+def test_a_report_is_about_a_time_that_had_come() -> None:
+    """About a later one it would count for longer than a day after anybody looked."""
+    make_report(figures(computed_at=AS_OF + 1))
+    with pytest.raises(DataError):
+        make_report(figures(computed_at=AS_OF - 1))
 
 
 def test_a_report_has_exactly_its_fields() -> None:

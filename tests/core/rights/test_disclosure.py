@@ -164,3 +164,7 @@ def test_nothing_held_is_held_against_what_was_provided_and_deposited() -> None:
     reconcile([answer(score, part=1, parts=2), answer(part=2, parts=2)], deposited=[score], provided=[row])
     with pytest.raises(DataError):
         reconcile([answer(part=1, parts=2)], deposited=[], provided=[])
+    for other in ({"request": b"r" * 16}, {"mailbox": b"m" * 16}, {"position": "designer"}):
+        earlier = answer(part=2, parts=2, **other)
+        with pytest.raises(DataError):
+            reconcile([answer(part=1, parts=2), earlier], deposited=[score], provided=[row])

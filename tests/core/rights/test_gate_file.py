@@ -16,6 +16,7 @@ from noren_core.rights.decider_statement import SALT_BYTES, DeciderStatement
 from noren_core.rights.decision_batch import Decision, seal_batch
 from noren_core.rights.gate_detectors import ReversalTimes, histories
 from noren_core.rights.gate_file import (
+    MAX_LINES,
     ACCESS_SHOWN,
     Access,
     GateFile,
@@ -138,6 +139,12 @@ def test_a_changed_byte_is_another_file_or_none(place: int, value: int) -> None:
     except NorenError:
         return
     assert b"".join(found.lines()) == changed
+
+
+def test_too_many_lines_are_refused_before_they_are_parted() -> None:
+    """A file of line ends would otherwise take nine times its size of memory."""
+    with pytest.raises(DataError, match="lines"):
+        parse_gate_file(b"\n" * (MAX_LINES + 1))
 
 
 def test_who_decided_is_sealed_with_the_batch() -> None:

@@ -36,3 +36,15 @@ def test_overdue_has_a_code_and_a_late_answer_does_not_take_it_away() -> None:
     assert late.is_overdue(now=NOW + 10 * ANSWER_SECONDS)
     in_time = inquiry.moved(InquiryState.ANSWERED, now=inquiry.due_at)
     assert not in_time.is_overdue(now=NOW + 10 * ANSWER_SECONDS)
+
+
+def test_an_escalated_inquiry_is_owed_another_answer() -> None:
+    """In the same time from then on; and what was late once stays late."""
+    inquiry = Inquiry.open(InquiryTopic.CONTEST_SCORE, now=NOW)
+    in_time = inquiry.moved(InquiryState.ANSWERED, now=NOW + 1).moved(InquiryState.ESCALATED, now=NOW + 9)
+    assert not in_time.is_overdue(now=NOW + 9 + ANSWER_SECONDS)
+    assert in_time.is_overdue(now=NOW + 10 + ANSWER_SECONDS)
+    again = in_time.moved(InquiryState.ANSWERED, now=NOW + 10)
+    assert not again.is_overdue(now=NOW + 10 * ANSWER_SECONDS)
+    late = inquiry.moved(InquiryState.ANSWERED, now=inquiry.due_at + 1)
+    assert late.moved(InquiryState.ESCALATED, now=inquiry.due_at + 2).is_overdue(now=inquiry.due_at + 2)

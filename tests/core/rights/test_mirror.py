@@ -189,6 +189,16 @@ def test_a_company_that_alters_the_band_is_found_out() -> None:
         assert caught.value.code == "COMMITMENT_MISMATCH"
 
 
+def test_another_students_committed_score_is_no_answer() -> None:
+    """It is under the same root, and is about another mailbox or position than was asked about."""
+    company = MirroringCompany()
+    others = (record(band=0, mailbox=b"o" * 16), record(band=0, position="designer"))
+    for score in company.deposit(record(band=2), *others)[1:]:
+        with pytest.raises(VerificationError) as caught:
+            company.open(company.seal(answer(score)))
+        assert caught.value.code == "COMMITMENT_MISMATCH"
+
+
 def test_what_another_signed_is_not_the_company_s() -> None:
     """Whoever knows the disclosure key can seal, but not say anything in the company's name."""
     company = MirroringCompany()

@@ -23,6 +23,8 @@ from noren_core.rights.service_state import (
 NOTHING_OWED = WindDownFacts(
     is_disclosure_window_over=True,
     has_open_disclosures=False,
+    has_open_inquiries=False,
+    has_open_incidents=False,
     has_open_orders=False,
     companies_without_certificate=frozenset(),
     are_keys_destroyed=True,
@@ -70,6 +72,15 @@ def test_a_change_in_the_past_is_refused() -> None:
         states.apply(change(ServiceStatus.RUNNING, at=9))
 
 
+def test_a_clock_that_is_ahead_keeps_nobody_else_from_being_suspended() -> None:
+    """A company that suspends itself with a time to come delays no suspension of others."""
+    states = ServiceStates()
+    states.apply(change(ServiceStatus.SUSPENDED, ServiceScope.COMPANY, "akane", at=600))
+    states.apply(change(ServiceStatus.SUSPENDED, ServiceScope.COMPANY, "midori", at=5))
+    states.apply(change(ServiceStatus.SUSPENDED, at=6))
+    assert not states.is_running()
+
+
 @pytest.mark.parametrize("missing", ["is_coverage_clear", "is_coverage_newer", "auditor_agreed"])
 def test_resuming_needs_every_condition(missing: str) -> None:
     """Fresh, clear coverage and the auditor: one of them missing is enough to stay suspended."""
@@ -85,6 +96,8 @@ def test_resuming_needs_every_condition(missing: str) -> None:
     [
         {"is_disclosure_window_over": False},
         {"has_open_disclosures": True},
+        {"has_open_inquiries": True},
+        {"has_open_incidents": True},
         {"has_open_orders": True},
         {"companies_without_certificate": frozenset({"akane"})},
         {"are_keys_destroyed": False},

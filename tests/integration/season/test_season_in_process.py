@@ -19,16 +19,20 @@ import pyarrow.parquet as pq
 import pytest
 from ledger_bundle import files
 
+from noren_audit.rights import gate_check
+from noren_audit.verification.trust import load_trust
 from noren_client import calibration, campaign_files
 from noren_client.applicants import Applicant, Decision, offerees, read_applicants
-from noren_client.gate import score_records
+from noren_client.gate import decision_report, score_records
 from noren_client.rights.custody import CustodyStore
 from noren_core.crypto import oprf
 from noren_core.crypto.sealed_table import row_secrets
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind
+from noren_core.rights.gate_file import parse_gate_file
 from noren_core.rights.mirror import MirrorRecord
 from noren_core.rights.purposes import Purpose
+from noren_demo.parties import CommandFailedError
 from noren_demo.people import POSITION
 from noren_server import alignment
 from noren_server.tables import TablePublisher
@@ -235,6 +239,43 @@ def test_bands_are_those_of_the_exact_products(finished: SmallSeason, consents: 
         bands = calibration.bands(values, finished.plan.scoring.band_edges)
         assert [found[key_of(s)].band for s in people] == [band - 1 for band in bands]
         assert len(set(products)) > 5
+
+
+def test_one_band_is_looked_at_and_the_auditor_agrees(
+    finished: SmallSeason, consents: Consents, tmp_path: Path
+) -> None:
+    """Shown to who follows up, refused to who decided, nothing without consent; and the gate checks out."""
+    season, company = finished.copy_to(tmp_path / "season"), "akane"
+    who = tmp_path / "who"
+    acknowledged = {key_of(s) for s in consents.acknowledged(company)}
+    people = offerees(applicants_of(season, company), CURRENT)
+    answers: dict[str, str] = {}
+    with season.serving() as parties:
+
+        def look(name: str, person: Applicant, member: str) -> None:
+            who.write_text(person.identifier)
+            kind = ("--identifier-kind", person.identifier_kind.value, "--applicant-file", str(who))
+            arguments = ("show", CAMPAIGN, POSITION, "--as", member, *kind)
+            try:
+                answers[name] = str(parties.staff(company, member, *arguments)["band"])
+            except CommandFailedError as error:
+                answers[name] = error.code
+
+        scored = next(person for person in people if person.key in acknowledged)
+        look("by a mentor", scored, "mentor")
+        look("by a decider", scored, "decider")
+        look("without consent", next(p for p in people if p.key not in acknowledged), "mentor")
+    expected = records_of(season, company)[scored.key].band + 1
+    assert answers == {
+        "by a mentor": str(expected),
+        "by a decider": "ROLE_FORBIDDEN",
+        "without consent": "NOT_AVAILABLE",
+    }
+    shown = parse_gate_file(b"".join(decision_report.export(season.company_dir(company), CAMPAIGN)))
+    assert season.audit().word == "VERIFIED"
+    report = gate_check.check(shown, season.root / "bundle", load_trust(season.root / "trust.toml"))
+    assert (report.batches, report.findings) == (1, ())
+    assert [access.outcome for access in shown.accesses] == ["SHOWN", "NOT_AVAILABLE"]
 
 
 # What the platform never had

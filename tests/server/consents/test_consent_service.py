@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from consenting_students import ALL_CLAUSES, SCREEN, ConsentingStudents, PermissiveFacts
@@ -111,6 +112,33 @@ def test_the_service_ends_consents_and_gives_none(
     for kind in set(EventKind) - {"EXPIRED", "SUPERSEDED", "INVALIDATED", "REVOKED"}:
         with pytest.raises(DataError):
             service.end(kind, lambda _: True, now=now)
+
+
+def test_nobody_keeps_another_s_consent_from_ending(
+    service: ConsentService, students: ConsentingStudents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither whose clock runs ahead, nor who takes another key in the very moment, nor who withdraws then."""
+    aiko, fast, rotating, leaving = (students.student(f"s{number}") for number in range(4))
+    now = students.now + 10
+    for events in (
+        fast.gives(SCORE, "akane", time=now + 290),
+        *(each.gives(SCORE, "akane", time=now) for each in (aiko, rotating, leaving)),
+    ):
+        service.book.record_all(events, now=now)
+    other = StudentDevice.create("s2").replaces(rotating.device, time=now)
+    meanwhile = [other, leaving.withdraws(SCORE, "akane", time=now)]
+    appending = service.book.appending
+
+    def late(*, now: int) -> Any:
+        for event in [meanwhile.pop()] if meanwhile else []:
+            with appending(now=now) as append:
+                append(service.book.verifier().verify(event))
+        return appending(now=now)
+
+    monkeypatch.setattr(service.book, "appending", late)
+    assert service.supersede("policy-1", {SCORE}, now=now) == 3
+    states = {name: service.book.student_records(name)[0].record.state for name in ("s0", "s1", "s2", "s3")}
+    assert states == dict.fromkeys(("s0", "s1", "s2"), "SUPERSEDED") | {"s3": "WITHDRAWN"}
 
 
 def test_a_lost_key_is_replaced_by_who_identified_her(

@@ -15,7 +15,7 @@ from consenting_students import ConsentingStudent, ConsentingStudents
 from noren_audit.rights.coverage_check import attest_report, read_report
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
-from noren_core.errors import LocalProtocolError, VerificationError
+from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.rights.coverage_report import ReportState
 from noren_core.rights.purposes import Purpose
@@ -221,6 +221,30 @@ def test_an_attestation_counts_from_a_trusted_auditor_over_a_reviewed_report_onl
     assert len(site.platform.ledger_store.entries(kind=EntryKind.COVERAGE)) == 1
     with pytest.raises(LocalProtocolError):  # an attested run is not computed again
         site.run()
+
+
+def test_no_report_is_about_a_time_to_come(site: Site) -> None:
+    """It would be fresh for a day after a time at which nobody looked, and newer than a suspension."""
+    consented(site, 1)
+    with pytest.raises(DataError):
+        opening.compute_on_platform(site.platform, CAMPAIGN, Question(NOW + 1001), now=NOW + 1000)
+    assert opening.coverage_runs(site.platform.directory).runs(CAMPAIGN) == ()
+
+
+def test_an_older_clear_report_does_not_replace_a_newer_blocked_one(site: Site) -> None:
+    """Kept back until the blocked one is in the ledger, the clear one is refused, fresh as it is."""
+    consented(site, 1)
+    clear = site.run()
+    journeys = {**JOURNEYS, "edges": [{"from": "site", "to": "scoring", "users": 3}]}
+    (site.platform.directory / "journeys.json").write_bytes(canonical_json.encode(journeys))
+    site.attested(site.run(NOW + 1100))
+    with pytest.raises(LocalProtocolError) as refused:
+        site.attested(clear)
+    assert refused.value.code == "COVERAGE_STATE"
+    said = attest_report(read_report(clear.directory / REPORT), site.auditor)
+    site.platform.ledger.append_platform_entry(EntryKind.COVERAGE, said.to_entry_body())  # all the same
+    with pytest.raises(LocalProtocolError, match="UNDOMINATED_PATHS"):
+        opening.require_clear(site.platform, CAMPAIGN, now=NOW + 1101)
 
 
 def test_a_changed_report_on_disk_is_no_report(site: Site) -> None:

@@ -58,6 +58,7 @@ def test_an_officer_denies_answers_and_sees_what_is_overdue(
     answer.write_text("Today.", encoding="utf-8")
     commands.answer_inquiry(context, inquiry, answer, "hanako")
     assert aiko.get("/v1/inquiries")["inquiries"][0]["answer"] == "Today."
+    assert commands.overdue(context)["inquiries"] == "INQUIRY_OVERDUE"  # it came too late
     fresh = aiko.post("/v1/disclosures", {"scope": scope, "disclosure_key": ""})["request"]
     commands.deny(context, fresh, ["other-law"])
     assert aiko.get("/v1/disclosures")["requests"][-1]["state"] == "DENIED"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,19 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
 from noren_core.rights.service_state import WindDownFacts, sign_request
+from noren_core.rights.signed_statement import sign_statement
 from noren_server.platform_files import Platform, initialise
 from noren_server.rights.service_states import ServiceDesk
 
 AUDITOR = SigningKey.generate()
 COMPANY = SigningKey.generate()
 START = 1_700_000_000
+CAMPAIGN = "spring-2026"
 NOTHING_OWED = WindDownFacts(
     is_disclosure_window_over=True,
     has_open_disclosures=False,
+    has_open_inquiries=False,
+    has_open_incidents=False,
     has_open_orders=False,
     companies_without_certificate=frozenset(),
     are_keys_destroyed=True,
@@ -87,10 +93,21 @@ def request(
     return sign_request(scope=scope, name=name, state=state, reason="DRILL", at=at, key=key)
 
 
-def coverage(platform: Platform, *, as_of: int, verdict: str = "clear") -> None:
-    hashes = dict.fromkeys(("report_sha256", "policy_sha256", "screens_sha256", "auditor_key"), "00" * 32)
-    body = {"campaign": "spring", "as_of": as_of, "verdict": verdict, "attestation": "00" * 64, **hashes}
-    platform.ledger.append_platform_entry(EntryKind.COVERAGE, body)
+def coverage(
+    platform: Platform, *, as_of: int, verdict: str = "clear", auditor: SigningKey = AUDITOR
+) -> None:
+    hashes = dict.fromkeys(("report_sha256", "policy_sha256", "screens_sha256"), "00" * 32)
+    body = {"campaign": CAMPAIGN, "as_of": as_of, "verdict": verdict, **hashes}
+    said = {**body, "auditor_key": auditor.public_key.hex()}
+    signature = sign_statement(b"noren/v1/coverage-attestation", said, auditor).signature
+    platform.ledger.append_platform_entry(EntryKind.COVERAGE, {**said, "attestation": signature.hex()})
+
+
+@pytest.fixture
+def plan(platform: Platform, plan_body: dict[str, Any]) -> None:
+    """The one open campaign of the ledger; `akane` is in its cohort."""
+    cohort = [{**plan_body["cohort"][0], "company": "akane"}, *plan_body["cohort"][1:]]
+    platform.ledger.append_platform_entry(EntryKind.PLAN, {**plan_body, "cohort": cohort})
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,7 @@ def test_nobody_else_suspends(desk: ServiceDesk) -> None:
     assert desk.is_running("akane", "spring")
 
 
+@pytest.mark.usefixtures("plan")
 def test_the_service_resumes_on_new_clear_coverage_and_the_auditors_word(
     platform: Platform, desk: ServiceDesk
 ) -> None:
@@ -138,17 +156,43 @@ def test_the_service_resumes_on_new_clear_coverage_and_the_auditors_word(
         lambda: None,
         lambda: coverage(platform, as_of=START - 1),
         lambda: coverage(platform, as_of=START + 30, verdict="blocked"),
+        lambda: coverage(platform, as_of=START + 30, auditor=SigningKey.generate()),
     ):
         prepare()
         with pytest.raises(LocalProtocolError) as refused:
-            desk.resume(wanted, campaigns=["spring"])
+            desk.resume(wanted)
         assert refused.value.code == "RESUME_CONDITIONS_UNMET"
     coverage(platform, as_of=START + 31)
     own = request(platform.signing_key, ServiceStatus.RUNNING, at=START + 60)
     with pytest.raises(LocalProtocolError):
-        desk.resume(own, campaigns=["spring"])
-    desk.resume(wanted, campaigns=["spring"])
+        desk.resume(own)
+    desk.resume(wanted)
     assert desk.is_running("akane", "spring")
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize(
+    ("scope", "name", "needs_coverage"),
+    [
+        (ServiceScope.GLOBAL, "", True),
+        (ServiceScope.COMPANY, "akane", True),
+        (ServiceScope.COMPANY, "midori", False),
+        (ServiceScope.CAMPAIGN, CAMPAIGN, True),
+        (ServiceScope.CAMPAIGN, "another", True),
+    ],
+)
+def test_what_needs_coverage_follows_from_the_ledger(
+    desk: ServiceDesk, scope: ServiceScope, name: str, needs_coverage: bool
+) -> None:
+    """No caller says which campaigns a scope is about: those of the ledger that are open, or the named one."""
+    desk.suspend(request(AUDITOR, ServiceStatus.SUSPENDED, scope, name))
+    wanted = request(AUDITOR, ServiceStatus.RUNNING, scope, name, at=START + 60)
+    if not needs_coverage:
+        desk.resume(wanted)
+        return
+    with pytest.raises(LocalProtocolError) as refused:
+        desk.resume(wanted)
+    assert refused.value.code == "RESUME_CONDITIONS_UNMET"
 
 
 def test_a_suspension_is_not_replayed(platform: Platform, desk: ServiceDesk, clock: Clock) -> None:
@@ -156,7 +200,7 @@ def test_a_suspension_is_not_replayed(platform: Platform, desk: ServiceDesk, clo
     old = request(AUDITOR, ServiceStatus.SUSPENDED)
     desk.suspend(old)
     coverage(platform, as_of=START + 1)
-    desk.resume(request(AUDITOR, ServiceStatus.RUNNING, at=START + 60), campaigns=["spring"])
+    desk.resume(request(AUDITOR, ServiceStatus.RUNNING, at=START + 60))
     with pytest.raises(LocalProtocolError):
         desk.suspend(old)
     clock.now += 3_600
@@ -172,7 +216,7 @@ def test_the_end_waits_until_nothing_is_owed(platform: Platform, desk: ServiceDe
         desk.abolish(request(operator, ServiceStatus.ABOLISHED), lambda: NOTHING_OWED)
     desk.wind_down(request(operator, ServiceStatus.WINDING_DOWN))
     assert not desk.is_running()
-    owing = WindDownFacts(True, True, False, frozenset(), True)
+    owing = replace(NOTHING_OWED, has_open_disclosures=True)
     with pytest.raises(LocalProtocolError) as refused:
         desk.abolish(request(operator, ServiceStatus.ABOLISHED, at=START + 1), lambda: owing)
     assert refused.value.code == "WINDDOWN_INCOMPLETE"

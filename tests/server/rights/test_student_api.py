@@ -177,6 +177,19 @@ def test_an_account_code_registers_one_key_once(students: StudentsPlatform) -> N
     assert aiko.get("/v1/consents")["records"] == []
 
 
+def test_an_account_code_reads_nothing(students: StudentsPlatform, aiko: StudentHttp) -> None:
+    """Whoever has one can register a key, which the log shows, and not look around without doing so."""
+    scored(aiko)
+    other = students.student("aiko", StudentDevice.create("aiko"))
+    event = other.device.replaces_lost(aiko.device.signing_key.public_key, time=students.clock()).to_bytes()
+    header = {"noren-account-code": students.services.codes.issue("aiko")}
+    for target in ("/v1/consents", "/v1/report", "/v1/mailboxes", "/v1/events?more"):
+        method = "POST" if target.startswith("/v1/events") else "GET"
+        assert other.send(method, target, event, headers=header).status_code == 401
+    assert students.consents.book.student_key("aiko") == aiko.device.signing_key.public_key
+    assert other.send("POST", "/v1/events", event, headers=header).status_code == 200
+
+
 def test_a_lost_key_is_replaced_with_a_code_and_the_old_one_ends(
     students: StudentsPlatform, aiko: StudentHttp
 ) -> None:
