@@ -1,7 +1,9 @@
 """Where processing begins: the training tables of a campaign, and score tables anew.
 
 Promises: neither begins unless the service runs and the campaign has an attested, clear and fresh coverage
-report; there is no other way from consents and logs to a table.
+report. Both are asked here before anything is computed, and again whenever rows are handed on
+(`publication.Consents.provide`), also for a score table that the running service makes by itself: there is no
+other way from consents and logs to a table.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from noren_core.season.plan import CampaignPlan
 from noren_server import behaviour_data, publication
 from noren_server.consents.opening import unix_now
-from noren_server.coverage.opening import require_clear
+from noren_server.coverage.opening import require_may_process
 from noren_server.platform_files import Platform
 from noren_server.released_records import ReleasedRecords
 from noren_server.rights.opening import (
@@ -18,7 +20,6 @@ from noren_server.rights.opening import (
     retention_of,
     table_publisher,
 )
-from noren_server.rights.service_states import service_desk
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 
 
@@ -67,7 +68,6 @@ def refresh(platform: Platform, campaign: str) -> None:
 
 
 def _verify_may_begin(platform: Platform, campaign: str) -> None:
-    service_desk(platform).require_running(campaign=campaign)
-    require_clear(platform, campaign, now=unix_now())
+    require_may_process(platform, campaign, now=unix_now())
     with retention_of(platform) as kept:
         kept.verify_nothing_overdue(now=unix_now())

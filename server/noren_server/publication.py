@@ -55,14 +55,19 @@ def training_company(student: str, companies: Sequence[str], *, campaign: str, k
 
 @dataclass(frozen=True, slots=True)
 class Consents:
-    """What publication asks about consents: the service, where provisions are written down, and the time.
+    """What publication asks about consents, and what stands between them and a row that leaves.
 
-    `clock` gives Unix seconds.
+    Attributes:
+        service: the consent service.
+        sink: where provisions are written down.
+        clock: gives Unix seconds.
+        require_may_process: by campaign and company, raises unless the service runs and coverage is clear.
     """
 
     service: ConsentService
     sink: ProvisionSink
     clock: Callable[[], int]
+    require_may_process: Callable[[str, str], None]
 
     @property
     def book(self) -> ConsentBook:
@@ -82,7 +87,12 @@ class Consents:
         season: str,
         purpose: Purpose,
     ) -> list[ConsentedStudent]:
-        """Those of whom a row may leave now, in their order; that it does is written down."""
+        """Those of whom a row may leave now, in their order; that it does is written down.
+
+        Raises:
+            LocalProtocolError: with code SERVICE_SUSPENDED or LAUNCH_BLOCKED_COVERAGE; nothing leaves then.
+        """
+        self.require_may_process(plan.campaign, company)
         return self.service.provide(
             students,
             self.sink,

@@ -67,7 +67,7 @@ def test_priorities_are_the_requirements_own() -> None:
 
 
 def test_every_control_of_the_agreement_has_a_line() -> None:
-    """A reader of the agreement finds what keeps each clause; controls that no clause names are not claimed."""
+    """A reader of the agreement finds what keeps each clause; no other control is claimed."""
     table = rows()
     controls = {clause.control for clause in agreement_clauses()}
     listed = {name for name in table if name == "none" or ("." in name and name == name.lower())}

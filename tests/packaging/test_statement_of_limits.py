@@ -43,7 +43,8 @@ NOTICE = {
 
 def section(text: str, heading: str) -> str:
     """What stands under a heading of the second level, on one line."""
-    return " ".join(text.split(f"\n## {heading}\n")[1].split("\n## ")[0].split())
+    _, _, after = text.partition(f"\n## {heading}\n")
+    return " ".join(after.partition("\n## ")[0].split())
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -15,7 +15,7 @@ from consenting_students import ConsentingStudents, PermissiveFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noren_core.errors import ConfigurationError, DataError
+from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.privacy import discrete_gaussian
 from noren_core.rights.consent_event import Screen, SignedEvent, parse_event
@@ -107,7 +107,9 @@ class Platform:
             ConsentBook(directory / "consents.db", service_key=key, facts=self.facts.at)
         )
         service = ConsentService(self.book, signing, LedgerService(ledger, signing))
-        self.consents = Consents(service, self.provided.extend, lambda: self.students.now)
+        self.consents = Consents(
+            service, self.provided.extend, lambda: self.students.now, lambda *_: None
+        )
 
     def given(self, consents: Sequence[Consent], **options: Any) -> None:
         """Record these consents; for scoring, also that to be linked and the acknowledged offer."""
@@ -644,6 +646,28 @@ def test_nothing_leaves_if_it_cannot_be_written_down(
     known.consents = refusing
     with pytest.raises(OSError, match="disk full"):
         published(known, plan, tmp_path)
+
+
+def test_nothing_leaves_a_platform_that_may_not_process(
+    plan: CampaignPlan, data: Callable[..., Platform], embedded: list[Cohort], tmp_path: Path
+) -> None:
+    """Whoever asks for rows, and whenever: suspended or without coverage there is no permit and no row."""
+    known = data([("s1", "company-1", "2025", TRAIN), ("s1", "company-1", "2026", SCORE)])
+    published(known, plan, tmp_path)
+    known.provided.clear()
+    asked: list[tuple[str, str]] = []
+
+    def stopped(campaign: str, company: str) -> None:
+        asked.append((campaign, company))
+        raise LocalProtocolError("stopped", code="SERVICE_SUSPENDED")
+
+    known.consents = replace(known.consents, require_may_process=stopped)
+    with pytest.raises(LocalProtocolError, match="stopped"):
+        score_rows(known.consents, plan, "company-1", embeddings_dir=tmp_path)
+    with pytest.raises(LocalProtocolError, match="stopped"):
+        published(known, plan, tmp_path)
+    assert asked == [(plan.campaign, "company-1")] * 2
+    assert known.provided == []
 
 
 def test_a_material_change_of_the_policy_empties_every_cohort(

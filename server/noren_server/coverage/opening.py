@@ -44,6 +44,19 @@ def require_clear(platform: Platform, campaign: str, *, now: int) -> None:
     launch_gate(platform).require_clear(campaign, now=now)
 
 
+def require_may_process(platform: Platform, campaign: str, company: str = "", *, now: int) -> None:
+    """Raise LocalProtocolError, SERVICE_SUSPENDED or LAUNCH_BLOCKED_COVERAGE, unless data may be processed.
+
+    Args:
+        platform: whose.
+        campaign: that it is processed in.
+        company: that it is processed for; empty for all of the campaign.
+        now: Unix seconds.
+    """
+    service_desk(platform).require_running(company, campaign)
+    require_clear(platform, campaign, now=now)
+
+
 def is_clear(platform: Platform, campaign: str, *, now: int) -> bool:
     """Whether nothing stands in the way of a launch now."""
     return not launch_obstacles(launch_gate(platform).facts(campaign), now=now)

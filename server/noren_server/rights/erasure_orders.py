@@ -212,7 +212,7 @@ class ErasureDesk:
                 item.order.company == company
                 and (item.entry > closed[0].index if closed else not item.order.is_whole)
                 and item.order.tables == tables
-                and (item.state not in OPEN_STATES or disclose_first >= item.order.disclose_first)
+                and (item.state not in OPEN_STATES or disclose_first or not item.order.disclose_first)
                 for item in known
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -66,13 +66,7 @@ def report(context: typer.Context, incident: str) -> Result:
 def _desk(context: typer.Context) -> Iterator[Any]:
     from noren_server.consents.opening import unix_now
     from noren_server.platform_files import Platform
-    from noren_server.rights.incidents import DATABASE_NAME, IncidentDesk
-    from noren_server.rights.provision_records import ProvisionRecords
+    from noren_server.rights.incidents import incident_desk
 
-    platform = Platform(context.obj)
-    with closing(ProvisionRecords.open(platform.directory)) as provisions:
-        desk = IncidentDesk(platform.directory / DATABASE_NAME, platform.ledger, provisions, clock=unix_now)
-        try:
-            yield desk
-        finally:
-            desk.close_file()
+    with incident_desk(Platform(context.obj), clock=unix_now) as desk:
+        yield desk

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError
 from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind, IncidentState
+from noren_core.rights.fields import MAX_SECONDS, check_integer, check_seconds
 from noren_core.rights.incident import IncidentClass, next_state, report_deadlines, verify_notices
 from noren_core.rights.locales import Locale
 from noren_core.rights.purposes import Purpose, parse_purpose
 from noren_server.ledger_service import LedgerService
+from noren_server.platform_files import Platform
 from noren_server.policies.evidence_file import EvidenceFile
 from noren_server.rights.provision_records import ProvisionRecords
 
@@ -70,10 +73,12 @@ class AffectedScope:
     company: str = ""
     purpose: str = ""
     since: int = 0
-    until: int = 1 << 40
+    until: int = MAX_SECONDS
 
     def verify(self) -> None:
-        """Raise DataError for a company or purpose that there cannot be."""
+        """Raise DataError for a company, purpose or time that there cannot be."""
+        check_seconds(self.since, "incident: since")
+        check_integer(self.until, self.since, MAX_SECONDS, "incident: until")
         if self.company:
             parse_name(self.company, "incident: company")
         if self.purpose:
@@ -115,7 +120,7 @@ class IncidentDesk:
         """Begin an incident; LocalProtocolError if there is one of that name."""
         parse_name(incident, "incident")
         scope.verify()
-        now = self._clock()
+        self._say_what_is_left()
         with self._file.writing() as database:
             if database.execute("SELECT 1 FROM incidents WHERE incident = ?", (incident,)).fetchone():
                 raise LocalProtocolError("incident: expected a new name, got one that is taken")
@@ -123,39 +128,46 @@ class IncidentDesk:
                 incident,
                 kind.value,
                 IncidentState.DETECTED.value,
-                now,
+                self._clock(),
                 canonical_json.encode(asdict(scope)),
                 secrets.token_bytes(_SALT_BYTES),
             )
             database.execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?)", row)
-            self._say(incident, kind, IncidentState.DETECTED, row[5])
+        self._say_what_is_left()
         return self.incident(incident)
 
     def advance(self, incident: str, state: IncidentState) -> Incident:
         """Take the next step; NOTIFIED writes the notices, CLOSED checks them.
 
+        NOTIFIED may be said again: whoever is affected and was not told yet is told then.
+
         Raises:
             LocalProtocolError: if it is not the next step.
             DataError: with code INCIDENT_NOTICE_INCOMPLETE, if others were told than are affected.
         """
+        self._say_what_is_left()
         with self._file.writing() as database:
             known = self.incident(incident)
-            next_state(known.state, state)
+            if (known.state, state) != (IncidentState.NOTIFIED, IncidentState.NOTIFIED):
+                next_state(known.state, state)
             affected = self.affected(known)
             if state is IncidentState.NOTIFIED:
                 now = self._clock()
                 database.executemany(
-                    "INSERT INTO notices VALUES (?, ?, ?)",
+                    "INSERT OR IGNORE INTO notices VALUES (?, ?, ?)",
                     [(incident, student, now) for student in sorted(affected)],
                 )
             if state in (IncidentState.NOTIFIED, IncidentState.CLOSED):
                 verify_notices(affected=affected, notified=self.notified(incident))
             database.execute("UPDATE incidents SET state = ? WHERE incident = ?", (state.value, incident))
-            salt = database.execute("SELECT salt FROM incidents WHERE incident = ?", (incident,)).fetchone()[
-                0
-            ]
-            self._say(incident, known.kind, state, salt)
+        self._say_what_is_left()
         return self.incident(incident)
+
+    def has_open(self) -> bool:
+        """Whether any incident is not closed: the service cannot be abolished before."""
+        with self._file.reading() as database:
+            query = "SELECT EXISTS (SELECT 1 FROM incidents WHERE state <> ?)"
+            return bool(database.execute(query, (IncidentState.CLOSED.value,)).fetchone()[0])
 
     def incident(self, incident: str) -> Incident:
         """The incident of that name; LocalProtocolError if there is none."""
@@ -213,9 +225,24 @@ class IncidentDesk:
             "full_report_due": deadlines.full,
         }
 
+    def _say_what_is_left(self) -> None:
+        """Bring the ledger up to date with the file, which is written first; a crash in between is made up for.
+
+        Every use says what is left before it changes anything, so of each incident at most the last step is.
+        """
+        with self._file.writing() as database:
+            rows = database.execute("SELECT incident, class, state, salt FROM incidents").fetchall()
+            said = {
+                (stored.entry.body["incident"], stored.entry.body["state"])
+                for stored in self._ledger.store.entries(kind=EntryKind.INCIDENT)
+            }
+            for incident, kind, state, salt in sorted(rows):
+                if (incident, state) not in said:
+                    self._say(incident, IncidentClass(kind), IncidentState(state), salt)
+
     def _say(self, incident: str, kind: IncidentClass, state: IncidentState, salt: bytes) -> None:
         """In the ledger, with a salted hash of the report as it is now."""
-        report = canonical_json.encode({**self.report(incident), "state": state.value})
+        report = canonical_json.encode(self.report(incident))
         self._ledger.append_platform_entry(
             EntryKind.INCIDENT,
             {
@@ -226,6 +253,17 @@ class IncidentDesk:
                 "report_sha256": hashlib.sha256(b"noren/v1/incident\0" + salt + report).hexdigest(),
             },
         )
+
+
+@contextmanager
+def incident_desk(platform: Platform, *, clock: Callable[[], int]) -> Iterator[IncidentDesk]:
+    """The incidents of an opened platform."""
+    with closing(ProvisionRecords.open(platform.directory)) as provisions:
+        desk = IncidentDesk(platform.directory / DATABASE_NAME, platform.ledger, provisions, clock=clock)
+        try:
+            yield desk
+        finally:
+            desk.close_file()
 
 
 def _text(incident: Incident, locale: Locale) -> str:

@@ -11,6 +11,7 @@ from noren_core.season.plan import CampaignPlan
 from noren_server import publication
 from noren_server.consents.consent_book import ConsentBook
 from noren_server.consents.opening import consent_service, unix_now
+from noren_server.coverage.opening import require_may_process
 from noren_server.grpc_rights import RightsParts
 from noren_server.platform_files import Platform
 from noren_server.publication import Consents
@@ -58,7 +59,12 @@ def publication_consents(platform: Platform) -> Iterator[Consents]:
         consent_service(platform) as service,
         closing(ProvisionRecords.open(platform.directory)) as provisions,
     ):
-        yield Consents(service, provisions.write, unix_now)
+        yield Consents(
+            service,
+            provisions.write,
+            unix_now,
+            lambda campaign, company: require_may_process(platform, campaign, company, now=unix_now()),
+        )
 
 
 def revocations_of(platform: Platform, book: ConsentBook) -> Revocations:

@@ -130,9 +130,9 @@ def test_nobody_keeps_another_s_consent_from_ending(
     appending = service.book.appending
 
     def late(*, now: int) -> Any:
-        for event in [meanwhile.pop()] if meanwhile else []:
+        while meanwhile:
             with appending(now=now) as append:
-                append(service.book.verifier().verify(event))
+                append(service.book.verifier().verify(meanwhile.pop()))
         return appending(now=now)
 
     monkeypatch.setattr(service.book, "appending", late)

@@ -16,17 +16,19 @@ from noren_audit.rights.coverage_check import attest_report, read_report
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
-from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
+from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
 from noren_core.rights.coverage_report import ReportState
 from noren_core.rights.purposes import Purpose
+from noren_core.rights.service_state import sign_request
 from noren_core.season.plan import CampaignPlan
 from noren_server.consents.consent_service import ConsentService
-from noren_server.consents.opening import consent_service
+from noren_server.consents.opening import consent_service, unix_now
 from noren_server.coverage import opening
 from noren_server.coverage.classification import Question
 from noren_server.coverage.runs import REPORT, Run
 from noren_server.platform_files import Platform, initialise
 from noren_server.publication import Consents
+from noren_server.rights.opening import publication_consents
 from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.rights.service_states import service_desk
 
@@ -86,7 +88,7 @@ class Site:
     def provide(self, at: int) -> None:
         """What publishing a score table does with consents."""
         with closing(ProvisionRecords.open(self.platform.directory)) as records:
-            consents = Consents(self.service, records.write, lambda: at)
+            consents = Consents(self.service, records.write, lambda: at, lambda *_: None)
             live = consents.live(COMPANY, "2026", Purpose.SCORE)
             consents.provide(live, self.plan, company=COMPANY, season="2026", purpose=Purpose.SCORE)
 
@@ -271,6 +273,28 @@ def test_a_new_policy_makes_the_report_stale(site: Site) -> None:
     judged_by = opening.launch_gate(site.platform).facts(CAMPAIGN).judged_by
     runs.mark_stale(CAMPAIGN, judged_by, now=NOW + 1002)
     assert runs.run(CAMPAIGN, run.name).state is ReportState.STALE
+
+
+def test_what_makes_tables_asks_service_and_coverage_for_every_row(site: Site) -> None:
+    """Also a score table that the running service makes by itself: the way to rows leads through both."""
+    consented(site, 1)
+    cohort = {"company": COMPANY, "season": "2026", "purpose": Purpose.SCORE}
+    with publication_consents(site.platform) as consents:
+        with pytest.raises(LocalProtocolError) as refused:
+            consents.provide([], site.plan, **cohort)
+        assert refused.value.code == "LAUNCH_BLOCKED_COVERAGE"
+        request = sign_request(
+            scope=ServiceScope.COMPANY,
+            name=COMPANY,
+            state=ServiceStatus.SUSPENDED,
+            reason="DRILL",
+            at=unix_now(),
+            key=site.platform.signing_key,
+        )
+        service_desk(site.platform).suspend(request)
+        with pytest.raises(LocalProtocolError) as refused:
+            consents.provide([], site.plan, **cohort)
+        assert refused.value.code == "SERVICE_SUSPENDED"
 
 
 def test_a_violation_suspends_a_campaign_that_has_begun(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
