@@ -26,6 +26,8 @@ from noren_client.config import CompanyConfig
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.lifetime import CampaignSpending, forecasts, verify_room
 from noren_client.odometer import Odometer
+from noren_client.rights import orders
+from noren_client.rights.transport import RightsClient
 from noren_client.table_reading import Aligner, OpenedTable
 from noren_client.training_set import TrainingSet
 from noren_client.transport import PlatformClient
@@ -116,7 +118,8 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
     """Open our training rows and join them with our outcomes: the campaign's training set.
 
     1. Our applicants of the training seasons with an offer and an outcome that counts.
-    2. Our odometer has all that the ledger says it had; with an older one, nothing is computed.
+    2. Our odometer has all that the ledger says it had, and every erasure order was carried out here; with
+       older files, nothing is computed.
     3. Align them.
     4. Read the sealed table to its end and open our rows.
     5. Join and keep; in the mode of sealed statistics have the platform sum our rows, and keep the sums. That
@@ -128,6 +131,7 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         TrainingSetError: with a `TrainingSetCode`, if our own file has nothing to learn from: this company
             then takes no part and the season goes on. A training set of an earlier call is removed first.
         VerificationError: with code ACCOUNTANT_RESET, if the odometer was lost, changed or rolled back.
+        LocalProtocolError: with code PENDING_ERASURE_ORDERS or RESTORE_NEEDS_TOMBSTONES.
         DataError: if our own file is malformed.
     """
     plan = campaign_files.load_plan(company_dir, campaign)
@@ -137,6 +141,8 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
         watch = LedgerWatch(company_dir)
         watch.accept(platform.get_proof(campaign, known_tree_size=watch.known_tree_size))  # 2
         Odometer.open(company_dir)
+        with RightsClient(company_dir) as rights:
+            orders.verify_up_to_date(company_dir, campaign, rights)
         aligner = Aligner(company_dir, plan, platform, sleep=sleep)
         opened = aligner.open_table(  # 3, 4
             TableKind.TRAIN, list(labels), payload_bytes=plan.training_payload_bytes

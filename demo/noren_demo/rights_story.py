@@ -320,15 +320,53 @@ class RightsStory:
             browser.post("/v1/disclosures", {"scope": scope, "disclosure_key": ""})
             self.parties.company(choice.company, "rights", "answer", campaign)
             answered = browser.get(f"/v1/copies?mailbox={mailbox}&after=0")["copies"]
+            kinds = self._opened(choice, bytes.fromhex(mailbox), [copy["copy"] for copy in answered])
+            for request in browser.get("/v1/disclosures")["requests"]:
+                for item in request["items"]:
+                    browser.post("/v1/disclosures/received", {"item": item["item"]})
             report = browser.text("/v1/report?lang=ja&format=markdown")
         (self.season.places.root / "student-report.md").write_text(report, encoding="utf-8")
         sizes = {len(copy["copy"]) // 2 for copy in answered}
         self._tell(
             "a disclosure",
-            f"her sealed copy was there before anybody at the company looked; {len(answered) - len(copies)} "
-            f"more after her request, all of {'/'.join(map(str, sorted(sizes)))} bytes; her report in "
-            "Japanese names every provision",
+            f"{len(copies)} sealed copy before anybody at the company looked, {len(answered) - len(copies)} "
+            f"more after her request, all of {'/'.join(map(str, sorted(sizes)))} bytes; her device opened "
+            f"{', '.join(kinds)}; her report in Japanese names every provision",
         )
+
+    def _opened(self, choice: StudentChoice, mailbox: bytes, copies: Sequence[str]) -> list[str]:
+        """What her device finds in her mailbox: every copy opens and verifies, or this raises."""
+        from noren_core.errors import VerificationError
+        from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry
+        from noren_core.rights.mirror_copy import open_copy
+
+        with self._platform() as platform:
+            keys = platform.ledger.keys().keys_of(choice.company, CompanyKey.SIGNING)
+            deposits: dict[int, SignedEntry] = {
+                stored.index: stored.entry
+                for stored in platform.ledger_store.entries(
+                    kind=EntryKind.MIRROR_DEPOSIT, company=choice.company
+                )
+            }
+
+        def deposit_at(index: int) -> SignedEntry:
+            if index not in deposits:
+                raise VerificationError("copy: expected a deposit of the ledger, got none")
+            return deposits[index]
+
+        key = self.students.device(choice.student).disclosure_key(choice.company)
+        opened = [
+            open_copy(
+                bytes.fromhex(copy),
+                key,
+                company=choice.company,
+                mailbox=mailbox,
+                company_keys=frozenset(map(bytes.fromhex, keys)),
+                deposit_at=deposit_at,
+            )
+            for copy in copies
+        ]
+        return sorted({item.copy.kind.value for item in opened})
 
     def check_decisions(self, campaign: str, company: str, bundle: Path) -> None:
         """The auditor on the company's premises: sealed decisions against the ledger."""

@@ -209,23 +209,26 @@ class CampaignRun:
         """One round; who may take part in the next one.
 
         1. Every company's masked input, computed under the newest list of its table.
-        2. Those whose list says more by now count as drop-outs; what they computed stays masked for ever, and
-           what they reserved stays spent.
+        2. Those whose list says more by now, or for which the service was suspended meanwhile, count as
+           drop-outs; what they computed stays masked for ever, and what they reserved stays spent.
         3. Unmasking and the sum of the others.
         """
         started = self._clock()
         self._tell(state="training", round_number=round_number, companies=len(active))
         replies = self._ask(self._masked_input_requests(round_number, active), m.MaskedInputReply)  # 1
-        outdated = {company for company in replies if self._is_outdated(round_number, company)}  # 2
+        stopped = replies.keys() - set(self._admitted())  # 2
+        outdated = {c for c in replies.keys() - stopped if self._is_outdated(round_number, c)}
         taken = {
             company
             for company, reply in replies.items()
             if self._take(
                 company,
-                partial(self._add_masked, round_number, company, reply, counts=company not in outdated),
+                partial(
+                    self._add_masked, round_number, company, reply, counts=company not in outdated | stopped
+                ),
             )
         }
-        survivors = self._close_inputs(round_number, taken)  # 3
+        survivors = self._close_inputs(round_number, taken - stopped)  # 3
         unmask = self._unmask_request(round_number, survivors)
         remaining = {
             company
@@ -279,8 +282,8 @@ class CampaignRun:
         """The survivors.
 
         Raises:
-            RoundFailedError: if too few are left; with code ROUND_ABORTED_CONSENT, if all that were taken,
-                the outdated ones included, would have been enough.
+            RoundFailedError: if too few are left; with code ROUND_ABORTED_CONSENT, if `taken`, which has the
+                outdated ones, would have been enough.
         """
         try:
             return self._secagg.close_inputs(round_number)

@@ -150,6 +150,8 @@ class Gate:
         """
         self.require_running(plan, company)
         found = self._committed(plan.campaign, company, decision_batch, blinded)  # 1
+        if found is None:  # whether or not that batch was opened: with other elements this is another request
+            raise _refused(Refusal.GATE_NOT_OPEN)
         if self._opening(plan.campaign, company, decision_batch) is None:  # 2
             reasons = platform_reasons(self._facts(plan, company, found), now=self._clock())
             if reasons:
@@ -169,12 +171,12 @@ class Gate:
                 )
         return GatedEvaluation(evaluated, proof, decision_batch, opened)
 
-    def _facts(self, plan: CampaignPlan, company: str, found: StoredEntry | None) -> PlatformFacts:
+    def _facts(self, plan: CampaignPlan, company: str, found: StoredEntry) -> PlatformFacts:
         return PlatformFacts(
-            is_batch_sealed=found is not None,
-            sequence=0 if found is None else found.entry.body["sequence"],
+            is_batch_sealed=True,
+            sequence=found.entry.body["sequence"],
             batches=plan.gate.batches,
-            sealed_at=0 if found is None else self._sealed_at(found),
+            sealed_at=self._sealed_at(found),
             cooling_seconds=plan.gate.cooling_seconds,
             is_agreement_active=self._has_agreement(company),
             is_coverage_clear=self._is_covered(plan.campaign),

@@ -339,7 +339,10 @@ class PlatformServicer(services.PlatformServicer):
             raise refused(Refusal.PLAN_MISMATCH)
         with self._store.transaction():  # no two acceptances at once
             known = self._entries(EntryKind.PLAN_ACCEPTANCE, plan.campaign, caller.name)
-            return known or [self._ledger.append_company_entry(entry)]
+            if known:
+                return known
+            self._gate.require_running(plan, caller.name)  # nobody joins what is coming to its end
+            return [self._ledger.append_company_entry(entry)]
 
     def _append_decision_batch(self, entry: SignedEntry, caller: Company) -> list[int]:
         plan = self._accepted_plan(entry.body["campaign"], caller)
@@ -381,15 +384,16 @@ class PlatformServicer(services.PlatformServicer):
         self._gate.require_running(plan, caller.name)
         if request.first_chunk >= table.manifest.chunk_count:
             raise refused(Refusal.PROTOCOL_VIOLATION)
-        chunks = self._publisher.chunks(table, request.first_chunk)
-        return (
-            wire.TablePart(
-                chunk_hashes=table.chunk_hashes if index == request.first_chunk else (),
-                index=index,
-                chunk=chunk,
-            )
-            for index, chunk in chunks
-        )
+        return self._running_parts(plan, table, request.first_chunk, caller)
+
+    def _running_parts(
+        self, plan: CampaignPlan, table: StoredTable, first: int, caller: Company
+    ) -> Iterator[wire.TablePart]:
+        """The chunks, as long as the service runs: a table may take many minutes."""
+        for index, chunk in self._publisher.chunks(table, first):
+            self._gate.require_running(plan, caller.name)
+            hashes = table.chunk_hashes if index == first else ()
+            yield wire.TablePart(chunk_hashes=hashes, index=index, chunk=chunk)
 
     def _fetch_revocations(
         self, request: wire.FetchRevocationsRequest, caller: Company
@@ -409,6 +413,8 @@ class PlatformServicer(services.PlatformServicer):
         else:
             table = self._publisher.table(plan.campaign, caller.name, TableKind(kind))
         if table is None:
+            if kind == TableKind.SCORE:
+                self._scoring.gate_opened(plan, caller.name)  # a suspension may have ended what was begun
             raise refused(self._why_no_table(plan, caller, TableKind(kind)))
         return plan, table
 
@@ -442,6 +448,7 @@ class PlatformServicer(services.PlatformServicer):
         with self._statistics.receiving(plan, caller.name) as message:
             for item in stream:
                 if item.commitment_entry:
+                    self._gate.require_running(plan, caller.name)  # minutes have passed
                     answer = message.answer(self._own_entry(item.commitment_entry, caller))
                     proof = self._prove(first.known_tree_size, answer.indices)
                     return wire.SealedSums(answer=answer.sums, proof=proof)

@@ -20,6 +20,7 @@ from noren_server.rights.opening import (
     retention_of,
     table_publisher,
 )
+from noren_server.rights.service_states import service_desk
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 
 
@@ -60,7 +61,8 @@ def refresh(platform: Platform, campaign: str) -> None:
                 consents, plan, company, embeddings_dir=platform.directory / "embeddings"
             )
 
-        scoring = SealedScoring(platform.store, platform.ledger, publisher, rows)
+        desk = service_desk(platform)
+        scoring = SealedScoring(platform.store, platform.ledger, publisher, rows, is_running=desk.is_running)
         try:
             scoring.refresh(campaign)
         finally:

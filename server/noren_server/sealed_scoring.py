@@ -5,12 +5,14 @@ commitment is in the ledger; a company has one message of heads per score season
 (q heads read q linear functions of a student's features); the platform computes with what it cannot decrypt;
 nobody is scored for a company before its gate was opened, and a table is served only if it was made after the
 gate was opened last. Score tables are built in the background, one at a time, in constant memory; a build
-that a crash interrupted is begun again at the next start.
+that a crash interrupted is begun again at the next start, and one that a suspension ended when it is asked
+for afterwards.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,18 +63,30 @@ ScoreRowsSource = Callable[[CampaignPlan, str], ScoreRows]
 For scoring, of those among them who acknowledged the company's offer notice.
 """
 
+IsRunning = Callable[[str, str], bool]
+"""Whether nothing that concerns a company and a campaign is suspended."""
+
 
 class SealedScoring:
     """Accepts heads and builds score tables for one platform."""
 
     def __init__(
-        self, store: Store, ledger: LedgerService, publisher: TablePublisher, rows: ScoreRowsSource
+        self,
+        store: Store,
+        ledger: LedgerService,
+        publisher: TablePublisher,
+        rows: ScoreRowsSource,
+        *,
+        is_running: IsRunning = lambda _company, _campaign: True,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._publisher = publisher
         self._rows = rows
+        self._is_running = is_running
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score-table")
+        self._lock = threading.Lock()
+        self._begun: set[tuple[str, str]] = set()
 
     def accept_head(self, plan: CampaignPlan, company: str, head: bytes, commitment: SignedEntry) -> int:
         """Take a company's head for scoring; the ledger index of its commitment.
@@ -129,6 +143,7 @@ class SealedScoring:
         Raises:
             LocalProtocolError: with code GATE_NOT_OPEN, before the gate was opened; if there is no head.
             DataError: if the rows do not fit the plan.
+            LocalProtocolError: with code SERVICE_SUSPENDED, as soon as the service does not run for both.
         """
         if newest_opening(self._ledger.store, plan.campaign, company) is None:
             raise LocalProtocolError(Refusal.GATE_NOT_OPEN.sentence, code=Refusal.GATE_NOT_OPEN)
@@ -137,6 +152,8 @@ class SealedScoring:
 
     def refresh(self, campaign: str) -> None:
         """Seal again the score tables of all companies of a campaign whose gate is open, and replace them.
+
+        Companies for which the service does not run are left out; their old tables and lists stay.
 
         Who consented, withdrew or acknowledged an offer notice since is in the new tables as she wants to be.
         All are made at one time, so that a new table says nothing about one company's students. The
@@ -152,7 +169,8 @@ class SealedScoring:
             heads = {head.company for head in transaction.heads() if head.campaign == campaign}
         if known is None or known.state is not CampaignState.OPEN:
             raise LocalProtocolError(Refusal.NOT_AVAILABLE.sentence, code=Refusal.NOT_AVAILABLE)
-        opened = [c for c in sorted(heads) if newest_opening(self._ledger.store, campaign, c) is not None]
+        running = [company for company in sorted(heads) if self._is_running(company, campaign)]
+        opened = [c for c in running if newest_opening(self._ledger.store, campaign, c) is not None]
         for build in [self._builder.submit(self._seal, known.plan, company) for company in opened]:
             build.result()
 
@@ -168,6 +186,7 @@ class SealedScoring:
             stored = transaction.head(plan.campaign, company)
         if stored is None:
             raise LocalProtocolError("score table: expected an accepted head, got none")
+        self._verify_running(plan, company)  # no consent counts while it does not: there would be no rows
         rows = self._rows(plan, company)
         _check_rows(plan, rows)
         scorer = Scorer(_verified_head(plan, company, stored.head))
@@ -176,11 +195,15 @@ class SealedScoring:
             plan,
             company,
             TableKind.SCORE,
-            _scored(key, scorer, rows),
+            _scored(key, scorer, rows, verify=lambda: self._verify_running(plan, company)),
             count=len(rows.identifiers),
             payload_bytes=score_payload_bytes(plan),
             identifiers=rows.identifiers,
         )
+
+    def _verify_running(self, plan: CampaignPlan, company: str) -> None:
+        if not self._is_running(company, plan.campaign):
+            raise LocalProtocolError(Refusal.SERVICE_SUSPENDED.sentence, code=Refusal.SERVICE_SUSPENDED)
 
     def close(self) -> None:
         """Finish the table that is being built, drop those that wait (`resume` begins them again)."""
@@ -199,7 +222,19 @@ class SealedScoring:
         return known[0].index
 
     def _begin(self, plan: CampaignPlan, company: str) -> None:
-        self._builder.submit(self.publish_score_table, plan, company).add_done_callback(_log_failure)
+        """Once, however often it is asked for."""
+        place = (plan.campaign, company)
+        with self._lock:
+            if place in self._begun:
+                return
+            self._begun.add(place)
+
+        def ended(build: Future[None]) -> None:
+            with self._lock:
+                self._begun.discard(place)
+            _log_failure(build)
+
+        self._builder.submit(self.publish_score_table, plan, company).add_done_callback(ended)
 
 
 def _check_commitment(plan: CampaignPlan, company: str, head: bytes, commitment: SignedEntry) -> None:
@@ -212,9 +247,12 @@ def _verified_head(plan: CampaignPlan, company: str, head: bytes) -> EncryptedHe
     return verify_head(head, head_layout(plan), binding=head_binding(plan, company))
 
 
-def _scored(key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows) -> Iterator[tuple[bytes, bytes]]:
-    """(OPRF output, payload) of every student, some thousands at a time."""
+def _scored(
+    key: OprfPrivateKey, scorer: Scorer, rows: ScoreRows, *, verify: Callable[[], None]
+) -> Iterator[tuple[bytes, bytes]]:
+    """(OPRF output, payload) of every student, some thousands at a time; `verify` is asked before each."""
     for start in range(0, len(rows.identifiers), _BLOCK_STUDENTS):
+        verify()
         block = slice(start, start + _BLOCK_STUDENTS)
         outputs = alignment.evaluate_identifiers(key, rows.identifiers[block])
         scores = scorer.score(rows.features[block])

@@ -65,7 +65,9 @@ def online_services(platform: Platform) -> Iterator[RunningService]:
             ),
             ledger=platform.ledger,
             publisher=publisher,
-            scoring=SealedScoring(platform.store, platform.ledger, publisher, rows),
+            scoring=SealedScoring(
+                platform.store, platform.ledger, publisher, rows, is_running=desk.is_running
+            ),
             statistics=_statistics(platform, consents),
             revocations=rights.revocations,
             keys=KeyDesk(

@@ -977,6 +977,19 @@ RIGHTS_MUTANTS: dict[str, tuple[Code, Mutation]] = {
             ledger.move(ledger.statements[-1], before=ledger.find("gate-opened", **ALPHA)),
         ),
     ),
+    "clear coverage kept back until a blocked one was there": (
+        Code.COVERAGE_MISSING,
+        lambda ledger: (
+            ledger.repeat(ledger.find("coverage", **AUTUMN), verdict="blocked", as_of=NOW + 1),
+            ledger.move(ledger.statements[-1], before=ledger.find("gate-opened", **ALPHA)),
+            ledger.repeat(ledger.find("coverage", **AUTUMN)),
+            ledger.move(ledger.statements[-1], before=ledger.find("gate-opened", **ALPHA)),
+        ),
+    ),
+    "gate on coverage of the day before yesterday": (
+        Code.COVERAGE_MISSING,
+        change("gate-opened", ALPHA, opened_at=NOW + 86_401),
+    ),
     "coverage that no auditor signed": (
         Code.COVERAGE_MISSING,
         change("coverage", AUTUMN, attestation="00" * 64),

@@ -360,15 +360,16 @@ def test_four_fifths_compares_within_companies() -> None:
 def test_a_whole_season_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Four small companies, one of which may be left out after a withdrawal, in both modes, then one draw each."""
-    monkeypatch.setattr(generator, "COMPANIES", {"akane": 40, "benten": 50, "chidori": 60, "daigo": 70})
+    """Small companies, one of which a withdrawal may leave out; both modes, then one draw each, as JSON."""
+    names = ("akane", "benten", "chidori", "daigo", "enoki", "fuji")  # one more than a cohort needs
+    monkeypatch.setattr(generator, "COMPANIES", dict.fromkeys(names, 40))
     monkeypatch.setattr(training_session, "_MAX_SESSIONS", 1)  # of each company's worker, so one is enough
     small = (Setting("small", "generated", draws=1),)
     monkeypatch.setattr(utility_settings, "settings", lambda *_args, **_kwargs: small)
     assert cli.main(["utility", "--json"]) == 0
     captured = capsys.readouterr()
     (task,) = json.loads(captured.out)["tasks"]
-    assert (task["setting"], task["task"], task["companies"]) == ("small", "decline", 4)
+    assert (task["setting"], task["task"], task["companies"]) == ("small", "decline", 6)
     assert [item["mode"] for item in task["federated"]] == ["noised rows", "sealed statistics"]
     for federated, of_row in zip(task["federated"], (8.0, 1.0), strict=True):
         assert len(federated["draws"]) == 1

@@ -1191,6 +1191,27 @@ def test_a_suspended_company_gets_nothing_but_what_students_need(season: Season)
     assert alignment.prepare(directory, CAMPAIGN, sleep=no_pause).rows == 10
 
 
+def test_a_table_stops_where_the_service_is_suspended(season: Season) -> None:
+    """R-SVC-1: the next chunk does not come, however long the table still is."""
+    request = wire.FetchTableRequest(campaign=CAMPAIGN, kind="train")
+    require_running = Gate.require_running
+    asked: list[str] = []
+
+    def suspended_after_two(gate: Gate, plan: CampaignPlan, company: str) -> None:
+        asked.append(company)
+        if len(asked) > 2:
+            season.suspended.add("alpha")
+        require_running(gate, plan, company)
+
+    channel, stub = season.stub("alpha")
+    with channel, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gate, "require_running", suspended_after_two)
+        parts = stub.FetchTable(request, timeout=5)
+        assert next(parts).index == 0
+        assert status_of(lambda: next(parts))[1] == Refusal.SERVICE_SUSPENDED
+    season.suspended.clear()
+
+
 def test_other_entries_are_not_appended(season: Season) -> None:
     """What a company may say elsewhere, or the platform alone, it does not append here."""
     keys = keystore.load(season.company("alpha"))

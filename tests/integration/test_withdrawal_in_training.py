@@ -119,6 +119,23 @@ def test_w2_a_round_is_not_begun_under_an_older_list(cohort: TrainingCohort) -> 
     assert_replayed(cohort, rounds=1)
 
 
+def test_what_a_company_sent_is_not_opened_once_the_service_is_suspended_for_it(
+    cohort: TrainingCohort,
+) -> None:
+    """R-SVC-1: it is a drop-out from that round on, and its settles of the rounds before are taken."""
+
+    def around(company: str, request: m.Request, handle: Handle) -> bytes:
+        reply = handle(request)
+        if company == LEFT and isinstance(request, m.MaskedInputRequest) and request.round_number == 2:
+            cohort.suspended.add(LEFT)
+        return reply
+
+    cohort.train(around)
+    assert LEFT in cohort.survivors()[1]
+    assert LEFT not in cohort.survivors()[2]
+    assert_sums_are_the_survivors(cohort)
+
+
 def fetched_by_another_process(cohort: TrainingCohort, company: str) -> None:
     """A student withdraws, and a command of her company keeps the list that says so."""
     cohort.lists.revoke(company, HER_ROW)

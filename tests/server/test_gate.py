@@ -213,6 +213,19 @@ def test_nothing_else_is_evaluated(setting: GateOfPlatform) -> None:
     setting.evaluate(batch, blinded)
 
 
+def test_an_open_gate_is_open_for_what_was_committed_to_alone(setting: GateOfPlatform) -> None:
+    """What is refused before the opening is refused after it, evaluations left or not."""
+    blinded, others = elements(1), elements(2)
+    batch = setting.seal(blinded, sequence=1)
+    later = setting.seal(elements(3), sequence=2)
+    setting.now += COOLING
+    setting.evaluate(batch, blinded)
+    for wrong in (others, elements(3), blinded[::-1], [blinded[0], others[0]], blinded[:1], []):
+        assert setting.refusal(batch, wrong) == Refusal.GATE_NOT_OPEN
+    assert setting.refusal(later, blinded) == Refusal.GATE_NOT_OPEN
+    assert setting.counted() == PADDED
+
+
 def test_the_same_bytes_cut_elsewhere_are_no_elements(setting: GateOfPlatform) -> None:
     """Boundaries that hash alike give elements of another length, and those are malformed."""
     blinded = elements(1)

@@ -107,9 +107,7 @@ class Platform:
             ConsentBook(directory / "consents.db", service_key=key, facts=self.facts.at)
         )
         service = ConsentService(self.book, signing, LedgerService(ledger, signing))
-        self.consents = Consents(
-            service, self.provided.extend, lambda: self.students.now, lambda *_: None
-        )
+        self.consents = Consents(service, self.provided.extend, lambda: self.students.now, lambda *_: None)
 
     def given(self, consents: Sequence[Consent], **options: Any) -> None:
         """Record these consents; for scoring, also that to be linked and the acknowledged offer."""

@@ -365,6 +365,36 @@ def test_a_refresh_replaces_every_open_companys_table(process: Process, plan: Ca
         assert caught.value.code == Refusal.NOT_AVAILABLE
 
 
+def test_a_suspension_ends_what_is_being_computed_and_leaves_its_company_out(
+    process: Process, plan: CampaignPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-SVC-1: no block of students is scored any more, no table appears, and others get theirs."""
+    monkeypatch.setattr(sealed_scoring, "_BLOCK_STUDENTS", 2)
+    with_keys_and_head(process, plan, "company-1", "company-2")
+    for company in ("company-1", "company-2"):
+        open_gate(process, plan, company=company)
+    blocks: list[str] = []
+
+    def is_running(company: str, _campaign: str) -> bool:
+        blocks.append(company)
+        return company != COMPANY or blocks.count(COMPANY) < 3
+
+    platform = process.platform
+    rows = ScoreRows([identifier(number) for number in range(STUDENTS)], FEATURES, ADDRESSES)
+    scoring = SealedScoring(
+        platform.store, platform.ledger, process.publisher, lambda *_: rows, is_running=is_running
+    )
+    with pytest.raises(LocalProtocolError) as caught:
+        scoring.publish_score_table(plan, COMPANY)
+    assert caught.value.code == Refusal.SERVICE_SUSPENDED
+    scoring.refresh(plan.campaign)
+    scoring.close()
+    made = {company: scoring.table(plan.campaign, company) for company in ("company-1", "company-2")}
+    assert {company for company, table in made.items() if table is not None} == {"company-2"}
+    tables = platform.ledger_store.entries(kind=EntryKind.TABLE)
+    assert [stored.entry.company for stored in tables] == ["company-2"]
+
+
 @pytest.mark.parametrize("addresses", [(), ADDRESSES[:-1], [*ADDRESSES[:-1], bytes(ADDRESS_BYTES - 1)]])
 def test_a_row_without_an_address_is_not_sealed(
     process: Process, plan: CampaignPlan, addresses: Sequence[bytes]

@@ -146,6 +146,12 @@ class MemoryPlatform:
         assert campaign == self.plan.campaign
         return self._prove(known_tree_size)
 
+    def fetch_orders(self, campaign: str, *, known_tree_size: int) -> tuple[tuple[bytes, ...], LedgerProof]:
+        """Nobody was ordered to erase anything."""
+        self._called("fetch_orders")
+        assert campaign == self.plan.campaign
+        return (), self._prove(known_tree_size)
+
     def append(self, entry: bytes, *, known_tree_size: int) -> LedgerProof:
         self._called("append")
         body = parse_entry(entry).body

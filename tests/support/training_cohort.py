@@ -118,6 +118,7 @@ class TrainingCohort:
     computed: list[tuple[str, int, NDArray[np.float64], NDArray[np.int64]]] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
     sizes: dict[tuple[str, str, int], tuple[int, int]] = field(default_factory=dict)
+    suspended: set[str] = field(default_factory=set)
     _answering: tuple[str, int] = ("", 0)
 
     def __post_init__(self) -> None:
@@ -158,7 +159,7 @@ class TrainingCohort:
         CampaignRun(
             self.plan,
             signing_keys=self.platform.signing_keys(COMPANIES),
-            admitted=lambda: COMPANIES,
+            admitted=lambda: tuple(company for company in COMPANIES if company not in self.suspended),
             ledger=self.platform.ledger,
             exchange=self,
             progress=Progress(self.root / "progress.json", self.plan.training.rounds),

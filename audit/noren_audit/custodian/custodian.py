@@ -49,8 +49,8 @@ from noren_core.rights.custody import (
 from noren_core.rights.fields import read_fields
 from noren_core.rights.signed_statement import SignedStatement, parse_statement
 
-MAX_NONCES = 1 << 17
-"""Remembered at once; beyond it requests are refused until the oldest are over."""
+MAX_NONCES = 1 << 16
+"""Remembered at once of one company; beyond it its requests, and no other's, are refused for some minutes."""
 
 _MAX_STATEMENT_BYTES = 4096
 _CONTENT_TYPE = "application/json"
@@ -94,7 +94,7 @@ class Custodian:
         self._release = weakref.finalize(self, os.close, lock_directory(directory, "custodian"))
         self._clock = clock
         self._lock = threading.Lock()
-        self._nonces: dict[bytes, int] = {}
+        self._nonces: dict[str, dict[bytes, int]] = {}
         for path in (directory / "destroyed").glob("*/*"):
             self._remove_share(path.parent.name, path.name)
 
@@ -136,23 +136,24 @@ class Custodian:
         with self._lock:  # 2
             if not self._release.alive:
                 raise CustodyRefusedError("this custodian is being stopped", code="STOPPING", status=503)
-            self._use_nonce(request.nonce, now)
+            self._use_nonce(request, now)
             answer = self._performed(request, statement, now)  # 3
         return answer.sign(statement, self._key)
 
-    def _use_nonce(self, nonce: bytes, now: int) -> None:
+    def _use_nonce(self, request: CustodyRequest, now: int) -> None:
         """Remember it as long as its request could be sent again.
 
         They are forgotten with the process. What an earlier request says again after that changes nothing and
         tells nobody a share: each operation can be repeated, and a share is sealed to the request's own key.
         """
-        for known in [known for known, end in self._nonces.items() if end < now]:
-            del self._nonces[known]
-        if nonce in self._nonces:
+        nonces = self._nonces.setdefault(request.company, {})
+        while nonces and nonces[oldest := next(iter(nonces))] < now:
+            del nonces[oldest]
+        if request.nonce in nonces:
             raise CustodyRefusedError("expected a new nonce, got a used one", code="NONCE_USED", status=409)
-        if len(self._nonces) >= MAX_NONCES:
+        if len(nonces) >= MAX_NONCES:
             raise CustodyRefusedError("too many requests", code="BUSY", status=503)
-        self._nonces[nonce] = now + 2 * WINDOW_SECONDS
+        nonces[request.nonce] = now + 2 * WINDOW_SECONDS
 
     def _performed(self, request: CustodyRequest, statement: SignedStatement, now: int) -> CustodyAnswer:
         match request.operation:

@@ -23,13 +23,7 @@ from noren_audit.verification.verify import verify_bundle
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.rights.decision_batch import verify_complete, verify_evaluation
-from noren_core.rights.gate_detectors import (
-    BatchFacts,
-    GateAlert,
-    GateHistory,
-    ReversalTimes,
-    gate_alerts,
-)
+from noren_core.rights.gate_detectors import GateAlert, gate_alerts, histories
 from noren_core.rights.gate_file import Access, GateFile, ShownBatch
 
 _SHOWN = "SHOWN"
@@ -209,22 +203,6 @@ def _by_position(shown: GateFile) -> Mapping[str, Sequence[ShownBatch]]:
 
 
 def _alerts(shown: GateFile) -> tuple[PositionAlerts, ...]:
-    found = []
-    for position, batches in sorted(_by_position(shown).items()):
-        views = [access for access in _views(shown) if access.position == position]
-        history = GateHistory(
-            offers=sum(len(item.batch.passed) for item in batches),
-            viewed=len({access.handle for access in views}),
-            reversals=tuple(
-                ReversalTimes(reversed_at=reversal.at, viewed_at=reversal.viewed_at)
-                for item in batches
-                for reversal in item.reversals
-            ),
-            batches=tuple(
-                BatchFacts(sealed_at=item.sealed_at, decisions=len(item.batch.identifiers))
-                for item in batches
-            ),
-            first_view_at=min((access.at for access in views), default=0),
-        )
-        found.append(PositionAlerts(position, gate_alerts(history)))
-    return tuple(found)
+    return tuple(
+        PositionAlerts(position, gate_alerts(history)) for position, history in histories(shown).items()
+    )

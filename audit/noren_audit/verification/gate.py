@@ -14,6 +14,7 @@ from noren_audit.verification.findings import Code, Evidence, Findings
 from noren_core.errors import VerificationError
 from noren_core.ledger.entries import CoverageVerdict, EntryKind, SignedEntry
 from noren_core.rights.coverage_report import attestation_of_entry
+from noren_core.rights.launch_gate import MAX_AGE_SECONDS
 from noren_core.season.plan import CampaignPlan
 
 
@@ -43,6 +44,7 @@ class GateAudit:
         self._auditors = auditors
         self._findings = findings
         self._is_clear = False
+        self._covered_at = 0
         self._batches: dict[int, SignedEntry] = {}
         self._sequences: dict[str, int] = {}
         self._opened: dict[int, int] = {}
@@ -78,8 +80,10 @@ class GateAudit:
                 )
 
     def _coverage(self, index: int, entry: SignedEntry) -> None:
-        """The newest report decides, if an auditor's signature is on it.
+        """The report about the latest time decides, if an auditor's signature is on it.
 
+        One that is about an earlier time than another before it changes nothing: a clear report may have been
+        kept back until a blocked one stood in the ledger.
         Its `policy_sha256` is over the history of all policies (docs/rights/coverage.md §4), which is not in
         the ledger; what is seen here is that there was a policy by then.
         """
@@ -87,6 +91,9 @@ class GateAudit:
             self._add(
                 Code.POLICY_UNKNOWN, "expected a policy in the ledger before coverage, got none", index, entry
             )
+        if entry.body["as_of"] < self._covered_at:
+            return
+        self._covered_at = entry.body["as_of"]
         self._is_clear = entry.body["verdict"] == CoverageVerdict.CLEAR and self._is_attested(entry)
 
     def _is_attested(self, entry: SignedEntry) -> bool:
@@ -153,6 +160,13 @@ class GateAudit:
                 waited=waited,
             )
         self.check_covered(index, entry)
+        if self._is_clear and entry.body["opened_at"] - self._covered_at > MAX_AGE_SECONDS:
+            self._add(
+                Code.COVERAGE_MISSING,
+                f"expected coverage of the last {MAX_AGE_SECONDS} seconds before this, got older",
+                index,
+                entry,
+            )
         self._companies_opened.add(entry.body["company"])
 
     def _mirror_deposit(self, index: int, entry: SignedEntry) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,16 @@ class LoggedAccess:
     access: Access
 
 
-def append(company_dir: Path, entry: LoggedAccess) -> None:
+def append(
+    company_dir: Path, entry: LoggedAccess, *, verify: Callable[[Sequence[LoggedAccess]], None] | None = None
+) -> None:
     """Add a line; on disk when this returns.
+
+    Args:
+        company_dir: the company's directory.
+        entry: what it says.
+        verify: raises unless the line may follow on the lines that are there. No other line can come between,
+            so that many who ask at once get no more than one who asks many times.
 
     Raises:
         VerificationError: with code ACCESS_LOG_DAMAGED, if the file is not the chain that was written.
@@ -50,6 +58,8 @@ def append(company_dir: Path, entry: LoggedAccess) -> None:
     """
     with _locked(company_dir) as descriptor:
         lines, data = _read(descriptor)
+        if verify is not None:
+            verify(lines)
         body = {
             "campaign": entry.campaign,
             "season": entry.season,

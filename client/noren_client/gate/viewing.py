@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from noren_client import alignment, campaign_files, config, follow_up, keystore, revocations
@@ -151,7 +152,7 @@ def show(
     1. Who asks is authorised for this position, and has looks left in this hour.
     2. What is past its time, answered or revoked is destroyed.
     3. Every condition of the gate, with the ledger as it is now.
-    4. In the access log; then shown.
+    4. Looks are still left, and this one is in the access log, in one step; then shown.
 
     Raises:
         LocalProtocolError: with code ROLE_FORBIDDEN, VIEW_LIMIT, SCORES_OUTDATED, or those of the gate: its
@@ -175,7 +176,7 @@ def open_record(
     plan, now = campaign_files.load_plan(company_dir, request.campaign), int(clock())
     request.viewer.verify(action, position=request.subject.position, season=plan.score_season)
     log = _Log(company_dir, plan, request, action)
-    log.verify_looks_left(now)  # 1
+    log.verify_looks_left(access_log.read(company_dir), now)  # 1
     try:
         follow_up.tidy(company_dir, now=now)  # 2
         person, record = _gated(company_dir, plan, request, now, sleep)  # 3
@@ -183,7 +184,7 @@ def open_record(
         log.append(_code(error), b"", int(clock()))
         raise
     outcome = ACCESS_SHOWN if action is Action.VIEW_SCORE else RECORDED
-    log.append(outcome, person.handle, int(clock()))  # 4
+    log.append(outcome, person.handle, int(clock()), verify=partial(log.verify_looks_left, now=now))  # 4
     return person, record
 
 
@@ -196,21 +197,26 @@ class _Log:
         self._request = request
         self._action = action
 
-    def verify_looks_left(self, now: int) -> None:
-        """Raise LocalProtocolError (VIEW_LIMIT) if this member of the staff asked too often lately."""
+    def verify_looks_left(self, entries: Sequence[LoggedAccess], now: int) -> None:
+        """Raise LocalProtocolError (VIEW_LIMIT) if, by the log, this member of the staff asked too often."""
         limit = config.load(self._company_dir).gate.views_per_hour
         name = self._request.viewer.name
         recent = [
-            item
-            for item in access_log.read(self._company_dir)
-            if item.access.staff == name and item.access.at > now - _HOUR_SECONDS
+            item for item in entries if item.access.staff == name and item.access.at > now - _HOUR_SECONDS
         ]
         if len(recent) >= limit:
             raise LocalProtocolError(
                 f"view: expected at most {limit} requests in an hour, got more", code="VIEW_LIMIT"
             )
 
-    def append(self, outcome: str, handle: bytes, at: int) -> None:
+    def append(
+        self,
+        outcome: str,
+        handle: bytes,
+        at: int,
+        *,
+        verify: Callable[[Sequence[LoggedAccess]], None] | None = None,
+    ) -> None:
         access = Access(
             at,
             self._request.viewer.name,
@@ -220,7 +226,7 @@ class _Log:
             outcome,
         )
         entry = LoggedAccess(self._plan.campaign, self._plan.score_season, access)
-        access_log.append(self._company_dir, entry)
+        access_log.append(self._company_dir, entry, verify=verify)
 
 
 def _gated(

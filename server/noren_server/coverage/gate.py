@@ -1,8 +1,8 @@
 """The launch gate at the platform: asked right before training tables are published or scoring is opened.
 
-docs/rights/coverage.md §5. What counts is the `coverage` entry of the campaign that is about the latest time; a
-clear one about an earlier time is worth nothing beside a blocked one, whichever came into the ledger last. The
-rules are `noren_core.rights.launch_gate`.
+docs/rights/coverage.md §5. What counts is the `coverage` entry of the campaign that is about the latest time;
+a clear one about an earlier time is worth nothing beside a blocked one, whichever came into the ledger last.
+The rules are `noren_core.rights.launch_gate`.
 """
 
 from __future__ import annotations

@@ -171,8 +171,8 @@ class CoverageRuns:
         """Put an auditor's attestation in the ledger; the report counts from then on.
 
         1. A signature of an auditor whose word counts.
-        2. Over exactly a report here, which was reviewed, about the platform's own data; about no earlier time
-           than one in the ledger: whoever reads the ledger takes the last entry for the newest.
+        2. Over exactly a report here, which was reviewed, about the platform's own data; about no earlier
+           time than one in the ledger: whoever reads the ledger takes the last entry for the newest.
         3. The entry, then ATTESTED. The same attestation again appends no second one.
 
         Args:
@@ -191,7 +191,7 @@ class CoverageRuns:
         known = ledger.store.entries(kind=EntryKind.COVERAGE, campaign=said.campaign)
         if any(stored.entry.body["as_of"] > said.as_of for stored in known):
             raise LocalProtocolError(
-                "attestation: expected a report about a later time than those in the ledger, got an older one",
+                "attestation: expected a report about a later time than the ledger's, got an older one",
                 code="COVERAGE_STATE",
             )
         ledger.append_platform_entry(EntryKind.COVERAGE, said.to_entry_body())  # 3

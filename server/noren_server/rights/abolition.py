@@ -66,7 +66,7 @@ def owed(platform: Platform, *, window_seconds: int, now: Callable[[], int] = un
             followed = orders.orders()
             has_open_orders = orders.has_open()
         with closing(open_rights_file(platform.directory)) as file:
-            has_open_disclosures = disclosure_desk(platform, service, file).has_open()
+            has_open_disclosures = disclosure_desk(platform, service, file, clock=now).has_open()
             inquiries = InquiryDesk(file, lambda name: company_signing_keys(platform, name), clock=now)
             has_open_inquiries = bool(inquiries.open_inquiries())
     with incident_desk(platform, clock=now) as incidents:
@@ -115,7 +115,7 @@ def _destroy_keys(platform: Platform) -> None:
 
 
 def _to_remove(platform: Platform) -> list[Path]:
-    """What holds anything about persons for processing, with what a crash left of it, as far as it is there."""
+    """What holds persons' data for processing, and what a crash left of it, as far as it is there."""
     return sorted({path for pattern in _REMOVED for path in platform.directory.glob(pattern)})
 
 

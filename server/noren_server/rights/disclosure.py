@@ -36,6 +36,7 @@ from noren_server.consents.record_rows import StoredRecord
 from noren_server.policies.evidence_file import EvidenceFile
 
 MAX_OPEN = 32
+MAX_A_DAY = 32
 
 CampaignsOf = Callable[[str, str], Sequence[str]]
 """The campaigns in which a company scores a season, closed ones too."""
@@ -110,7 +111,8 @@ class DisclosureDesk:
             disclosure_key: what answers are sealed to, if she lost the key of her consent.
 
         Raises:
-            LocalProtocolError: with code TOO_MANY_REQUESTS, if 32 requests are open.
+            LocalProtocolError: with code TOO_MANY_REQUESTS, if 32 requests are open, or were opened within a
+                day: each is kept.
             VerificationError: with code DISCLOSURE_KEY_MISMATCH, for another key than that of her consent,
                 unless she was found to be herself since she gave it.
         """
@@ -120,9 +122,13 @@ class DisclosureDesk:
             for request, company in unfinished:  # 2
                 if scope.company and company == scope.company:
                     return request
-            if len(unfinished) >= MAX_OPEN:
+            (today,) = database.execute(
+                "SELECT COUNT(*) FROM requests WHERE student = ? AND opened_at > ?", (student, now - 86_400)
+            ).fetchone()
+            if len(unfinished) >= MAX_OPEN or today >= MAX_A_DAY:
                 raise LocalProtocolError(
-                    "disclosure: expected at most 32 open requests, got another", code="TOO_MANY_REQUESTS"
+                    "disclosure: expected at most 32 open requests and 32 a day, got another",
+                    code="TOO_MANY_REQUESTS",
                 )
             items = self._owed(student, scope.company, disclosure_key, now) if scope.company else []  # 3
             request = secrets.token_bytes(REQUEST_BYTES)

@@ -191,7 +191,7 @@ class ErasureDesk:
         return tuple(order for order in self.orders(plan.campaign) if order.entry in indices)
 
     def ensure(self, plan: CampaignPlan, *, disclose_first: bool) -> None:
-        """See that what students withdrew from a campaign is ordered to go, by an order that there is or a new one.
+        """See that what students withdrew from a campaign is ordered to go; a new order only if none says so.
 
         While the campaign is open, an order names it if it is about the newest tables with the revocation
         lists as they are now. A closed one has no keys to look anybody up with, and its companies get nothing

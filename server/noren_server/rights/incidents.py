@@ -226,7 +226,7 @@ class IncidentDesk:
         }
 
     def _say_what_is_left(self) -> None:
-        """Bring the ledger up to date with the file, which is written first; a crash in between is made up for.
+        """Bring the ledger up to date with the file, which is written first, also after a crash in between.
 
         Every use says what is left before it changes anything, so of each incident at most the last step is.
         """

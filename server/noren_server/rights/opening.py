@@ -13,6 +13,7 @@ from noren_server.consents.consent_book import ConsentBook
 from noren_server.consents.opening import consent_service, unix_now
 from noren_server.coverage.opening import require_may_process
 from noren_server.grpc_rights import RightsParts
+from noren_server.logged_students import LoggedStudents
 from noren_server.platform_files import Platform
 from noren_server.publication import Consents
 from noren_server.revocation import Revocations
@@ -119,7 +120,7 @@ def rights_of(platform: Platform, consents: Consents) -> Iterator[Rights]:
                 platform,
                 consents.service,
                 provisions_of=provisions.of_student,
-                is_logged=lambda student: bool(provisions.of_student(student)),
+                is_logged=LoggedStudents(platform.directory / "logs").has,
                 erase=requests.order,
             )
         )

@@ -184,7 +184,7 @@ class ServiceDesk:
         return max(times, default=0)
 
     def _campaigns(self, change: StateChange) -> list[str]:
-        """The campaigns that a scope is about: the one that it names, or those of the ledger that are open."""
+        """The campaigns that a scope is about: the one that it names, or the ledger's that are open."""
         if change.scope is ServiceScope.CAMPAIGN:
             return [change.name]
         store = self._ledger.store
@@ -198,7 +198,7 @@ class ServiceDesk:
         ]
 
     def _clear_coverage_as_of(self, campaign: str) -> int | None:
-        """The time of the newest coverage of a campaign, if that is clear and an auditor of ours signed it."""
+        """The time of a campaign's newest coverage, if that is clear and an auditor of ours signed it."""
         newest = self._ledger.store.entries(kind=EntryKind.COVERAGE, campaign=campaign)[-1:]
         for stored in newest:
             said = attestation_of_entry(stored.entry.body)

@@ -105,6 +105,7 @@ class StudentServices:
         receipts: a student's receipts, each canonical JSON, oldest first.
         notices, offers: what she is shown before she consents.
         mailboxes, disclosure, reports, inquiries: her rights.
+        incidents: the notices of incidents that affect a student, in her language.
         erase: hands an erasure on.
         is_running: whether consents can be given for a company now.
         codes, authenticator: who is asking.
@@ -119,6 +120,7 @@ class StudentServices:
     disclosure: DisclosureDesk
     reports: StudentReports
     inquiries: InquiryDesk
+    incidents: Callable[[str, Locale], list[dict[str, Any]]]
     erase: Callable[[ErasureRequest], None]
     is_running: Callable[[str], bool]
     codes: AccountCodes
@@ -171,6 +173,7 @@ class StudentApi:
             ("POST", "/v1/disclosures/received", self.answer_received),
             ("POST", "/v1/disclosures/revoked", self.revoke_disclosure),
             ("GET", "/v1/report", self.report),
+            ("GET", "/v1/incident-notices", self.incident_notices),
             ("POST", "/v1/erasures", self.erase),
             ("POST", "/v1/inquiries", self.open_inquiry),
             ("GET", "/v1/inquiries", self.own_inquiries),
@@ -203,19 +206,20 @@ class StudentApi:
 
         1. It is hers.
         2. Nothing is given while the service does not run for that company.
-        3. A key in place of a lost one is endorsed: she came with a code.
+        3. A code is used up, whatever becomes of the key: of two keys with one code, one is registered.
+        4. A key in place of a lost one is endorsed: she came with a code.
         """
         signed = parse_event(call.body)
         verify_subject(call.student, signed.event.student)  # 1
         event, now = signed.event, self._services.clock()
         if isinstance(event, ConsentEvent) and event.kind in _GIVES:  # 2
             self._verify_running(event.key.company)
-        if isinstance(event, KeyRegistered) and event.reauthenticated and call.code:  # 3
+        if call.code:  # 3
+            self._services.codes.use_up(call.code)
+        if isinstance(event, KeyRegistered) and event.reauthenticated and call.code:  # 4
             seq = self._services.consents.accept_new_key(signed, now=now)
         else:
             seq = self._book.record(signed, now=now)
-        if call.code:
-            self._services.codes.use_up(call.code)
         return _json({"seq": seq})
 
     def acknowledge_offer(self, call: Call) -> Answer:
@@ -323,6 +327,11 @@ class StudentApi:
                 return Answer(to_html(report, locale).encode(), "text/html; charset=utf-8")
             case _:
                 raise DataError("report: expected json, markdown or html as format")
+
+    def incident_notices(self, call: Call) -> Answer:
+        """What she is told about incidents that affect her, oldest first."""
+        query = _query(call, {"lang": Locale.JA.value})
+        return _json({"notices": self._services.incidents(call.student, _locale(query["lang"]))})
 
     # Erasure and inquiries --------------------------------------------------------------------------------
 

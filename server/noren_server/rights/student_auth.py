@@ -62,9 +62,10 @@ class AccountCodes:
             raise _refused()
 
     def use_up(self, code: str) -> None:
-        """A second use finds nothing."""
+        """Take the code, before anything is done with it; VerificationError if somebody was faster."""
         with self._file.writing() as database:
-            database.execute("DELETE FROM account_codes WHERE sha256 = ?", (_digest(code),))
+            if not database.execute("DELETE FROM account_codes WHERE sha256 = ?", (_digest(code),)).rowcount:
+                raise _refused()
 
 
 class StudentAuthenticator:

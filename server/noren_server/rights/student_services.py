@@ -16,6 +16,7 @@ from noren_server.policies.screen_register import ScreenRegister
 from noren_server.released_records import ReleasedRecords
 from noren_server.rights.disclosure import DisclosureDesk
 from noren_server.rights.inbox import Inbox
+from noren_server.rights.incidents import incident_desk
 from noren_server.rights.inquiries import InquiryDesk
 from noren_server.rights.link_offers import LinkOffers
 from noren_server.rights.mailbox import Mailboxes
@@ -65,6 +66,7 @@ def students_side(
         mailboxes = stack.enter_context(
             closing(Mailboxes.open(platform.directory, platform.signing_key, clock=clock))
         )
+        incidents = stack.enter_context(incident_desk(platform, clock=clock))
         terms = stack.enter_context(receipt_terms(platform))
         codes = AccountCodes(file, clock=clock)
         services = StudentServices(
@@ -82,6 +84,7 @@ def students_side(
                 clock=clock,
             ),
             inquiries=InquiryDesk(file, lambda company: company_signing_keys(platform, company), clock=clock),
+            incidents=incidents.notices,
             erase=erase,
             is_running=service_desk(platform, clock).is_running,
             codes=codes,

@@ -239,6 +239,20 @@ def test_shares_are_in_no_file_that_stays(custodian: Custodian, directory: Path)
     assert share.hex() not in repr(custodian._shares(aoba.request(LIST)))
 
 
+def test_who_asks_too_often_is_refused_and_nobody_else(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One company's flood keeps no other from erasing; it is over when its requests are."""
+    monkeypatch.setattr("noren_audit.custodian.custodian.MAX_NONCES", 3)
+    now = NOW
+    with opened(directory, lambda: now) as custodian:
+        aoba, akane = Company(custodian), Company(custodian, name=OTHER, key=OTHER_KEY)
+        assert [aoba.status(LIST) for _ in range(4)] == [200, 200, 200, 503]
+        assert akane.status(DESTROY, handle(1)) == 200
+        now += 2 * WINDOW_SECONDS + 1
+        assert aoba.status(LIST, issued_at=now) == 200
+
+
 def test_what_a_crash_left_half_destroyed_is_finished(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

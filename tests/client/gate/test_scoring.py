@@ -58,7 +58,7 @@ def test_nothing_of_a_student_is_here_before_the_gate(
     company.seal()
     company.clock.now += 3599
     assert company.score() is ScoringState.HEAD_SUBMITTED
-    assert set(company.platform.calls) == {"get_proof", "append", "submit_head"}
+    assert set(company.platform.calls) == {"fetch_orders", "get_proof", "append", "submit_head"}
     company.clock.now += 1
     assert company.score() is ScoringState.SCORED
     assert company.scored() == [key_of("a"), key_of("b")]

@@ -324,6 +324,23 @@ def test_looks_are_bounded_by_the_hour(scored: GatedCompany) -> None:
     scored.show("a")
 
 
+def test_who_asks_many_times_at_once_gets_no_more(
+    scored: GatedCompany, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is asked again in the step in which the look is written down."""
+    set_views_per_hour(scored.directory, 1)
+    gated, others = viewing._gated, ["b"]
+
+    def meanwhile(*arguments: Any) -> Any:
+        while others:
+            scored.show(others.pop())
+        return gated(*arguments)
+
+    monkeypatch.setattr(viewing, "_gated", meanwhile)
+    refused("VIEW_LIMIT", lambda: scored.show("a"))
+    assert [outcome for _, outcome in outcomes(scored)] == ["SHOWN"]
+
+
 @pytest.mark.parametrize("text", [b"a\nb\n", b"a\rb", b"a\n\n\nb", "a\u2028b".encode()])
 def test_several_people_at_once_are_refused(text: bytes) -> None:
     """Whatever separates them."""

@@ -16,8 +16,8 @@ from noren_core.rights.decider_statement import SALT_BYTES, DeciderStatement
 from noren_core.rights.decision_batch import Decision, seal_batch
 from noren_core.rights.gate_detectors import ReversalTimes, histories
 from noren_core.rights.gate_file import (
-    MAX_LINES,
     ACCESS_SHOWN,
+    MAX_LINES,
     Access,
     GateFile,
     Reversal,

@@ -1,4 +1,4 @@
-"""From a student's wish to orders: none is lost, whatever clocks say and whatever is closed, and none is twice."""
+"""From a student's wish to orders: none is lost, whatever clocks say and whatever is closed; none is twice."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_who_wants_it_gone_at_once_does_not_wait_for_an_order_that_discloses_fir
 def test_a_closed_campaign_is_erased_whole(
     over: ErasingPlatform, companies: list[ErasingCompany], requests: ErasureRequests
 ) -> None:
-    """Its keys are gone, so nobody can be looked up; an order that was open at the close is settled with it."""
+    """Its keys are gone, so nobody can be looked up; what was open at the close is settled with it."""
     over.issue()
     campaigns.close(over.platform, over.plan.campaign)
     for _ in range(2):

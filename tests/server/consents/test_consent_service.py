@@ -117,7 +117,7 @@ def test_the_service_ends_consents_and_gives_none(
 def test_nobody_keeps_another_s_consent_from_ending(
     service: ConsentService, students: ConsentingStudents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither whose clock runs ahead, nor who takes another key in the very moment, nor who withdraws then."""
+    """Neither whose clock runs ahead, nor who takes another key in that moment, nor who withdraws then."""
     aiko, fast, rotating, leaving = (students.student(f"s{number}") for number in range(4))
     now = students.now + 10
     for events in (

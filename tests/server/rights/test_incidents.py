@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,46 @@ def test_an_incident_is_not_closed_while_somebody_was_not_told(
     assert desk.incident("i-1").state is IncidentState.NOTIFIED
 
 
+def test_whoever_turns_out_to_be_affected_later_is_told_too(
+    platform: Platform, records: ProvisionRecords, desk: IncidentDesk
+) -> None:
+    """R-INC-1: the notices are completed, nobody is told twice, and then the incident can be closed."""
+    records.write([provision("s1")])
+    desk.detect("i-1", IncidentClass.LEAK, AffectedScope())
+    for state in (IncidentState.CONTAINED, IncidentState.ASSESSED, IncidentState.NOTIFIED):
+        desk.advance("i-1", state)
+    records.write([provision("s2")])
+    desk.advance("i-1", IncidentState.NOTIFIED)
+    assert desk.notified("i-1") == {"s1", "s2"}
+    assert len(desk.notices("s1", Locale.EN)) == 1
+    assert desk.has_open()
+    desk.advance("i-1", IncidentState.CLOSED)
+    assert not desk.has_open()
+    stated = platform.ledger_store.entries(kind=EntryKind.INCIDENT)
+    assert [entry.entry.body["state"] for entry in stated] == [state.value for state in IncidentState]
+
+
+@pytest.mark.parametrize("is_said", [True, False])
+def test_the_ledger_tells_each_step_once_whatever_broke_off(
+    platform: Platform, records: ProvisionRecords, desk: IncidentDesk, is_said: bool
+) -> None:
+    """R-INC-1: before or after the ledger has it; an auditor would take a step twice for another history."""
+    append = platform.ledger.append_platform_entry
+
+    def crash(*arguments: Any) -> int:
+        if is_said:
+            append(*arguments)
+        raise RuntimeError("crash")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platform.ledger, "append_platform_entry", crash)
+        with pytest.raises(RuntimeError):
+            desk.detect("i-1", IncidentClass.LEAK, AffectedScope())
+    desk.advance("i-1", IncidentState.CONTAINED)
+    stated = platform.ledger_store.entries(kind=EntryKind.INCIDENT)
+    assert [entry.entry.body["state"] for entry in stated] == ["detected", "contained"]
+
+
 def test_no_step_is_left_out(desk: IncidentDesk) -> None:
     """Who is notified is not decided before the incident was contained and assessed."""
     desk.detect("i-1", IncidentClass.LEAK, AffectedScope())
@@ -104,10 +145,17 @@ def test_no_step_is_left_out(desk: IncidentDesk) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope", [AffectedScope(purpose="selection.pass_fail"), AffectedScope(company="A b")]
+    "scope",
+    [
+        AffectedScope(purpose="selection.pass_fail"),
+        AffectedScope(company="A b"),
+        AffectedScope(since=NOW, until=NOW - 1),
+        AffectedScope(since=-1),
+        AffectedScope(until=1 << 60),
+    ],
 )
 def test_a_scope_that_cannot_be_is_refused(desk: IncidentDesk, scope: AffectedScope) -> None:
-    """A scope names a company and a permitted purpose, or leaves them out."""
+    """A scope names a company, a permitted purpose and a time, or leaves them out; none is empty by mistake."""
     with pytest.raises(DataError):
         desk.detect("i-1", IncidentClass.LEAK, scope)
 

@@ -184,7 +184,7 @@ def test_the_service_resumes_on_new_clear_coverage_and_the_auditors_word(
 def test_what_needs_coverage_follows_from_the_ledger(
     desk: ServiceDesk, scope: ServiceScope, name: str, needs_coverage: bool
 ) -> None:
-    """No caller says which campaigns a scope is about: those of the ledger that are open, or the named one."""
+    """No caller says which campaigns a scope is about: the ledger's that are open, or the named one."""
     desk.suspend(request(AUDITOR, ServiceStatus.SUSPENDED, scope, name))
     wanted = request(AUDITOR, ServiceStatus.RUNNING, scope, name, at=START + 60)
     if not needs_coverage:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,11 +15,20 @@ from student_http import COMPANY, LINK, POSITION, SCORE, SEASON, TRAIN, StudentH
 
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
-from noren_core.ids import TableKind
+from noren_core.errors import VerificationError
+from noren_core.ids import IdentifierKind, TableKind
+from noren_core.ledger.entries import IncidentState
+from noren_core.rights.incident import IncidentClass
 from noren_core.rights.link_offer import LinkOffer
+from noren_core.rights.permit import Permit
+from noren_core.rights.purposes import Purpose
 from noren_core.rights.receipt import verify_receipt
 from noren_core.rights.student_device import StudentDevice
 from noren_core.rights.student_report import ProvisionLine, StudentReport
+from noren_server.consents.consent_book import ConsentedStudent
+from noren_server.consents.consent_service import Provision
+from noren_server.rights.incidents import AffectedScope, incident_desk
+from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.rights.student_api import StudentApi, openapi
 from noren_server.rights.student_auth import RATE_REQUESTS
 
@@ -395,6 +406,67 @@ def test_a_link_offer_opens_the_notice_until_it_expires(
     assert students.student("stranger").refused("GET", target)[0] == 401
     students.clock.now += 60
     assert aiko.refused("GET", target) == (410, "LINK_OFFER_EXPIRED")
+
+
+def test_an_incident_is_told_to_whom_it_affects(students: StudentsPlatform, aiko: StudentHttp) -> None:
+    """R-INC-1: in her language, once it is notified; others hear nothing of it."""
+    beni = students.registered("beni")
+    row = {"company": COMPANY, "purpose": SCORE, "at": students.clock()}
+    with incident_desk(students.platform, clock=students.clock) as desk:
+        with closing(ProvisionRecords.open(students.platform.directory)) as provisions:
+            provisions.write([provided("aiko", **row)])
+        desk.detect("i-1", IncidentClass.LEAK, AffectedScope(company=COMPANY))
+        desk.advance("i-1", IncidentState.CONTAINED)
+        desk.advance("i-1", IncidentState.ASSESSED)
+        assert aiko.get("/v1/incident-notices") == {"notices": []}
+        desk.advance("i-1", IncidentState.NOTIFIED)
+    told = [aiko.get(f"/v1/incident-notices?lang={lang}")["notices"] for lang in ("ja", "en")]
+    assert [(notice["incident"], notice["at"]) for (notice,) in told] == [("i-1", students.clock())] * 2
+    assert len({notice["text"] for (notice,) in told}) == 2
+    assert all(COMPANY in notice["text"] for (notice,) in told)
+    assert beni.get("/v1/incident-notices") == {"notices": []}
+    assert aiko.refused("GET", "/v1/incident-notices?lang=fr")[0] == 422
+
+
+def provided(student: str, *, company: str, purpose: Purpose, at: int) -> Provision:
+    """One message about her that left."""
+    permit = Permit(
+        jti=secrets.token_bytes(16),
+        audience=company,
+        mailbox=bytes(16),
+        purpose=purpose,
+        position=POSITION,
+        consent_seq=1,
+        epoch=0,
+        issued_at=at,
+        expires_at=at + 60,
+    )
+    consented = ConsentedStudent(
+        student, POSITION, IdentifierKind.CONSENT_CODE, "code", bytes(32), bytes(16), bytes(16), 1
+    )
+    return Provision(permit, consented, "spring", SEASON, at)
+
+
+def test_of_two_keys_with_one_code_one_is_registered(students: StudentsPlatform) -> None:
+    """Also if both were found to have a good code before either was registered."""
+    code = students.services.codes.issue("aiko")
+    students.services.codes.verify("aiko", code)
+    students.student("aiko").registers(code)
+    with pytest.raises(VerificationError):
+        students.services.codes.use_up(code)
+
+
+def test_requests_that_are_answered_at_once_are_bounded_too(
+    students: StudentsPlatform, aiko: StudentHttp
+) -> None:
+    """Each is kept, so there are 32 a day."""
+    scope = {"platform_data": True, "consent_history": False, "provision_records": False, "company": ""}
+    body = {"scope": scope, "disclosure_key": ""}
+    for _ in range(32):
+        aiko.post("/v1/disclosures", body)
+    assert aiko.refused("POST", "/v1/disclosures", body) == (429, "TOO_MANY_REQUESTS")
+    students.clock.now += 86_401
+    aiko.post("/v1/disclosures", body)
 
 
 # The description --------------------------------------------------------------------------------------------
