@@ -240,6 +240,7 @@ class TrainingSession:
         if isinstance(material, OpenedSums):
             if consents.revocations:
                 raise RemoteProtocolError("revocations: expected none for a campaign of sums, got a list")
+            campaign_files.load_sums(self._dir, self._plan.campaign)  # raises if they were erased
             return None
         listed = revocations.keep_newest(
             self._list_path(),

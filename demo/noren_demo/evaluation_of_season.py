@@ -244,7 +244,7 @@ def _scores_of(season: Season, company: str, campaign: str) -> dict[_Key, Scored
     sent = season.sent_with[company]
     with CustodyStore(directory) as custody:
         bands = {
-            person.identifier: score.score.committed.record.band
+            person.identifier: score.score.committed.record.band + 1
             for person, score in score_records.iter_records(directory, sent, custody)
             if person.campaign == campaign
         }
@@ -383,13 +383,13 @@ def _learnt(mode: TrainingMode) -> tuple[Learnt, ...]:
         Learnt(
             "platform",
             "padded batch and table sizes, which companies took part, one blinded sum per round, sizes and "
-            "times",
-            "outcomes, who applied, any model, any score or band",
+            "times; from students themselves, who holds an offer; that copies were deposited",
+            "outcomes, who was refused, any model, any score or band",
         ),
         Learnt(
             "each company",
-            f"{rows} of its own consenting applicants of past seasons, the head, integer scores and bands of "
-            "its own consenting offerees",
+            f"{rows} of its own consenting applicants of past seasons, the head, bands of its own consenting "
+            "offerees, after it had sealed every decision",
             "logs, clean embeddings, anything about anyone else, whether a person without a row never "
             "consented, withdrew or has no data, other companies' updates",
         ),

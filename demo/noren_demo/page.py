@@ -56,6 +56,7 @@ def _sections(summary: SeasonSummary) -> Iterable[str]:
     yield _privacy_section(summary)
     yield _cost_section(summary)
     yield _learnt_section(summary)
+    yield _rights_section(summary)
     yield _verification_section(summary)
     if summary.notes:
         yield _section("Notes", f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in summary.notes)}</ul>")
@@ -256,6 +257,12 @@ def _learnt_section(summary: SeasonSummary) -> str:
     rows = [[row.party, row.learnt, row.not_learnt] for row in summary.learnt]
     table = _table("By party", ["party", "learnt", "did not learn"], rows, words=3)
     return _section("What each party learnt", table)
+
+
+def _rights_section(summary: SeasonSummary) -> str:
+    rows = [[item.step, item.seen] for item in summary.rights]
+    table = _table("Consent, gate and rights", ["step", "seen"], rows, words=2)
+    return _section("Consent, gate and rights", table)
 
 
 def _verification_section(summary: SeasonSummary) -> str:

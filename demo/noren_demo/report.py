@@ -34,6 +34,7 @@ def print_summary(summary: SeasonSummary, console: Console) -> None:
     for table in (_privacy_table, _bands_table, _phase_table, _round_table, _process_table, _traffic_table):
         console.print(table(summary), width=_WIDTH)
     console.print(_learnt_table(summary), width=_WIDTH)
+    console.print(_rights_table(summary), width=_WIDTH)
     console.print(_verification_table(summary), width=_WIDTH)
     for note in summary.notes:
         console.print(Text(f"Note: {note}"), width=_WIDTH)
@@ -161,6 +162,14 @@ def _learnt_table(summary: SeasonSummary) -> Table:
     table = _table("What each party learnt", "party", "learnt", "did not learn", text=3)
     for row in summary.learnt:
         table.add_row(Text(row.party), Text(row.learnt), Text(row.not_learnt))
+        table.add_section()
+    return table
+
+
+def _rights_table(summary: SeasonSummary) -> Table:
+    table = _table("Consent, gate and rights: what happened, and what was seen", "step", "seen", text=2)
+    for row in summary.rights:
+        table.add_row(Text(row.step), Text(row.seen))
         table.add_section()
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from noren_core.season.plan import CampaignPlan
 if TYPE_CHECKING:
     from conftest import SeasonLedger
 
-AUDITOR = SigningKey.from_bytes(bytes(range(32)))
+AUDITOR = SigningKey.from_bytes(hashlib.sha256(b"auditor").digest())  # who attested coverage, too
 SOUND = ReplayResult((), 3, Agreement.EXACT, 0)
 
 

@@ -105,9 +105,7 @@ def make_platform(directory: Path, plan_body: dict[str, Any]) -> None:
         transaction.add_campaign(plan)
         for number in range(30):  # enough for pages that are split and left when the rows grow
             transaction.add_company(record(f"company-{number}"))
-            transaction.add_oprf_key(
-                plan.campaign, f"company-{number}", TableKind.TRAIN, generate_key_pair()
-            )
+            transaction.add_oprf_key(plan.campaign, f"company-{number}", TableKind.TRAIN, generate_key_pair())
     platform.store.close()
     platform.ledger_store.close()
 

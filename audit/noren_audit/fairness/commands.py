@@ -36,16 +36,17 @@ def fairness(
     from noren_audit.fairness.report import print_report, to_fields
     from noren_core.privacy.discrete_gaussian import NoiseStream
 
-    found = statistics.report(read_people(people))
+    everybody = read_people(people)
+    found = statistics.report(everybody)
     if publish is not None:
-        public = publication.publish(found.bands, epsilon=epsilon, delta=delta, stream=NoiseStream.generate())
+        public = publication.publish(everybody, epsilon=epsilon, delta=delta, stream=NoiseStream.generate())
         fields = {
             "delta": public.delta,
             "epsilon": public.epsilon,
             "groups": [
-                {"attribute": g.attribute, "group": g.group, "selected": g.selected, "total": g.total}
-                for g in public.groups
+                {"attribute": g.attribute, "group": g.group, "bands": list(g.bands)} for g in public.groups
             ],
+            "threshold": public.threshold,
             "variance": public.variance,
         }
         publish.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

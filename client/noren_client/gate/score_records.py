@@ -39,6 +39,7 @@ MAX_PEOPLE = 1 << 16
 MAX_NOTES = 64
 NOTE_SECONDS = 60 * 86_400
 JITTER_PERCENT = 10
+KEY_GONE = ("KEY_DESTROYED", "UNKNOWN_HANDLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,24 @@ def iter_records(
 ) -> Iterator[tuple[ScoredPerson, DepositedScore]]:
     """Every record with its person, one at a time, in the random order of their names.
 
-    For erasure, retention and disclosure, which must find all of them; no command lists what it gives.
+    For erasure, retention and disclosure, which must find all of them; no command lists what it gives. One
+    whose key is gone, in an older copy of these files, is none: nobody can read it.
     """
     for person in load(company_dir, campaign).people:
-        score = read_record(custody, campaign, person)
-        if score is not None:
-            yield person, score
+        name = score_name(campaign, person.handle)
+        data = read_if_key_exists(custody, name) if person.is_deposited else None
+        if data is not None:
+            yield person, DepositedScore.from_body(canonical_json.parse_object(data))
+
+
+def read_if_key_exists(custody: CustodyStore, name: str) -> bytes | None:
+    """A custody record; None if there is none, or its key was destroyed."""
+    try:
+        return custody.read(name)
+    except LocalProtocolError as error:
+        if error.code not in KEY_GONE:
+            raise
+        return None
 
 
 def read_record(custody: CustodyStore, campaign: str, person: ScoredPerson) -> DepositedScore | None:

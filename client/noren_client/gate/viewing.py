@@ -44,7 +44,6 @@ from noren_core.rights.student_report import reason_text, utc_text
 from noren_core.season.plan import CampaignPlan
 
 MAX_IDENTIFIER_CHARACTERS = 1024
-KEY_GONE = ("KEY_DESTROYED", "UNKNOWN_HANDLE")
 _HOUR_SECONDS = 3600
 
 NOT_FOR = (
@@ -258,7 +257,7 @@ def _read(custody: CustodyStore, campaign: str, person: ScoredPerson) -> MirrorR
     try:
         score = score_records.read_record(custody, campaign, person)
     except LocalProtocolError as error:
-        if error.code not in KEY_GONE:
+        if error.code not in score_records.KEY_GONE:
             raise
         return None
     return None if score is None else score.score.committed.record

@@ -21,8 +21,10 @@ def answer(context: typer.Context, campaign: str) -> Result:
     now = int(time.time())
     with RightsClient(context.obj) as transport, CustodyStore(context.obj) as custody:
         answers = DisclosureAnswers(context.obj, plan, transport=transport, custody=custody)
-        answers.tell_accesses(now=now)
-        answers.answer(now=now)
+        try:
+            answers.answer(now=now)
+        finally:
+            answers.tell_accesses(now=now)
     return {"campaign": campaign}
 
 

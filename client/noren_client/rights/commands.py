@@ -99,7 +99,7 @@ def compare_provisions(
 
 
 def _disclose(directory: Path, campaign: str, rights: Any) -> bool:
-    """Answer what students ask; nothing is open any more when that was done without an error."""
+    """Answer what students ask; whether nothing is open any more."""
     from noren_client import campaign_files
     from noren_client.rights.custody import CustodyStore
     from noren_client.rights.disclosure_answers import DisclosureAnswers
@@ -107,5 +107,4 @@ def _disclose(directory: Path, campaign: str, rights: Any) -> bool:
     plan = campaign_files.load_plan(directory, campaign)
     with CustodyStore(directory) as custody:
         answers = DisclosureAnswers(directory, plan, transport=rights, custody=custody)
-        answers.answer(now=int(time.time()))
-    return True
+        return answers.answer(now=int(time.time()))

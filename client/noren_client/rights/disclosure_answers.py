@@ -12,7 +12,7 @@ nobody did, so that the platform cannot tell a look from none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -24,7 +24,7 @@ from noren_client.ledger_watch import LedgerWatch
 from noren_client.rights.custody import CustodyStore
 from noren_client.rights.mirror_deposit import CopyTransport, DepositedScore
 from noren_core import canonical_json
-from noren_core.errors import LocalProtocolError, NorenError, VerificationError
+from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
 from noren_core.ledger.entries import PLATFORM, PlatformKey
 from noren_core.rights import fields
 from noren_core.rights.disclosure import InboxItem, key_to_seal_to, open_item
@@ -43,10 +43,13 @@ from noren_core.rights.mirror_copy import (
 )
 from noren_core.rights.roles import Role
 from noren_core.season.plan import CampaignPlan
+from noren_core.wire.refusal import Refusal
 
 TOLD_FILE = "mirror-told.json"
 TELL_SECONDS = 86_400
-_MAX_ANSWERED = 4096
+_MAX_PAGES = 256
+_MAX_ANSWERED = 1 << 16
+_MAX_CHANGES = 1 << 12
 
 
 class InboxTransport(CopyTransport, Protocol):
@@ -72,10 +75,11 @@ class DisclosureAnswers:
         self._platform_key = bytes.fromhex(platform_key)
         self._name = campaign_files.secret_name(plan.campaign, TOLD_FILE)
 
-    def answer(self, *, now: int) -> None:
-        """Answer everything in the inbox that was not answered before.
+    def answer(self, *, now: int) -> bool:
+        """Answer everything in the inbox that was not answered before; whether nothing is left.
 
-        1. Open the items; dummies and what was answered are passed over.
+        1. Open the items, sixteen at a time until none of them is new; dummies, and what was answered, are
+           passed over.
         2. What we hold about each; nothing is an answer too.
         3. The key that is sealed to. If the platform names another one than came with her row, and did not
            sign that she lost it, the answer goes to the one from her row.
@@ -84,42 +88,66 @@ class DisclosureAnswers:
         Raises:
             VerificationError: with code DISCLOSURE_KEY_MISMATCH, after everything was answered, if step 3
                 found another key.
+            LocalProtocolError: with code TOO_MANY_REQUESTS, if more was asked within thirty days than fits.
         """
         told = self._told(now)
-        sealed = self._transport.fetch_inbox(self._plan.campaign)
-        items = [open_item(each, self._keys.sealing, company=self._keys.company) for each in sealed]  # 1
-        new = [item for item in items if item is not None and item.request not in told.answered]
-        records = list(self._records()) if new else []
         mismatch: VerificationError | None = None
-        for item in new:
-            if item.campaign != self._plan.campaign:
-                continue
-            held = [(person, score) for person, score in records if _is_about(item, score)]  # 2
-            key = item.disclosure_key
-            if held:
-                known = held[0][1].disclosure_key
-                try:  # 3
-                    key = key_to_seal_to(item, known_key=known, platform_key=self._platform_key)
-                except VerificationError as error:
-                    key, mismatch = known, error
-            self._send_answer(item, held, key, now)  # 4
-            told = told.with_answer(item)
-            self._keep(told)
+        for _ in range(_MAX_PAGES):
+            new = [item for item in self._asked() if item.request not in told.answered]  # 1
+            if not new:
+                break
+            records = list(self._records())
+            for item in new:
+                told.verify_room()
+                held = [(person, score) for person, score in records if _is_about(item, score)]  # 2
+                key = item.disclosure_key
+                if held:
+                    known = held[0][1].disclosure_key
+                    try:  # 3
+                        key = key_to_seal_to(item, known_key=known, platform_key=self._platform_key)
+                    except VerificationError as error:
+                        key, mismatch = known, error
+                self._send_answer(item, held, key, now)  # 4
+                told = told.with_answer(item)
+                self._keep(told)
+        else:
+            return False
         if mismatch is not None:
             raise mismatch
+        return True
 
     def tell_accesses(self, *, now: int) -> None:
-        """Once a day, tell every student with a score who looked at it since the last time."""
+        """Once a day, tell every student with a score who looked at it since the last time.
+
+        A mailbox that takes no more keeps nobody else from being told, today or tomorrow.
+
+        Raises:
+            RemoteProtocolError: after everybody else was told, if a mailbox took no copy.
+        """
         told = self._told(now)
         if now < told.until + TELL_SECONDS:
             return
+        full: RemoteProtocolError | None = None
         for person, score in self._records():
             accesses = self._accesses(person, since=told.until, until=now)
             for copy in _access_copies(score, accesses, now):
-                self._deposit(copy, score.disclosure_key)
+                try:
+                    self._deposit(copy, score.disclosure_key)
+                except RemoteProtocolError as error:
+                    if error.code != Refusal.PROTOCOL_VIOLATION:
+                        raise
+                    full = error
         self._keep(replace(told, until=now))
+        if full is not None:
+            raise full
 
-    def _records(self) -> Iterable[tuple[ScoredPerson, DepositedScore]]:
+    def _asked(self) -> list[InboxItem]:
+        """What stands in sixteen items of the inbox, about this campaign."""
+        sealed = self._transport.fetch_inbox(self._plan.campaign)
+        items = [open_item(each, self._keys.sealing, company=self._keys.company) for each in sealed]
+        return [item for item in items if item is not None and item.campaign == self._plan.campaign]
+
+    def _records(self) -> Iterator[tuple[ScoredPerson, DepositedScore]]:
         return score_records.iter_records(self._company_dir, self._plan.campaign, self._custody)
 
     def _send_answer(
@@ -161,7 +189,8 @@ class DisclosureAnswers:
             if entry.outcome in (ACCESS_SHOWN, access_log.RECORDED)
         ]
         for note in person.notes:
-            data = self._custody.read(score_records.note_name(self._plan.campaign, note.handle))
+            name = score_records.note_name(self._plan.campaign, note.handle)
+            data = score_records.read_if_key_exists(self._custody, name)
             if data is not None:
                 action = FollowUpAction.from_bytes(data)
                 said = f"{action.kind.value}-{action.state.value}"
@@ -190,8 +219,17 @@ class _Told:
     changes: tuple[InboxItem, ...] = field(repr=False)
 
     def with_answer(self, item: InboxItem) -> Self:
-        changes = self.changes if item.change is None else (*self.changes, item)
+        is_known = any((item.mailbox, item.change) == (kept.mailbox, kept.change) for kept in self.changes)
+        changes = self.changes if item.change is None or is_known else (*self.changes, item)
         return replace(self, answered={**self.answered, item.request: item.due_at}, changes=changes)
+
+    def verify_room(self) -> None:
+        """Raise LocalProtocolError (TOO_MANY_REQUESTS) if another answer would not fit in the file."""
+        if len(self.answered) >= _MAX_ANSWERED or len(self.changes) >= _MAX_CHANGES:
+            raise LocalProtocolError(
+                "disclosure: expected fewer requests within thirty days, got very many",
+                code="TOO_MANY_REQUESTS",
+            )
 
     def without_over(self, now: int) -> Self:
         """The platform does not serve an item that is over; a signed change of a key is kept for good."""
@@ -219,7 +257,9 @@ def _answered_item(value: object) -> dict[str, Any]:
 _TOLD_FIELDS = {
     "answered": fields.list_of(_answered_item, most=_MAX_ANSWERED),
     "until": fields.integer,
-    "changes": fields.list_of(lambda value: InboxItem.from_bytes(fields.text(value).encode())),
+    "changes": fields.list_of(
+        lambda value: InboxItem.from_bytes(fields.text(value).encode()), most=_MAX_CHANGES
+    ),
 }
 
 

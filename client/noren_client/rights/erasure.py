@@ -90,7 +90,7 @@ class Erasure:
     Attributes:
         rights: how orders come and certificates go.
         platform: how tables' revocation lists come; opened only if a list is asked for.
-        disclose: called before anything is deleted, unless the order says otherwise.
+        disclose: called before anything is deleted; if it fails, that is in vain for orders that do not wait.
         clock: seconds since 1970.
         places: where to search besides the company's directory.
     """
@@ -141,7 +141,7 @@ def erase(company_dir: Path, campaign: str, tools: Erasure) -> bool:
     """Carry out every order of a campaign that these files have not seen; whether there was one.
 
     1. The orders, proven; nothing to do without one.
-    2. No legal hold; answer what students asked, unless an order wants everything gone at once.
+    2. No legal hold; answer what students asked.
     3. Delete from every registered store; renew the key of every custody record that stays.
     4. Search for what was deleted.
     5. For each order a certificate: signed, cosigned by the custodian if there is one, in the ledger.
@@ -158,11 +158,7 @@ def erase(company_dir: Path, campaign: str, tools: Erasure) -> bool:
         return False
     now = int(tools.clock())
     orders.verify_no_hold(company_dir, campaign, now=now)  # 2
-    if all(item.order.disclose_first for item in waiting) and not tools.disclose(campaign):
-        raise LocalProtocolError(
-            "erasure: expected every question of students to be answered first, got open ones",
-            code="ERASURE_HELD_FOR_DISCLOSURE",
-        )
+    _answer_questions(campaign, waiting, tools)
     for item in waiting:
         if item.state is not OrderState.EXECUTING:
             orders.advance(company_dir, campaign, item.index, OrderEvent.EXECUTE)
@@ -181,6 +177,26 @@ def erase(company_dir: Path, campaign: str, tools: Erasure) -> bool:
         for item in waiting:  # 5
             _certify(company_dir, plan, item, custody, work, tools)
     return True
+
+
+def _answer_questions(campaign: str, waiting: Sequence[ReceivedOrder], tools: Erasure) -> None:
+    """Answer what students asked, everybody's; what cannot be answered holds the orders up.
+
+    An order that wants things gone at once is not held up. It is one student's wish, so the others' questions
+    are answered all the same, as far as they can be.
+    """
+    is_urgent = not all(item.order.disclose_first for item in waiting)
+    try:
+        is_done = tools.disclose(campaign)
+    except NorenError:
+        if not is_urgent:
+            raise
+        return
+    if not is_done and not is_urgent:
+        raise LocalProtocolError(
+            "erasure: expected every question of students to be answered first, got open ones",
+            code="ERASURE_HELD_FOR_DISCLOSURE",
+        )
 
 
 def _erase_revoked(

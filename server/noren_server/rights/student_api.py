@@ -48,6 +48,7 @@ from noren_core.rights.student_report import to_html, to_markdown
 from noren_local.private_file import in_memory
 from noren_server.consents.consent_service import ConsentService
 from noren_server.rights.disclosure import DisclosureDesk
+from noren_server.rights.http_connections import PromptHttp
 from noren_server.rights.inquiries import InquiryDesk
 from noren_server.rights.link_offers import LinkOffers, verify_subject
 from noren_server.rights.mailbox import Mailboxes
@@ -59,7 +60,8 @@ MAX_BODY_BYTES = 256 << 10
 MAX_TARGET_CHARACTERS = 2048
 MAX_WITHDRAWALS = 256
 BODY_SECONDS = 10
-CONCURRENT_REQUESTS = 64
+CONNECTIONS = 512
+"""At once; beyond them everybody is refused. Each may bring a body of `MAX_BODY_BYTES`."""
 
 _LOG = logging.getLogger(__name__)
 _JSON = "application/json"
@@ -447,7 +449,8 @@ def run_student_api(
             log_level="warning",
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONCURRENT_REQUESTS,
+            http=PromptHttp,
+            limit_concurrency=CONNECTIONS,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=16 << 10,
@@ -467,7 +470,7 @@ def run_student_api(
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=CONCURRENT_REQUESTS)
+    return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
 
 
 def _endpoint(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from math import comb
+from math import comb, log, sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,24 +95,47 @@ def test_intersections_cross_two_attributes(tmp_path: Path) -> None:
 
 
 def test_published_counts_carry_the_noise_that_epsilon_asks_for() -> None:
-    """The variance gives (ε, δ) by zCDP, and the counts really differ from the truth."""
-    people = [person(f"g{number % 40}", band=1 + number % 2) for number in range(4000)]
-    reports = [statistics.by_group(people, ("gender",), lambda p: p.band == 2)]
-    public = publication.publish(reports, epsilon=1.0, delta=1e-6, stream=NoiseStream.generate())
-    rho = 2 / (2 * public.variance)
-    from math import log, sqrt
+    """The variance gives (ε, δ/2) by zCDP; the counts really differ from the truth, though not by much."""
+    people = [person(f"g{number % 4}", band=1 + number % 2) for number in range(4000)]
+    public = publication.publish(people, epsilon=1.0, delta=1e-6, stream=NoiseStream.generate())
+    rho = 1 / (2 * public.variance)
+    assert rho + 2 * sqrt(rho * log(2e6)) <= 1.0
+    truth = Counter((item.groups["gender"], item.band) for item in people)
+    shown = {(g.group, band): count for g in public.groups for band, count in enumerate(g.bands, start=1)}
+    assert {group for group, _ in shown} == {f"g{number}" for number in range(4)}
+    assert any(shown[cell] != truth[cell] for cell in truth)
+    assert all(abs(shown[cell] - truth[cell]) < 10 * sqrt(public.variance) for cell in truth)
 
-    assert rho + 2 * sqrt(rho * log(1e6)) <= 1.0
-    true = {item.group: item.total for item in reports[0].groups}
-    assert any(item.total != true[item.group] for item in public.groups)
+
+def test_one_more_person_changes_one_count_of_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the median of all bands moves with her; with the same noise, one cell differs, by one."""
+    monkeypatch.setattr(publication, "sample", lambda size, **_: np.zeros(size, dtype=np.int64))
+    people = [person("f", band=1)] * 500 + [person("m", band=2)] * 500
+
+    def published(everybody: list[Person]) -> Counter[tuple[str, int]]:
+        public = publication.publish(everybody, epsilon=8.0, delta=1e-4, stream=NoiseStream.generate())
+        return Counter(
+            {(g.group, band): count for g in public.groups for band, count in enumerate(g.bands, start=1)}
+        )
+
+    before, after = published(people), published([*people, person("m", band=2)])
+    assert after - before == Counter({("m", 2): 1})
+
+
+def test_a_group_of_one_is_not_published() -> None:
+    """That it exists would be her secret; large groups are."""
+    people = [person("f", band=1)] * 2000 + [person("of her own", band=3)]
+    for _ in range(50):
+        public = publication.publish(people, epsilon=1.0, delta=1e-6, stream=NoiseStream.generate())
+        assert [group.group for group in public.groups] == ["f"]
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(0, 1e-6), (9, 1e-6), (1, 0), (1, 0.1)])
 def test_a_publication_without_protection_is_refused(epsilon: float, delta: float) -> None:
     """Parameters with which noise protects nobody are refused."""
-    reports = [statistics.by_group([person("f"), person("m")], ("gender",), lambda p: True)]
+    people = [person("f"), person("m")]
     with pytest.raises(ConfigurationError):
-        publication.publish(reports, epsilon=epsilon, delta=delta, stream=NoiseStream.generate())
+        publication.publish(people, epsilon=epsilon, delta=delta, stream=NoiseStream.generate())
 
 
 def write(directory: Path, rows: Sequence[str], header: str = HEADER) -> Path:
@@ -132,9 +157,7 @@ def write(directory: Path, rows: Sequence[str], header: str = HEADER) -> Path:
         (HEADER + ",name", "akane,yes,yes,1,,f,young,Hanako"),
     ],
 )
-def test_a_malformed_file_is_refused_without_repeating_it(
-    tmp_path: Path, header: str, row: str
-) -> None:
+def test_a_malformed_file_is_refused_without_repeating_it(tmp_path: Path, header: str, row: str) -> None:
     """The error names place and expectation, and nothing that stands in the file."""
     with pytest.raises(DataError) as refused:
         read_people(write(tmp_path, [row], header))

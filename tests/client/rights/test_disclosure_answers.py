@@ -12,11 +12,18 @@ from gated_company import CAMPAIGN, COMPANY, POSITION, GatedCompany, key_of, mak
 
 from noren_client import keystore
 from noren_client.gate import followup_actions
+from noren_client.rights import disclosure_answers
 from noren_client.rights.custody import CustodyStore
 from noren_client.rights.disclosure_answers import DisclosureAnswers
 from noren_client.rights.link_offers import link_offer_url
 from noren_core.crypto.identity import SealingKey
-from noren_core.errors import ConfigurationError, DataError, VerificationError
+from noren_core.errors import (
+    ConfigurationError,
+    DataError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    VerificationError,
+)
 from noren_core.ledger.entries import parse_entry
 from noren_core.rights.disclosure import InboxItem, KeyChange, seal_item
 from noren_core.rights.followup import FollowUpKind
@@ -31,6 +38,7 @@ from noren_core.rights.mirror_copy import (
     open_copy,
 )
 from noren_core.rights.roles import Action
+from noren_core.wire.refusal import Refusal
 
 DAY = 86_400
 
@@ -211,6 +219,90 @@ def test_accesses_are_told_daily_whether_there_were_any_or_not(
     answer = opened(company, aiko.mailbox, aiko.disclosure)[2]
     assert isinstance(answer, AnswerCopy)
     assert answer.holdings == (Holding.SCORE, Holding.FOLLOW_UP_NOTE)
+
+
+def test_more_questions_than_an_inbox_shows_are_all_answered(
+    company: GatedCompany, inbox: Inbox, answers: DisclosureAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen at a time until none is new: an erasure waits for all of them."""
+    company.platform.copies.clear()
+    asked = [asks(secrets.token_bytes(16), SealingKey.generate()) for _ in range(40)]
+    served: list[InboxItem] = []
+
+    def least_served(campaign: str) -> tuple[bytes, ...]:
+        inbox.items = sorted(asked, key=served.count)[:16]
+        served.extend(inbox.items)
+        return Inbox.fetch_inbox(inbox, campaign)
+
+    monkeypatch.setattr(inbox, "fetch_inbox", least_served)
+    assert answers.answer(now=company.clock.now)
+    assert {mailbox for mailbox, _ in company.platform.copies} == {item.mailbox for item in asked}
+    assert len(company.platform.copies) == 2 * 40
+    monkeypatch.setattr(disclosure_answers, "_MAX_PAGES", 1)
+    asked.extend(asks(secrets.token_bytes(16), SealingKey.generate()) for _ in range(40))
+    assert not answers.answer(now=company.clock.now)
+
+
+def test_what_was_told_stays_readable_however_much_is_asked(
+    company: GatedCompany, inbox: Inbox, answers: DisclosureAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One signed change is kept once; more than fits is refused before it is answered; nothing is lost."""
+    aiko, new = company.platform.students[key_of("a-1")], SealingKey.generate()
+    change = KeyChange.sign(
+        company.platform.platform_key,
+        mailbox=aiko.mailbox,
+        replaced=aiko.disclosure.public_key,
+        disclosure_key=new.public_key,
+        at=company.clock.now,
+    )
+    for _ in range(20):
+        inbox.items = [asks(aiko.mailbox, new, change=change) for _ in range(16)]
+        answers.answer(now=company.clock.now)
+    assert len(answers._told(company.clock.now).changes) == 1
+    monkeypatch.setattr(disclosure_answers, "_MAX_ANSWERED", 321)
+    inbox.items = [asks(aiko.mailbox, new, change=change) for _ in range(2)]
+    with pytest.raises(LocalProtocolError) as caught:
+        answers.answer(now=company.clock.now)
+    assert caught.value.code == "TOO_MANY_REQUESTS"
+    assert len(answers._told(company.clock.now).answered) == 321
+
+
+def test_a_full_mailbox_keeps_nobody_else_from_being_told(
+    company: GatedCompany, answers: DisclosureAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is not tried again before the next day: copies of everybody else would pile up."""
+    company.platform.copies.clear()
+    deposit, refused = company.platform.deposit_copy, []
+
+    def full_at_first(campaign: str, mailbox: bytes, sealed_copy: bytes) -> bytes:
+        if not refused:
+            refused.append(mailbox)
+            raise RemoteProtocolError("full", code=Refusal.PROTOCOL_VIOLATION)
+        return deposit(campaign, mailbox, sealed_copy)
+
+    monkeypatch.setattr(company.platform, "deposit_copy", full_at_first)
+    with pytest.raises(RemoteProtocolError):
+        answers.tell_accesses(now=company.clock.now)
+    assert len(company.platform.copies) == len(company.scored()) - 1
+    answers.tell_accesses(now=company.clock.now + 60)
+    assert len(company.platform.copies) == len(company.scored()) - 1
+
+
+def test_a_record_whose_key_is_gone_is_answered_as_none(
+    company: GatedCompany, inbox: Inbox, answers: DisclosureAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an older copy of the files: nobody can read it, and its erasure must not wait for it."""
+    aiko = company.platform.students[key_of("a-1")]
+
+    def destroyed(*_: object) -> None:
+        raise LocalProtocolError("gone", code="KEY_DESTROYED")
+
+    monkeypatch.setattr(CustodyStore, "read", destroyed)
+    company.platform.copies.clear()
+    inbox.items = [asks(aiko.mailbox, aiko.disclosure)]
+    assert answers.answer(now=company.clock.now)
+    answers.tell_accesses(now=company.clock.now)
+    assert {answer.holdings for answer in opened(company, aiko.mailbox, aiko.disclosure)} == {()}
 
 
 def test_a_link_offer_is_a_url_about_a_position(company: GatedCompany) -> None:

@@ -1,4 +1,4 @@
-"""From a student's wish to orders: none is lost, whatever clocks say and whatever is closed; none is twice."""
+"""From a student's wish to orders: none is lost, whatever clocks say or is closed; none is twice."""
 
 from __future__ import annotations
 

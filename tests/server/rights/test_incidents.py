@@ -155,7 +155,7 @@ def test_no_step_is_left_out(desk: IncidentDesk) -> None:
     ],
 )
 def test_a_scope_that_cannot_be_is_refused(desk: IncidentDesk, scope: AffectedScope) -> None:
-    """A scope names a company, a permitted purpose and a time, or leaves them out; none is empty by mistake."""
+    """A scope names a company, a permitted purpose and a time, or leaves them out; none is empty by error."""
     with pytest.raises(DataError):
         desk.detect("i-1", IncidentClass.LEAK, scope)
 
