@@ -17,7 +17,7 @@ from noren_client import alignment, calibration, campaign_files, config, scoring
 from noren_client.calibration import IntegerHead
 from noren_client.gate import score_records
 from noren_client.gate.score_records import OpenedRow, ScoreIndex
-from noren_client.rights import orders, retention
+from noren_client.rights import orders
 from noren_client.rights.custody import CustodyStore
 from noren_client.rights.mirror_deposit import DepositedScore, MirrorDeposits, ScoredPerson
 from noren_client.rights.transport import RightsClient
@@ -55,8 +55,7 @@ def score(
     same rows, are therefore scored with this one: their heads travel in its message, and every campaign gets
     bands of its own.
 
-    1. Every erasure order was carried out here; what is past its time, or answered, goes; nothing else is
-       overdue.
+    1. Every erasure order was carried out here; what is past its time, or answered, goes.
     2. The heads; for a later call the same message.
     3. Whatever decision batch's cooling time is over is evaluated; the newest table is read.
     4. For every campaign: whose row does not open any more loses her record; whoever is new gets her copy,
@@ -85,7 +84,6 @@ def score(
     with RightsClient(company_dir) as rights:  # 1
         orders.verify_up_to_date(company_dir, campaign, rights)
     tidy(company_dir, now=int(clock()))
-    retention.verify_nothing_overdue(company_dir, now=int(clock()))
     scoring.submit_head(company_dir, campaign, [head.weights for head in heads])  # 2
     opened = scoring.open_scores(company_dir, campaign, now=int(clock()), wait_seconds=wait_seconds)  # 3
     if opened is None:

@@ -79,10 +79,10 @@ def test_a_ledger_of_several_levels_is_checked_in_all_of_them(opening: SeasonLed
     assert files(bundle) == [
         "checkpoint",
         "tile/0/000",
-        "tile/0/001.p/53",
+        "tile/0/001.p/54",
         "tile/1/000.p/1",
         "tile/entries/000",
-        "tile/entries/001.p/53",
+        "tile/entries/001.p/54",
     ]
     assert not honest & {Code.BUNDLE_FILES, Code.BUNDLE_TILES, Code.CHECKPOINT_ROOT}
     for name in files(bundle)[1:4]:
@@ -113,7 +113,7 @@ def test_a_damaged_part_does_not_hide_the_rest(opening: SeasonLedger, tmp_path: 
     assert {Code.CHECKPOINT_SIZE, Code.CHECKPOINT_ROOT} <= found.keys()
 
 
-ENTRIES = "tile/entries/000.p/9"
+ENTRIES = "tile/entries/000.p/10"
 
 
 def append(name: str, data: bytes) -> Callable[[Path], object]:
@@ -155,7 +155,7 @@ def a_pipe(bundle: Path) -> None:
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "more").mkdir()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "checkpoint").unlink()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / ENTRIES).unlink()),
-        (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/0/000.p/9").unlink()),
+        (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/0/000.p/10").unlink()),
         (Code.BUNDLE_FILES, lambda bundle: (bundle / "tile/x000").mkdir()),
         (Code.BUNDLE_FILES, too_deep),
         (Code.BUNDLE_FILES, linked(ENTRIES)),
@@ -169,8 +169,8 @@ def a_pipe(bundle: Path) -> None:
         (Code.BUNDLE_FRAMING, rewrite(ENTRIES, lambda data: data[:-1])),
         (Code.BUNDLE_FRAMING, append(ENTRIES, b"\0")),
         (Code.BUNDLE_FRAMING, append(ENTRIES, b"\0\2{}")),
-        (Code.BUNDLE_TILES, append("tile/0/000.p/9", bytes(32))),
-        (Code.BUNDLE_TILES, rewrite("tile/0/000.p/9", lambda data: data[:-1] + bytes([data[-1] ^ 1]))),
+        (Code.BUNDLE_TILES, append("tile/0/000.p/10", bytes(32))),
+        (Code.BUNDLE_TILES, rewrite("tile/0/000.p/10", lambda data: data[:-1] + bytes([data[-1] ^ 1]))),
     ],
 )
 def test_damage_is_named(
@@ -200,13 +200,13 @@ def test_an_entry_that_cannot_be_parsed_is_found_though_the_log_signed_it(
 def test_reordered_and_dropped_entries_change_the_root(opening: SeasonLedger, tmp_path: Path) -> None:
     """Without the log's key, no other list of entries fits the checkpoint."""
     bundle = opening.write(tmp_path / "bundle")
-    checkpoint, entries = (bundle / "checkpoint").read_bytes(), read_entries(bundle, 9)
+    checkpoint, entries = (bundle / "checkpoint").read_bytes(), read_entries(bundle, 10)
     swapped = [*entries[:3], entries[4], entries[3], *entries[5:]]
     for number, changed in enumerate((swapped, entries[:-1], [*entries, entries[3]], entries[1:])):
         forged = write_bundle(tmp_path / f"forged-{number}", checkpoint, changed)
         found = codes(verify_bundle(forged, trust_in(opening)))
         assert Code.CHECKPOINT_ROOT in found
-        assert (Code.CHECKPOINT_SIZE in found) == (len(changed) != 9)
+        assert (Code.CHECKPOINT_SIZE in found) == (len(changed) != 10)
 
 
 def test_only_the_trusted_keys_count(opening: SeasonLedger, tmp_path: Path) -> None:

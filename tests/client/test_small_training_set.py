@@ -57,7 +57,10 @@ def test_the_company_is_told_from_its_own_file(tmp_path: Path, plan_body: dict[s
     plan = CampaignPlan.from_body(plan_body)
     assert small_training_set.warning_of_file(tmp_path, plan) is None
     for count, expected in ((1, "one"), (4, "all your rows"), (30, None)):
-        lines = [f"2025,engineer,consent-code,CODE-{n},offer,{('accepted', 'declined')[n % 2]}" for n in range(count)]
+        lines = [
+            f"2025,engineer,consent-code,CODE-{n},offer,{('accepted', 'declined')[n % 2]}"
+            for n in range(count)
+        ]
         header = "season,position,identifier_kind,identifier,decision,outcome"
         (tmp_path / alignment.APPLICANTS_FILE).write_text("\n".join([header, *lines]) + "\n")
         warning = small_training_set.warning_of_file(tmp_path, plan)

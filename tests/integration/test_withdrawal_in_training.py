@@ -15,7 +15,7 @@ import pytest
 from training_cohort import COMPANIES, ROWS, Handle, TrainingCohort, say, table_id, tags_of, training_cohort
 
 from noren_audit.replay.replay import ReplayCode
-from noren_client import campaign_files, replay_data, revocations
+from noren_client import campaign_files, keystore, replay_data, revocations
 from noren_client.training_session import TrainingSession
 from noren_core.crypto.revocation_list import RevocationList
 from noren_core.errors import RemoteProtocolError, VerificationError
@@ -321,6 +321,22 @@ def test_sums_come_without_a_list(
         assert stated == {consents.commitment().hex() for consents in asked}
         result = cohort.replayed(LEFT)
         assert (result.findings, result.rounds) == ((), 1)
+
+
+def test_sums_that_were_erased_are_not_used_from_memory(
+    tmp_path: Path, statistics_plan_body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that everything goes came between two messages: the company is a drop-out."""
+    with training_cohort(tmp_path, CampaignPlan.from_body(statistics_plan_body), monkeypatch) as cohort:
+
+        def around(company: str, request: m.Request, handle: Handle) -> bytes:
+            if company == LEFT and isinstance(request, m.MaskedInputRequest):
+                sums = campaign_files.secret_name(cohort.plan.campaign, campaign_files.SUMS_FILE)
+                keystore.remove_secret(cohort.directory(LEFT), sums)
+            return handle(request)
+
+        cohort.train(around)
+        assert LEFT not in cohort.survivors()[1]
 
 
 # What shows
