@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import replay_2019 as replay
 from coverage_figures import figures, with_class
 from typer.testing import CliRunner
 
@@ -16,6 +15,7 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, VerificationError
 from noren_core.rights.coverage_report import ReportSource, make_report, parse_attestation
+from noren_demo import replay_2019 as replay
 from noren_server.coverage.classification import Question
 from noren_server.coverage.runs import REPORT, CoverageRuns
 

@@ -2514,6 +2514,7 @@ EXEMPT = _EXEMPT_ELSEWHERE | {
     "noren_core.rights.consent_event.verify_event": "a value of our own; parse_event is here",
     "noren_core.rights.incident.verify_notices": "compares two sets of our own",
     "noren_server.rights.service_states.ServiceDesk.verify_may_abolish": "a question to our own ledger",
+    "noren_client.gate.score_records.read_if_key_exists": "CustodyStore.read, which is here, or None",
     "noren_core.rights.service_state.StateChange.from_body": "the body of an entry that was parsed",
     "noren_core.season.participation.parse_clauses": "a file of our own package; its test changes it",
     "noren_client.revocations.verify_still_newest": "a list that was parsed; revocations._kept is here",

@@ -56,7 +56,7 @@ CREATE TABLE sealed_rows (
     permit BLOB NOT NULL,
     PRIMARY KEY (table_id, tag)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX sealed_rows_by_permit ON sealed_rows (permit);
+CREATE UNIQUE INDEX sealed_rows_by_permit ON sealed_rows (permit);
 CREATE TABLE removals (before INTEGER NOT NULL) STRICT;
 CREATE INDEX provisions_of_student ON provisions (student, at);
 CREATE INDEX provisions_by_time ON provisions (at);

@@ -10,7 +10,6 @@ from typing import Any
 
 import naive_consent_side_checker
 import pytest
-import replay_2019 as replay
 
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
@@ -24,6 +23,7 @@ from noren_core.rights.coverage_report import (
     parse_report,
 )
 from noren_core.rights.launch_gate import LaunchFacts, launch_obstacles, verify_clear
+from noren_demo import replay_2019 as replay
 from noren_server.coverage.classification import Question
 from noren_server.coverage.runs import PAGE, PUBLIC, CoverageRuns, Run
 

@@ -159,6 +159,9 @@ def test_killed_between_record_and_bytes_there_is_a_record_and_no_table(
     tables = TablePublisher(platform.store, platform.ledger, platform.directory / "tables")
     assert tables.table(CAMPAIGN, COMPANY, TableKind.TRAIN) is None
     assert not list((platform.directory / "tables").rglob("*.bin"))
+    with pytest.raises(LocalProtocolError):  # a provision is of one row of one table
+        publish(platform, plan, consented, provisions.seal)
+    provide(service, provisions, consented, NOW + 200)
     publish(platform, plan, consented, provisions.seal)
     table = tables.table(CAMPAIGN, COMPANY, TableKind.TRAIN)
     assert table is not None
