@@ -56,10 +56,10 @@ class Mode:
 
 
 MODES = (
-    Mode("noised rows", Options(in_process=True), utility_draws.draw_noised_rows),
+    Mode("noised rows", Options(in_process=True, rights_story=False), utility_draws.draw_noised_rows),
     Mode(
         "sealed statistics",
-        Options(mode=TrainingMode.SEALED_STATISTICS, in_process=True),
+        Options(mode=TrainingMode.SEALED_STATISTICS, in_process=True, rights_story=False),
         utility_draws.draw_sealed_statistics,
     ),
 )

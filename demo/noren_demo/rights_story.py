@@ -78,6 +78,8 @@ class RightsStory:
             company, ADMIN, "staff", "add", PRIVACY_CONTACT, "--roles", "privacy-contact", "--as", ADMIN,
             adding=PRIVACY_CONTACT,
         )  # fmt: skip
+        if not self.season.options.rights_story:
+            return  # what a company keeps is looked at after the season, when no custodian answers
         directory = self.season.places.company(company)
         _append(
             directory / "config.toml",
@@ -121,7 +123,7 @@ class RightsStory:
         self._tell("policy in force", f"two people approved it; {seen}")
         with self._platform() as opened:
             self._students = Students(
-                read_choices(self.season.files.choices),
+                tuple(c for c in read_choices(self.season.files.choices) if c.company in companies),
                 version.policy,
                 _screens_of(opened.directory, version.policy),
                 opened.consent_key,

@@ -44,12 +44,16 @@ class SeasonFailedError(NorenError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the season is run; data were prepared before."""
+    """How the season is run; data were prepared before.
+
+    Without `rights_story` nobody withdraws or asks, and the service goes on: for whoever measures the model.
+    """
 
     mode: TrainingMode = TrainingMode.NOISED_ROWS
     rounds: int | None = None
     epsilon: str | None = None
     in_process: bool = False
+    rights_story: bool = True
 
 
 @dataclass(slots=True)
@@ -87,7 +91,8 @@ class Season:
                 self._ingest(parties)
                 story.put_policy_in_force(companies)
                 story.take_consents()
-                story.replay_2019()
+                if self.options.rights_story:
+                    story.replay_2019()
             ready = {
                 campaign_name(task): self._campaign(parties, task, companies) for task in self.data.tasks
             }
@@ -97,18 +102,24 @@ class Season:
                 verification, report = self._audit(parties)
             with self.monitor.phase("evaluate against reference models"):
                 results = evaluation_of_season.results(self, report)
-            first = campaign_name(self.data.tasks[0])
-            with self.monitor.phase("rights after scoring"):
-                story.look_at_one(first, scored)
-                story.disclosure(first, scored)
-                story.withdrawal_after_scoring(first, scored)
-                story.check_decisions(first, scored[0], self.places.auditor / "ledger")
-            self.traffic = _traffic(parties)
-            with self.monitor.phase("abolition"):
-                story.abolish(list(ready), sorted({name for names in ready.values() for name in names}))
-                self._audit_again(parties)
+            if self.options.rights_story:
+                self._rights(parties, ready, scored)
+            self.traffic = self.traffic or _traffic(parties)
         self.monitor.close()
         return evaluation_of_season.summarise(self, results, verification)
+
+    def _rights(self, parties: Parties, ready: Mapping[str, list[str]], scored: list[str]) -> None:
+        """What students ask for once they are scored, and the end of the service."""
+        story, first = self.story, campaign_name(self.data.tasks[0])
+        with self.monitor.phase("rights after scoring"):
+            story.look_at_one(first, scored)
+            story.disclosure(first, scored)
+            story.withdrawal_after_scoring(first, scored)
+            story.check_decisions(first, scored[0], self.places.auditor / "ledger")
+        self.traffic = _traffic(parties)
+        with self.monitor.phase("abolition"):
+            story.abolish(list(ready), sorted({name for names in ready.values() for name in names}))
+            self._audit_again(parties)
 
     def _start(self, parties: Parties) -> None:
         self.say("Platform: making keys, ledger and certificates; starting its services")
@@ -181,7 +192,7 @@ class Season:
             )
         with self.monitor.phase(f"{campaign}: training rounds"):
             self.say(f"Training: {len(ready)} companies, secure aggregation, differential privacy")
-            if task is self.data.tasks[0]:
+            if self.options.rights_story and task is self.data.tasks[0]:
                 with self.story.withdrawal_while_training(campaign, ready):
                     self.progress[campaign] = parties.train(campaign)
             else:

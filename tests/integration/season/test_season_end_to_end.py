@@ -54,7 +54,7 @@ def make_season(root: Path) -> Season:
         data=data,
         files=files,
         places=Places(root / "season"),
-        options=Options(rounds=2),
+        options=Options(rounds=2, rights_story=False),
         monitor=ResourceMonitor(),
         say=lambda _: None,
     )
