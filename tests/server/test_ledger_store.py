@@ -66,7 +66,7 @@ def test_entries_come_back_in_order_and_survive_reopening(store: LedgerStore, pa
 
 def test_entries_are_found_by_kind_campaign_and_company(store: LedgerStore) -> None:
     """Each given condition narrows the result."""
-    body = {"campaign": "spring", "company": "alpha", "public_key": "00" * 32}
+    body = {"campaign": "spring", "company": "alpha", "kind": "train", "public_key": "00" * 32}
     key_entry = countersign(sign_entry("oprf-key", PLATFORM, body, PLATFORM_KEY), PLATFORM_KEY)
     store.append_many([entry(0), entry(1, "spring"), key_entry])
     assert [item.index for item in store.entries(campaign="spring")] == [1, 2]
