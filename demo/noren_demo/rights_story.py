@@ -27,6 +27,7 @@ from noren_demo.parties import PLATFORM, Parties, secrets_at_hand
 from noren_demo.people import POSITION, Choice, StudentChoice, read_choices
 from noren_demo.students import StudentBrowser, Students
 from noren_demo.summary import RightsStep
+from noren_local.private_file import write_private
 
 if TYPE_CHECKING:
     from noren_core.rights.policy import PolicyVersion
@@ -145,8 +146,7 @@ class RightsStory:
             "nodes": nodes,
             "edges": [{"from": source, "to": target, "users": users} for source, target, users in edges],
         }
-        path = self.season.places.platform / "journeys.json"
-        path.write_text(json.dumps(graph, indent=1), encoding="utf-8")
+        write_private(self.season.places.platform / "journeys.json", json.dumps(graph, indent=1).encode())
 
     def _verify_screens(self, version: PolicyVersion) -> str:
         """Our consent pages as a browser shows them; without a browser, as their markup says."""
