@@ -15,7 +15,7 @@ from noren_bench.measurement import Goal, Row, cpu_seconds, microseconds_each
 from noren_core.crypto.identity import SigningKey
 from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     Action,
     Answer,
     ConsentEvent,
@@ -25,9 +25,9 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     sign_event,
 )
-from noren_core.rights.consent_record import ConsentRecord
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
-from noren_core.rights.permit import permit_key
+from noren_core.rights.consent.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.consent.permit import permit_key
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.student_device import StudentDevice
 from noren_server.consents.consent_book import ConsentBook

@@ -26,7 +26,7 @@ from noren_client.rights.custody import CustodyStore, record_name
 from noren_client.training_set import TrainingSet
 from noren_core import canonical_json, ids
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.artefacts import ArtefactClass
+from noren_core.rights.erasure.artefacts import ArtefactClass
 from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private
 

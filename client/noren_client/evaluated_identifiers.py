@@ -37,7 +37,7 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, TableKind, is_dummy
-from noren_core.rights.decision_batch import evaluation_sha256
+from noren_core.rights.gate.decision_batch import evaluation_sha256
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 

@@ -25,8 +25,8 @@ from noren_client.scoring import OpenedScore, OpenedScores
 from noren_client.transport import PlatformClient
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.data_categories import DataCategory
-from noren_core.rights.mirror import BASE_RATE_STEP, MirrorRecord, Reason
+from noren_core.rights.disclosure.mirror import BASE_RATE_STEP, MirrorRecord, Reason
+from noren_core.rights.notices.data_categories import DataCategory
 from noren_core.season.plan import CampaignPlan
 
 SCORE_WAIT_SECONDS = 300.0

@@ -28,7 +28,7 @@ from noren_client.training_set import TrainingSet
 from noren_core import canonical_json
 from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.artefacts import ArtefactClass
+from noren_core.rights.erasure.artefacts import ArtefactClass
 from noren_core.season.round_consents import RoundConsents
 
 FORMAT = "noren/v1/replay"

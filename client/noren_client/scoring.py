@@ -27,7 +27,7 @@ from noren_core.crypto.secret import Secret
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.decision_batch import Decision as SealedDecision
+from noren_core.rights.gate.decision_batch import Decision as SealedDecision
 from noren_core.season.head_message import commitment_body, head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.score_payload import parse_score_payload, score_payload_bytes

@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action
-from noren_core.rights.coverage import ANY, CoverageClass
-from noren_core.rights.coverage_report import JOURNEYS
+from noren_core.rights.consent.consent_event import Action
+from noren_core.rights.coverage.classes import ANY, CoverageClass
+from noren_core.rights.coverage.coverage_report import JOURNEYS
 from noren_core.rights.purposes import Purpose
 from noren_server.coverage.snapshot_files import SCHEMAS, write_table
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from noren_client.applicants import Decision, read_applicants
 from noren_core.errors import NorenError
-from noren_core.rights.consent_event import Screen
+from noren_core.rights.consent.consent_event import Screen
 from noren_core.rights.locales import Locale
 from noren_core.rights.purposes import ForbiddenPurpose, Purpose
 from noren_demo.parties import PLATFORM, Parties, secrets_at_hand
@@ -30,7 +30,7 @@ from noren_demo.summary import RightsStep
 from noren_local.private_file import write_private
 
 if TYPE_CHECKING:
-    from noren_core.rights.policy import PolicyVersion
+    from noren_core.rights.notices.policy import PolicyVersion
     from noren_demo.season import Season
 
 ADMIN, DECIDER, FOLLOW_UP, PRIVACY_CONTACT = "admin", "decider", "mentor", "privacy"
@@ -97,7 +97,7 @@ class RightsStory:
 
     def put_policy_in_force(self, companies: Sequence[str]) -> None:
         """Notices, the policy with two approvals, verified screens; then it is active."""
-        from noren_core.rights.notice_texts import packaged_policy
+        from noren_core.rights.notices.notice_texts import packaged_policy
 
         root = self.season.places.root / "policy"
         root.mkdir(mode=0o700)
@@ -340,7 +340,7 @@ class RightsStory:
         """What her device finds in her mailbox: every copy opens and verifies, or this raises."""
         from noren_core.errors import VerificationError
         from noren_core.ledger.entries import CompanyKey, EntryKind, SignedEntry
-        from noren_core.rights.mirror_copy import open_copy
+        from noren_core.rights.disclosure.mirror_copy import open_copy
 
         with self._platform() as platform:
             keys = platform.ledger.keys().keys_of(choice.company, CompanyKey.SIGNING)

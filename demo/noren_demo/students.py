@@ -19,7 +19,7 @@ from typing import Any
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import NorenError
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     Action,
     Answer,
     ConsentEvent,
@@ -29,7 +29,7 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     sign_event,
 )
-from noren_core.rights.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_record import ConsentRecord
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.student_device import StudentDevice
 from noren_core.rights.student_request import sign_request

@@ -5,8 +5,8 @@
 
 Promises: a code is never stored, an argument or the value of a variable; a wrong name and a wrong code are
 one answer; after a few wrong codes a member is locked for a while; nobody holds two roles that exclude each
-other (`noren_core.rights.roles`); the first member is an administrator of the party, and only such a one adds
-or removes others.
+other (`noren_core.rights.gate.roles`); the first member is an administrator of the party, and only such a
+one adds or removes others.
 
 Not promised: protection from who can read and write this machine's files: she can replace the register. What
 it holds apart are people who use the programs.
@@ -32,7 +32,7 @@ from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError
 from noren_core.rights import fields
 from noren_core.rights.fields import read_fields
-from noren_core.rights.roles import Assignment, Role, verify_separation
+from noren_core.rights.gate.roles import Assignment, Role, verify_separation
 from noren_local import passphrase
 
 REGISTER = "staff/register.json"

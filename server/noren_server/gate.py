@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from noren_core.errors import LocalProtocolError, RemoteProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry
-from noren_core.rights.decision_batch import evaluation_sha256
-from noren_core.rights.gate import GateReason, PlatformFacts, platform_reasons
+from noren_core.rights.gate.conditions import GateReason, PlatformFacts, platform_reasons
+from noren_core.rights.gate.decision_batch import evaluation_sha256
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 from noren_server.alignment import evaluate_batch

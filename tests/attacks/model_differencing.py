@@ -21,7 +21,7 @@ from attack import Attack, Result, System
 
 from noren_client.mechanism import noised_update
 from noren_core.privacy.discrete_gaussian import NoiseStream
-from noren_core.rights.withdrawal import LEAST_BATCH, ReplacementRule
+from noren_core.rights.erasure.withdrawal import LEAST_BATCH, ReplacementRule
 from noren_core.season.head import WEIGHT_SCALE, HeadState
 from noren_core.season.plan import CampaignPlan
 from noren_server.campaigns import PlanChoices, write_plan

@@ -30,7 +30,7 @@ from noren_core.crypto import oprf
 from noren_core.crypto.sealed_table import TableManifest, TableReader
 from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.decision_batch import evaluation_sha256
+from noren_core.rights.gate.decision_batch import evaluation_sha256
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.score_payload import parse_score_payload

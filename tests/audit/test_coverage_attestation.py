@@ -14,7 +14,7 @@ from noren_audit.rights.coverage_check import attest_report, read_report
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, VerificationError
-from noren_core.rights.coverage_report import ReportSource, make_report, parse_attestation
+from noren_core.rights.coverage.coverage_report import ReportSource, make_report, parse_attestation
 from noren_demo import replay_2019 as replay
 from noren_server.coverage.classification import Question
 from noren_server.coverage.runs import REPORT, CoverageRuns

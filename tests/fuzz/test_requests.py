@@ -23,7 +23,7 @@ from noren_core.crypto import oprf
 from noren_core.crypto.head_encryption import encrypt_head
 from noren_core.crypto.identity import SealingKey
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.decision_batch import evaluation_sha256
+from noren_core.rights.gate.decision_batch import evaluation_sha256
 from noren_core.season.head_message import commitment_body, head_binding
 from noren_core.season.participation import COLLECT_LABEL
 from noren_core.wire.refusal import METADATA_KEY, Refusal

@@ -53,7 +53,7 @@ from noren_core.errors import (
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind, RevocationReason, parse_entry, sign_entry
 from noren_core.ledger.proofs import SplitViewError
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.gate.roles import Action, Assignment, Role
 from noren_core.season import messages
 from noren_core.season.head_message import commitment_body
 from noren_core.season.plan import CampaignPlan

@@ -18,7 +18,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.service_state import sign_request
+from noren_core.rights.service.service_state import sign_request
 from noren_demo import generator
 from noren_demo.generator import GeneratorOptions, generate_season
 from noren_demo.people import Choice, StudentChoice, read_choices

@@ -9,7 +9,7 @@ import pytest
 
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
-from noren_core.rights.roles import Assignment, Role
+from noren_core.rights.gate.roles import Assignment, Role
 from noren_local import staff as module
 from noren_local.secret_files import SecretFiles, sealed
 from noren_local.staff import (

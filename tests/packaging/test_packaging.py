@@ -160,8 +160,8 @@ def test_the_wheel_holds_what_the_code_reads(wheel: zipfile.ZipFile) -> None:
     assert {
         "noren_core/season/participation_agreement.txt",
         "noren_core/season/participation_clauses.json",
-        "noren_core/rights/flow_manifest.json",
-        "noren_core/rights/packaged_policy.toml",
+        "noren_core/rights/notices/flow_manifest.json",
+        "noren_core/rights/notices/packaged_policy.toml",
         "noren_core/wire/v1/training_pb2.py",
         "noren_demo/page.css",
         "noren_server/coverage/classification.sql",

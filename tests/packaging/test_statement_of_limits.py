@@ -9,7 +9,7 @@ import pytest
 
 from noren_core.rights.clauses import Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy
+from noren_core.rights.notices.notice_texts import packaged_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = {

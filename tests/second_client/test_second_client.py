@@ -17,7 +17,7 @@ from noren_core.crypto.scorer import Scorer
 from noren_core.errors import VerificationError
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import parse_entry
-from noren_core.rights.decision_batch import SealedBatch, verify_complete, verify_evaluation
+from noren_core.rights.gate.decision_batch import SealedBatch, verify_complete, verify_evaluation
 from noren_core.season import messages as m
 from noren_core.season.head_message import head_binding, head_layout
 from noren_server import alignment as platform_alignment

@@ -19,7 +19,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError
 from noren_core.ids import DUMMY_LABEL, TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
-from noren_core.rights.decision_batch import evaluation_sha256
+from noren_core.rights.gate.decision_batch import evaluation_sha256
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 from noren_server import alignment, platform_files

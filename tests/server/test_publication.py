@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.privacy import discrete_gaussian
-from noren_core.rights.consent_event import Screen, SignedEvent, parse_event
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_event import Screen, SignedEvent, parse_event
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
 from noren_core.rights.purposes import Purpose
 from noren_core.season.plan import CampaignPlan
 from noren_demo.generator import GeneratorOptions, generate_season

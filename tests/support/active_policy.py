@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noren_core.crypto.identity import SigningKey
-from noren_core.rights.consent_event import Screen
+from noren_core.rights.consent.consent_event import Screen
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import NoticeFacts, packaged_policy
-from noren_core.rights.policy import PolicyVersion
-from noren_core.rights.policy_approval import ApproverRole, StaffMember, approve
+from noren_core.rights.notices.notice_texts import NoticeFacts, packaged_policy
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.notices.policy_approval import ApproverRole, StaffMember, approve
 from noren_core.rights.purposes import Purpose
 from noren_server.ledger_service import LedgerService
 from noren_server.platform_files import Platform

@@ -23,7 +23,7 @@ from pathlib import Path
 from noren_core.crypto.identity import SigningKey
 from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     Action,
     Answer,
     ConsentEvent,
@@ -33,8 +33,8 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     sign_event,
 )
-from noren_core.rights.consent_record import ConsentRecord
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.student_device import StudentDevice
 

@@ -14,9 +14,16 @@ from coverage_figures import figures, with_class
 
 from noren_audit.rights import coverage_check
 from noren_core.crypto.identity import SigningKey
-from noren_core.rights import coverage_report
-from noren_core.rights.consent_event import Action, EventKind
-from noren_core.rights.coverage import AgreementPeriod, Evidence, PolicyPeriod, Register, Scope, ScreenPeriod
+from noren_core.rights.consent.consent_event import Action, EventKind
+from noren_core.rights.coverage.classes import (
+    AgreementPeriod,
+    Evidence,
+    PolicyPeriod,
+    Register,
+    Scope,
+    ScreenPeriod,
+    coverage_report,
+)
 from noren_core.rights.purposes import Purpose
 from noren_server.coverage import statistics
 from noren_server.coverage.classification import Question
@@ -83,13 +90,13 @@ def _read_report(data: bytes, place: Any) -> Any:
 
 FIELDS: tuple[Mapping[str, Any], ...] = (
     {
-        "name": "noren_core.rights.coverage_report.parse_report",
+        "name": "noren_core.rights.coverage.coverage_report.parse_report",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: _REPORTS,
         "decode": lambda data, _: coverage_report.parse_report(data),
     },
     {
-        "name": "noren_core.rights.coverage_report.parse_attestation",
+        "name": "noren_core.rights.coverage.coverage_report.parse_attestation",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_ATTESTATION.to_bytes()],
         "decode": lambda data, _: coverage_report.parse_attestation(data),

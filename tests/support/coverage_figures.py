@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from noren_core.rights.coverage import CoverageClass
+from noren_core.rights.coverage.classes import CoverageClass
 
 DIGESTS = {
     name: f"{number:02x}" * 32

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from noren_core.rights.coverage import Evidence, Register, Scope
+from noren_core.rights.coverage.classes import Evidence, Register, Scope
 from noren_server.coverage.snapshot_files import SCHEMAS, write_table
 
 

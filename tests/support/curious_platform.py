@@ -16,7 +16,7 @@ from pathlib import Path
 from consenting_students import PermissiveFacts
 from student_http import COMPANY
 
-from noren_core.rights.mirror_copy import COPY_BYTES
+from noren_core.rights.disclosure.mirror_copy import COPY_BYTES
 from noren_server.consents.opening import consent_service
 from noren_server.platform_files import SERVER_CERTIFICATE, Platform
 from noren_server.rights.student_api import run_student_api

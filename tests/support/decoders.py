@@ -103,25 +103,16 @@ from noren_core.ledger.entries import CompanyKey, EntryKind, PlatformKey
 from noren_core.ledger.key_history import Anchors, KeyHistory
 from noren_core.ledger.note import VerifierKey
 from noren_core.privacy import events
-from noren_core.rights import (
-    consent_event,
-    consent_record,
-    decision_batch,
-    flow_manifest,
-    journey,
-    notice_texts,
-    permit,
-    policy,
-    policy_approval,
-    purposes,
-    receipt,
-    screen,
-    service_state,
-)
-from noren_core.rights.consent_log import log_leaf
-from noren_core.rights.decision_batch import Decision
+from noren_core.rights import purposes
+from noren_core.rights.consent import consent_event, consent_record, permit, receipt
+from noren_core.rights.consent.consent_log import log_leaf
+from noren_core.rights.coverage.classes import journey
+from noren_core.rights.gate.conditions import decision_batch
+from noren_core.rights.gate.decision_batch import Decision
 from noren_core.rights.locales import Locale
+from noren_core.rights.notices import flow_manifest, notice_texts, policy, policy_approval, screen
 from noren_core.rights.purposes import Purpose
+from noren_core.rights.service import service_state
 from noren_core.rights.student_device import StudentDevice
 from noren_core.season import beacon, messages, plan, round_event, score_payload
 from noren_core.season.participation import agreement_sha256
@@ -522,14 +513,14 @@ _LEDGER = (
         decode=_calls(lambda value: ids.normalise_identifier(IdentifierKind.EMAIL, value, "clerk")),
     ),
     Decoder(
-        name="noren_core.rights.decision_batch.SealedBatch.from_bytes",
+        name="noren_core.rights.gate.decision_batch.SealedBatch.from_bytes",
         shape=shapes.JsonBytes(),
         valid=lambda _: [_decisions().to_bytes()],
         decode=_calls(decision_batch.SealedBatch.from_bytes),
         encode=decision_batch.SealedBatch.to_bytes,
     ),
     Decoder(
-        name="noren_core.rights.decision_batch.verify_evaluation",
+        name="noren_core.rights.gate.decision_batch.verify_evaluation",
         shape=shapes.Bytes(),
         valid=lambda _: [_evaluated_decisions().to_bytes()],
         decode=_calls(
@@ -1651,55 +1642,55 @@ _PERMIT = permit.Permit(
 
 _PLATFORM = (
     Decoder(
-        name="noren_core.rights.consent_event.parse_event",
+        name="noren_core.rights.consent.consent_event.parse_event",
         shape=shapes.JsonBytes(),
         valid=lambda _: [event.to_bytes() for event in _consent_events()],
         decode=_calls(consent_event.parse_event),
         encode=consent_event.SignedEvent.to_bytes,
     ),
     Decoder(
-        name="noren_core.rights.consent_event.from_body",
+        name="noren_core.rights.consent.consent_event.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [consent_event.to_body(event.event) for event in _consent_events()],
         decode=_calls(consent_event.from_body),
         encode=consent_event.to_body,
     ),
     Decoder(
-        name="noren_core.rights.consent_event.parse_company",
+        name="noren_core.rights.consent.consent_event.parse_company",
         shape=shapes.JsonValue(),
         valid=lambda _: [COMPANY],
         decode=_calls(consent_event.parse_company),
         encode=lambda value: value,
     ),
     Decoder(
-        name="noren_core.rights.consent_event.parse_student",
+        name="noren_core.rights.consent.consent_event.parse_student",
         shape=shapes.JsonValue(),
         valid=lambda _: ["s1", "学生"],
         decode=_calls(consent_event.parse_student),
         encode=lambda value: value,
     ),
     Decoder(
-        name="noren_core.rights.permit.Permit.from_bytes",
+        name="noren_core.rights.consent.permit.Permit.from_bytes",
         shape=shapes.Bytes(),
         valid=lambda _: [_PERMIT.to_bytes(_PERMIT_KEY)],
         decode=_calls(lambda data: permit.Permit.from_bytes(data, _PERMIT_KEY)),
         encode=lambda value: value.to_bytes(_PERMIT_KEY),
     ),
     Decoder(
-        name="noren_core.rights.receipt.verify_receipt",
+        name="noren_core.rights.consent.receipt.verify_receipt",
         shape=shapes.JsonBytes(),
         valid=lambda _: [_receipt()],
         decode=_calls(lambda data: receipt.verify_receipt(data, service_key=PLATFORM_KEY)),
     ),
     Decoder(
-        name="noren_core.rights.receipt.ReceiptTerms.from_body",
+        name="noren_core.rights.consent.receipt.ReceiptTerms.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [_TERMS.to_body()],
         decode=_calls(receipt.ReceiptTerms.from_body),
         encode=receipt.ReceiptTerms.to_body,
     ),
     Decoder(
-        name="noren_core.rights.receipt.ProvenEvent.from_body",
+        name="noren_core.rights.consent.receipt.ProvenEvent.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [item.to_body() for item in _proven_events()[0]],
         decode=_calls(receipt.ProvenEvent.from_body),
@@ -1965,7 +1956,7 @@ _AUDITOR = (
         decode=_file(people.read_people),
     ),
     Decoder(
-        name="noren_core.rights.service_state.open_request",
+        name="noren_core.rights.service.service_state.open_request",
         shape=shapes.JsonBytes(),
         valid=_service_request,
         decode=_calls(lambda data: service_state.open_request(data, evidence_sha256="ab" * 32)),
@@ -2376,7 +2367,7 @@ def _approval() -> bytes:
 
 _POLICIES = (
     Decoder(
-        name="noren_core.rights.policy.parse_policy",
+        name="noren_core.rights.notices.policy.parse_policy",
         shape=shapes.Toml(),
         valid=lambda _: [notice_texts.packaged_policy_text()],
         decode=_calls(policy.parse_policy),
@@ -2384,26 +2375,26 @@ _POLICIES = (
         has_own_fields=False,
     ),
     Decoder(
-        name="noren_core.rights.policy.PolicyVersion.from_body",
+        name="noren_core.rights.notices.policy.PolicyVersion.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [_POLICY.to_body()],
         decode=_calls(policy.PolicyVersion.from_body),
     ),
     Decoder(
-        name="noren_core.rights.policy_approval.Approval.from_bytes",
+        name="noren_core.rights.notices.policy_approval.Approval.from_bytes",
         shape=shapes.JsonBytes(),
         valid=lambda _: [_approval()],
         decode=_calls(policy_approval.Approval.from_bytes),
         encode=policy_approval.Approval.to_bytes,
     ),
     Decoder(
-        name="noren_core.rights.notice_texts.parse_notices",
+        name="noren_core.rights.notices.notice_texts.parse_notices",
         shape=shapes.Toml(),
         valid=lambda _: [_notices_file()],
         decode=_calls(notice_texts.parse_notices),
     ),
     Decoder(
-        name="noren_core.rights.notice_texts.NoticeFacts.from_body",
+        name="noren_core.rights.notices.notice_texts.NoticeFacts.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [_NOTICE.to_body()],
         decode=_calls(notice_texts.NoticeFacts.from_body),
@@ -2411,7 +2402,7 @@ _POLICIES = (
         has_own_fields=False,
     ),
     Decoder(
-        name="noren_core.rights.flow_manifest.parse_manifest",
+        name="noren_core.rights.notices.flow_manifest.parse_manifest",
         shape=shapes.JsonBytes(),
         valid=lambda _: [
             canonical_json.encode(
@@ -2436,19 +2427,19 @@ _POLICIES = (
         decode=_calls(flow_manifest.parse_manifest),
     ),
     Decoder(
-        name="noren_core.rights.journey.Journey.from_bytes",
+        name="noren_core.rights.coverage.journey.Journey.from_bytes",
         shape=shapes.JsonBytes(),
         valid=lambda _: [canonical_json.encode(_JOURNEY)],
         decode=_calls(journey.Journey.from_bytes),
     ),
     Decoder(
-        name="noren_core.rights.screen.PageReading.from_body",
+        name="noren_core.rights.notices.screen.PageReading.from_body",
         shape=shapes.JsonValue(),
         valid=lambda _: [_PAGE],
         decode=_calls(screen.PageReading.from_body),
     ),
     Decoder(
-        name="noren_core.rights.screen.parse_place",
+        name="noren_core.rights.notices.screen.parse_place",
         shape=shapes.JsonValue(),
         valid=lambda _: [
             dict.fromkeys(("policy", "company", "position", "route", "build", "variant"), "a")
@@ -2487,15 +2478,25 @@ _EXEMPT_ELSEWHERE = (
     gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | erasure_decoders.EXEMPT
 )
 EXEMPT = _EXEMPT_ELSEWHERE | {
-    "noren_core.rights.flow_manifest.verify_declared": "a parsed manifest, and descriptors of our own",
-    "noren_core.rights.policy_approval.verify_approval": "a value of our own; Approval.from_bytes is here",
-    "noren_core.rights.policy_approval.verify_approved": "as verify_approval",
-    "noren_core.rights.purpose_text.verify_purpose": "patterns on a text of bounded length, whatever it says",
+    "noren_core.rights.notices.flow_manifest.verify_declared": (
+        "a parsed manifest, and descriptors of our own"
+    ),
+    "noren_core.rights.notices.policy_approval.verify_approval": (
+        "a value of our own; Approval.from_bytes is here"
+    ),
+    "noren_core.rights.notices.policy_approval.verify_approved": "as verify_approval",
+    "noren_core.rights.notices.purpose_text.verify_purpose": (
+        "patterns on a text of bounded length, whatever it says"
+    ),
     "noren_server.policies.policy_book.PolicyBook.open": "SQLite reads it, as Store.open",
     "noren_server.policies.screen_register.ScreenRegister.open": "SQLite reads it, as Store.open",
     "noren_server.policies.screen_register.ScreenRegister.verify": "looks hashes up in our own database",
-    "noren_core.rights.decision_batch.verify_complete": "compares sets of batches that from_bytes has parsed",
-    "noren_core.rights.decision_batch.verify_opened": "a value of our own; merkle.verify_inclusion is here",
+    "noren_core.rights.gate.decision_batch.verify_complete": (
+        "compares sets of batches that from_bytes has parsed"
+    ),
+    "noren_core.rights.gate.decision_batch.verify_opened": (
+        "a value of our own; merkle.verify_inclusion is here"
+    ),
     "noren_audit.verification.bundle.read_bundle": "part of noren_audit.verification.verify.verify_bundle",
     "noren_audit.cli.verify": "the command: load_trust, then verify_bundle",
     "noren_audit.verification.seen_checkpoints.read_seen": "hands on bytes; verify_seen is here",
@@ -2511,14 +2512,14 @@ EXEMPT = _EXEMPT_ELSEWHERE | {
     "noren_core.secagg.server.SecAggServer.verify_sealed_shares": "names and lengths of a parsed message",
     "noren_local.secret_files.SecretFiles.read": "hands on bytes of a file that our own code names",
     "noren_server.behaviour_data.load": "load_seasons and open_event_log together",
-    "noren_core.rights.consent_event.verify_event": "a value of our own; parse_event is here",
-    "noren_core.rights.incident.verify_notices": "compares two sets of our own",
+    "noren_core.rights.consent.consent_event.verify_event": "a value of our own; parse_event is here",
+    "noren_core.rights.service.incident.verify_notices": "compares two sets of our own",
     "noren_server.rights.service_states.ServiceDesk.verify_may_abolish": "a question to our own ledger",
     "noren_client.gate.score_records.read_if_key_exists": "CustodyStore.read, which is here, or None",
-    "noren_core.rights.service_state.StateChange.from_body": "the body of an entry that was parsed",
+    "noren_core.rights.service.service_state.StateChange.from_body": "the body of an entry that was parsed",
     "noren_core.season.participation.parse_clauses": "a file of our own package; its test changes it",
     "noren_client.revocations.verify_still_newest": "a list that was parsed; revocations._kept is here",
-    "noren_core.rights.permit.verify_permit": "compares fields that from_bytes has parsed",
+    "noren_core.rights.consent.permit.verify_permit": "compares fields that from_bytes has parsed",
     "noren_server.consents.consent_database.open_database": "our own database file",
     "noren_server.campaign_rounds.verify_not_begun": "a question to our own ledger by a name that was parsed",
     "noren_server.platform_secrets.PlatformFiles.read": "as SecretFiles.read and SecretRows.read",

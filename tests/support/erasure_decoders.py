@@ -12,9 +12,10 @@ from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import ErasureGround
-from noren_core.rights import custody, deletion_certificate, erasure_order, provision_record, signed_statement
-from noren_core.rights.custody import CustodyAnswer, CustodyOperation, CustodyRequest
-from noren_core.rights.deletion_certificate import (
+from noren_core.rights import signed_statement
+from noren_core.rights.erasure import custody, deletion_certificate, erasure_order, provision_record
+from noren_core.rights.erasure.custody import CustodyAnswer, CustodyOperation, CustodyRequest
+from noren_core.rights.erasure.deletion_certificate import (
     DeletionCertificate,
     Disposition,
     ErasedArtefact,
@@ -22,8 +23,8 @@ from noren_core.rights.deletion_certificate import (
     Residual,
     ScanPlace,
 )
-from noren_core.rights.erasure_order import ErasureOrder, HoldReason, LegalHold, OrderedTable
-from noren_core.rights.provision_record import ProvisionTwin
+from noren_core.rights.erasure.erasure_order import ErasureOrder, HoldReason, LegalHold, OrderedTable
+from noren_core.rights.erasure.provision_record import ProvisionTwin
 
 NOW = 1_800_000_000
 KEY = SigningKey.from_bytes(bytes([9] * 32))
@@ -130,21 +131,21 @@ FIELDS: tuple[dict[str, Any], ...] = (
         "encode": signed_statement.SignedStatement.to_bytes,
     },
     {
-        "name": "noren_core.rights.custody.CustodyRequest.parse",
+        "name": "noren_core.rights.erasure.custody.CustodyRequest.parse",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_SENT.to_bytes(), _COSIGN.sign(KEY).to_bytes()],
         "decode": lambda data, _: CustodyRequest.parse(data)[1],
         "encode": signed_statement.SignedStatement.to_bytes,
     },
     {
-        "name": "noren_core.rights.custody.verify_request",
+        "name": "noren_core.rights.erasure.custody.verify_request",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_SENT.to_bytes()],
         "decode": _verify_request,
         "has_own_fields": False,
     },
     {
-        "name": "noren_core.rights.custody.CustodyAnswer.open",
+        "name": "noren_core.rights.erasure.custody.CustodyAnswer.open",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [
             CustodyAnswer(_SHARE, NOW).sign(_SENT, KEY),
@@ -154,7 +155,7 @@ FIELDS: tuple[dict[str, Any], ...] = (
         "decode": _answer,
     },
     {
-        "name": "noren_core.rights.custody.DestructionStatement.open",
+        "name": "noren_core.rights.erasure.custody.DestructionStatement.open",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_DESTROYED.to_bytes()],
         "decode": lambda data, _: custody.DestructionStatement.open(
@@ -162,7 +163,7 @@ FIELDS: tuple[dict[str, Any], ...] = (
         ),
     },
     {
-        "name": "noren_core.rights.custody.CustodyCosignature.open",
+        "name": "noren_core.rights.erasure.custody.CustodyCosignature.open",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_COSIGNED.to_bytes()],
         "decode": lambda data, _: custody.CustodyCosignature.open(
@@ -170,40 +171,40 @@ FIELDS: tuple[dict[str, Any], ...] = (
         ),
     },
     {
-        "name": "noren_core.rights.custody.open_share",
+        "name": "noren_core.rights.erasure.custody.open_share",
         "shape": shapes.Bytes(shapes.pieces(16)),
         "valid": lambda _: [_SHARE],
         "decode": lambda data, _: custody.open_share(data, SEALING, _SENT),
     },
     {
-        "name": "noren_core.rights.custody.open_record",
+        "name": "noren_core.rights.erasure.custody.open_record",
         "shape": shapes.Bytes(shapes.pieces(12)),
         "valid": lambda _: [custody.seal_record(_RECORD_KEY, b"data", name="a/score/b")],
         "decode": lambda data, _: custody.open_record(_RECORD_KEY, data, name="a/score/b"),
     },
     {
-        "name": "noren_core.rights.erasure_order.parse_order",
+        "name": "noren_core.rights.erasure.erasure_order.parse_order",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_ORDERED.to_bytes()],
         "decode": lambda data, _: erasure_order.parse_order(data)[1],
         "encode": signed_statement.SignedStatement.to_bytes,
     },
     {
-        "name": "noren_core.rights.erasure_order.OrderedTable.from_body",
+        "name": "noren_core.rights.erasure.erasure_order.OrderedTable.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_TABLE.to_body()],
         "decode": lambda value, _: OrderedTable.from_body(value),
         "encode": OrderedTable.to_body,
     },
     {
-        "name": "noren_core.rights.erasure_order.LegalHold.from_body",
+        "name": "noren_core.rights.erasure.erasure_order.LegalHold.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_HOLD.to_body()],
         "decode": lambda value, _: LegalHold.from_body(value),
         "encode": LegalHold.to_body,
     },
     {
-        "name": "noren_core.rights.deletion_certificate.parse_certificate",
+        "name": "noren_core.rights.erasure.deletion_certificate.parse_certificate",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [
             _DELIVERED,
@@ -213,41 +214,41 @@ FIELDS: tuple[dict[str, Any], ...] = (
         "encode": lambda found: deletion_certificate.certificate_to_bytes(*found),
     },
     {
-        "name": "noren_core.rights.deletion_certificate.verify_certificate",
+        "name": "noren_core.rights.erasure.deletion_certificate.verify_certificate",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_DELIVERED],
         "decode": _verify_certificate,
         "has_own_fields": False,
     },
     {
-        "name": "noren_core.rights.deletion_certificate.DeletionCertificate.from_body",
+        "name": "noren_core.rights.erasure.deletion_certificate.DeletionCertificate.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_CERTIFICATE.to_body()],
         "decode": lambda value, _: DeletionCertificate.from_body(value),
         "encode": DeletionCertificate.to_body,
     },
     {
-        "name": "noren_core.rights.deletion_certificate.ErasedArtefact.from_body",
+        "name": "noren_core.rights.erasure.deletion_certificate.ErasedArtefact.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_CERTIFICATE.artefacts[0].to_body()],
         "decode": lambda value, _: ErasedArtefact.from_body(value),
         "encode": ErasedArtefact.to_body,
     },
     {
-        "name": "noren_core.rights.deletion_certificate.ModelLineage.from_body",
+        "name": "noren_core.rights.erasure.deletion_certificate.ModelLineage.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_MODEL.to_body()],
         "decode": lambda value, _: ModelLineage.from_body(value),
         "encode": ModelLineage.to_body,
     },
     {
-        "name": "noren_core.rights.provision_record.ProvisionTwin.from_bytes",
+        "name": "noren_core.rights.erasure.provision_record.ProvisionTwin.from_bytes",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_TWIN.to_bytes()],
         "decode": lambda data, _: ProvisionTwin.from_bytes(data),
     },
     {
-        "name": "noren_core.rights.provision_record.verify_twin",
+        "name": "noren_core.rights.erasure.provision_record.verify_twin",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_COMPARISON],
         "decode": lambda data, _: provision_record.verify_twin(_TWIN, data),
@@ -271,7 +272,9 @@ EXEMPT = {
     "noren_client.rights.orders.verify_no_hold": "a file of our own; LegalHold.from_body is here",
     "noren_client.rights.orders.verify_up_to_date": "a conversation; parse_order is here",
     "noren_client.rights.retention.verify_nothing_overdue": "a question to our own files",
-    "noren_core.rights.erasure_order.verify_order": "a statement that was parsed; parse_order is here",
+    "noren_core.rights.erasure.erasure_order.verify_order": (
+        "a statement that was parsed; parse_order is here"
+    ),
     "noren_core.rights.signed_statement.SignedStatement.verify": "as verify_order",
     "noren_server.rights.provision_records.ProvisionRecords.open": "SQLite reads it, as Store.open",
 }

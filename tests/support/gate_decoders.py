@@ -14,9 +14,9 @@ from noren_client.gate import access_log, decisions, score_records, viewing
 from noren_core import ids
 from noren_core.crypto import oprf
 from noren_core.ids import IdentifierKind
-from noren_core.rights import followup, gate_file, roles
-from noren_core.rights.decider_statement import DeciderStatement
-from noren_core.rights.decision_batch import Decision, SealedBatch, seal_batch
+from noren_core.rights.gate.conditions import followup, gate_file, roles
+from noren_core.rights.gate.decider_statement import DeciderStatement
+from noren_core.rights.gate.decision_batch import Decision, SealedBatch, seal_batch
 from noren_local import staff
 
 
@@ -87,47 +87,47 @@ def _access_lines(place: Any) -> list[bytes]:
 
 FIELDS: Sequence[dict[str, Any]] = (
     {
-        "name": "noren_core.rights.roles.Assignment.from_body",
+        "name": "noren_core.rights.gate.roles.Assignment.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_ASSIGNMENT.to_body()],
         "decode": _calls(roles.Assignment.from_body),
         "encode": roles.Assignment.to_body,
     },
     {
-        "name": "noren_core.rights.roles.parse_role",
+        "name": "noren_core.rights.gate.roles.parse_role",
         "shape": shapes.Text(),
         "valid": lambda _: list(roles.Role),
         "decode": _calls(roles.parse_role),
     },
     {
-        "name": "noren_core.rights.followup.FollowUpAction.from_bytes",
+        "name": "noren_core.rights.gate.followup.FollowUpAction.from_bytes",
         "shape": shapes.JsonBytes(),
         "valid": lambda _: [_FOLLOW_UP.to_bytes()],
         "decode": _calls(followup.FollowUpAction.from_bytes),
         "encode": followup.FollowUpAction.to_bytes,
     },
     {
-        "name": "noren_core.rights.followup.parse_follow_up",
+        "name": "noren_core.rights.gate.followup.parse_follow_up",
         "shape": shapes.Text(),
         "valid": lambda _: list(followup.FollowUpKind),
         "decode": _calls(followup.parse_follow_up),
     },
     {
-        "name": "noren_core.rights.decider_statement.DeciderStatement.from_body",
+        "name": "noren_core.rights.gate.decider_statement.DeciderStatement.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_DECIDERS.to_body()],
         "decode": _calls(DeciderStatement.from_body),
         "encode": DeciderStatement.to_body,
     },
     {
-        "name": "noren_core.rights.gate_file.Reversal.from_body",
+        "name": "noren_core.rights.gate.gate_file.Reversal.from_body",
         "shape": shapes.JsonValue(),
         "valid": lambda _: [_reversal().to_body()],
         "decode": _calls(gate_file.Reversal.from_body),
         "encode": gate_file.Reversal.to_body,
     },
     {
-        "name": "noren_core.rights.gate_file.parse_gate_file",
+        "name": "noren_core.rights.gate.gate_file.parse_gate_file",
         "shape": shapes.JsonLines(),
         "valid": _gate_file,
         "decode": _calls(gate_file.parse_gate_file),

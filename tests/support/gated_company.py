@@ -39,9 +39,9 @@ from noren_core.ledger.checkpoint import sign_checkpoint
 from noren_core.ledger.entries import PLATFORM, EntryKind, countersign, parse_entry, sign_entry
 from noren_core.ledger.note import VerifierKey
 from noren_core.ledger.proofs import EntryProof, LedgerProof
-from noren_core.rights.decision_batch import evaluation_sha256
-from noren_core.rights.mirror import MAILBOX_BYTES, sign_receipt
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES, sign_receipt
+from noren_core.rights.gate.decision_batch import evaluation_sha256
+from noren_core.rights.gate.roles import Action, Assignment, Role
 from noren_core.season.head_message import head_binding, head_layout
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.score_payload import score_payload_bytes

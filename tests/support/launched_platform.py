@@ -25,8 +25,8 @@ from noren_audit.rights.coverage_check import attest_report, read_report
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.ids import IdentifierKind
-from noren_core.rights.consent_event import Screen, SignedEvent
-from noren_core.rights.coverage_report import JOURNEYS
+from noren_core.rights.consent.consent_event import Screen, SignedEvent
+from noren_core.rights.coverage.coverage_report import JOURNEYS
 from noren_core.rights.locales import Locale
 from noren_core.rights.purposes import Purpose
 from noren_core.season.plan import CampaignPlan

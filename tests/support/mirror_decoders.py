@@ -15,20 +15,21 @@ from noren_core.crypto.identity import SealingKey, SigningKey, seal_to
 from noren_core.errors import NorenError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
-from noren_core.rights import (
+from noren_core.rights import fields, student_request
+from noren_core.rights.consent import link_offer
+from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.disclosure.mirror import CommittedRecord, MirrorRecord
+from noren_core.rights.disclosure.mirror_copy import Access, AccessCopy, AnswerCopy, ScoreCopy
+from noren_core.rights.disclosure.requests import (
+    InboxItem,
+    KeyChange,
+    Scope,
     disclosure,
-    fields,
-    link_offer,
     mirror,
     mirror_copy,
-    student_request,
 )
-from noren_core.rights.consent_record import ConsentState
-from noren_core.rights.disclosure import InboxItem, KeyChange, Scope
-from noren_core.rights.mirror import CommittedRecord, MirrorRecord
-from noren_core.rights.mirror_copy import Access, AccessCopy, AnswerCopy, ScoreCopy
+from noren_core.rights.disclosure.student_report import BudgetLine, ConsentLine, ProvisionLine, StudentReport
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.student_report import BudgetLine, ConsentLine, ProvisionLine, StudentReport
 
 _SIGNING = SigningKey.from_bytes(hashlib.sha256(b"company").digest())
 _SEALING = SealingKey.from_bytes(hashlib.sha256(b"student").digest())
@@ -204,9 +205,9 @@ FIELDS: tuple[Mapping[str, Any], ...] = (
     _body(mirror_deposit.DepositedScore, _DEPOSITED),
     _body(mirror_deposit._Pending, _PENDING, method="from_bytes"),
     _body(disclosure_answers._Told, _TOLD, method="from_bytes"),
-    _bytes("noren_core.rights.mirror_copy.open_copy", _open_copy, _STATEMENTS),
-    _bytes("noren_core.rights.mirror_copy.parse_evidence", _parse_evidence, _STATEMENTS[2:3]),
-    _bytes("noren_core.rights.disclosure.open_item", _open_item, [_ITEM.to_bytes()]),
+    _bytes("noren_core.rights.disclosure.mirror_copy.open_copy", _open_copy, _STATEMENTS),
+    _bytes("noren_core.rights.disclosure.mirror_copy.parse_evidence", _parse_evidence, _STATEMENTS[2:3]),
+    _bytes("noren_core.rights.disclosure.requests.open_item", _open_item, [_ITEM.to_bytes()]),
     {
         "name": "noren_core.rights.fields.read_fields",
         "shape": shapes.JsonValue(),
@@ -219,7 +220,7 @@ FIELDS: tuple[Mapping[str, Any], ...] = (
         "encode": lambda read: {**read, "keys": [key.hex() for key in read["keys"]]},
     },
     {
-        "name": "noren_core.rights.link_offer.SignedLinkOffer.from_token",
+        "name": "noren_core.rights.consent.link_offer.SignedLinkOffer.from_token",
         "shape": shapes.Text(),
         "valid": lambda _: [_OFFER.to_token(_SIGNING)],
         "decode": lambda text, _: link_offer.SignedLinkOffer.from_token(text),
@@ -234,11 +235,17 @@ FIELDS: tuple[Mapping[str, Any], ...] = (
 """One `Decoder` each."""
 
 EXEMPT = {
-    "noren_core.rights.disclosure.KeyChange.verify": "a value of our own; identity.verify_signature is here",
-    "noren_core.rights.link_offer.SignedLinkOffer.verify": "as KeyChange.verify",
-    "noren_core.rights.mirror.CommittedRecord.verify": "a value of our own; merkle.verify_inclusion is here",
-    "noren_core.rights.mirror.verify_receipt": "identity.verify_signature over bytes of checked length",
-    "noren_core.rights.mirror_copy.verify_disclosure_key": "compares bytes",
+    "noren_core.rights.disclosure.requests.KeyChange.verify": (
+        "a value of our own; identity.verify_signature is here"
+    ),
+    "noren_core.rights.consent.link_offer.SignedLinkOffer.verify": "as KeyChange.verify",
+    "noren_core.rights.disclosure.mirror.CommittedRecord.verify": (
+        "a value of our own; merkle.verify_inclusion is here"
+    ),
+    "noren_core.rights.disclosure.mirror.verify_receipt": (
+        "identity.verify_signature over bytes of checked length"
+    ),
+    "noren_core.rights.disclosure.mirror_copy.verify_disclosure_key": "compares bytes",
     "noren_core.rights.student_request.StudentRequest.verify": "as KeyChange.verify",
     "noren_server.rights.disclosure.DisclosureDesk.open": "values that Scope.from_body parsed",
     "noren_server.rights.inquiries.InquiryDesk.open": "bounds a text; parse_evidence is here",

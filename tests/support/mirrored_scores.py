@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
-from noren_core.rights.mirror import MirrorRecord, Reason, commit
-from noren_core.rights.mirror_copy import (
+from noren_core.rights.disclosure.mirror import MirrorRecord, Reason, commit
+from noren_core.rights.disclosure.mirror_copy import (
     AnswerCopy,
     Copy,
     Holding,

@@ -27,12 +27,12 @@ from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.ids import IdentifierKind
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action, Answer, ConsentKey, Screen
-from noren_core.rights.consent_record import ConsentRecord
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_event import Action, Answer, ConsentKey, Screen
+from noren_core.rights.consent.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.disclosure.student_report import ProvisionLine
 from noren_core.rights.purposes import Purpose
 from noren_core.rights.student_device import StudentDevice
-from noren_core.rights.student_report import ProvisionLine
 from noren_core.rights.student_request import sign_request
 from noren_core.season.plan import CampaignPlan
 from noren_server.consents.consent_service import ConsentService

@@ -34,7 +34,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, NorenError, VerificationError
 from noren_core.rights import fields
-from noren_core.rights.custody import (
+from noren_core.rights.erasure.custody import (
     HANDLE_BYTES,
     SHARE_BYTES,
     WINDOW_SECONDS,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from noren_audit.bounded_server import BoundedServer, Listening, Service
 from noren_audit.custodian.custodian import Custodian
-from noren_core.rights.custody import MAX_REQUEST_BYTES, PATH
+from noren_core.rights.erasure.custody import MAX_REQUEST_BYTES, PATH
 
 
 class CustodianServer(BoundedServer):

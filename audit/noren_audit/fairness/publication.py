@@ -22,7 +22,7 @@ from math import ceil, log, sqrt
 from noren_audit.fairness.people import UNKNOWN, Person
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.privacy.discrete_gaussian import NoiseStream, sample
-from noren_core.rights.mirror import MAX_EDGES
+from noren_core.rights.disclosure.mirror import MAX_EDGES
 
 BANDS = MAX_EDGES + 1
 """As many as a plan can have; how many it has is not told by what people saw."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import ConfigurationError, VerificationError
-from noren_core.rights.coverage_report import (
+from noren_core.rights.coverage.coverage_report import (
     MAX_REPORT_BYTES,
     SNAPSHOT_FILES,
     SNAPSHOT_LABEL,

@@ -22,9 +22,9 @@ from noren_audit.verification.trust import Trust
 from noren_audit.verification.verify import verify_bundle
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ledger.entries import EntryKind, SignedEntry
-from noren_core.rights.decision_batch import verify_complete, verify_evaluation
-from noren_core.rights.gate_detectors import GateAlert, gate_alerts, histories
-from noren_core.rights.gate_file import Access, GateFile, ShownBatch
+from noren_core.rights.gate.decision_batch import verify_complete, verify_evaluation
+from noren_core.rights.gate.gate_detectors import GateAlert, gate_alerts, histories
+from noren_core.rights.gate.gate_file import Access, GateFile, ShownBatch
 
 _SHOWN = "SHOWN"
 

@@ -29,7 +29,7 @@ def gate(
     """
     from noren_audit.rights.gate_check import check
     from noren_audit.verification.trust import load_trust
-    from noren_core.rights.gate_file import MAX_FILE_BYTES, parse_gate_file
+    from noren_core.rights.gate.gate_file import MAX_FILE_BYTES, parse_gate_file
 
     shown = parse_gate_file(sys.stdin.buffer.read(MAX_FILE_BYTES + 1))
     report = check(shown, bundle, load_trust(trust))

@@ -13,8 +13,8 @@ from collections.abc import Collection
 from noren_audit.verification.findings import Code, Evidence, Findings
 from noren_core.errors import VerificationError
 from noren_core.ledger.entries import CoverageVerdict, EntryKind, SignedEntry
-from noren_core.rights.coverage_report import attestation_of_entry
-from noren_core.rights.launch_gate import MAX_AGE_SECONDS
+from noren_core.rights.coverage.coverage_report import attestation_of_entry
+from noren_core.rights.coverage.launch_gate import MAX_AGE_SECONDS
 from noren_core.season.plan import CampaignPlan
 
 

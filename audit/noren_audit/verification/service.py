@@ -5,8 +5,8 @@ from __future__ import annotations
 from noren_audit.verification.findings import Code, Findings
 from noren_core.errors import NorenError
 from noren_core.ledger.entries import EntryKind, IncidentState, ServiceStatus, SignedEntry
-from noren_core.rights.incident import next_state
-from noren_core.rights.service_state import ServiceStates, StateChange
+from noren_core.rights.service.incident import next_state
+from noren_core.rights.service.service_state import ServiceStates, StateChange
 
 _PROCESSING = frozenset(
     {

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from noren_core import canonical_json
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.gate_file import ACCESS_SHOWN, Access
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN, Access
 from noren_core.rights.signed_statement import Fields
 from noren_local.private_file import sync_directory
 

@@ -16,8 +16,8 @@ import typer
 if TYPE_CHECKING:
     from noren_client.gate.staff import Authorised
     from noren_client.gate.viewing import Request, Subject
-    from noren_core.rights.followup import FollowUpState
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.followup import FollowUpState
+    from noren_core.rights.gate.roles import Action
 
 decisions_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Seal decisions; what became of them."
@@ -47,7 +47,7 @@ _MAX_GIVEN_BYTES = 1 << 16
 def decisions_seal(context: Context, campaign: str, position: str, name: As) -> Result:
     """Seal the decisions about everybody who applied for a position, failures included."""
     from noren_client.gate import decisions
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.roles import Action
 
     decider = _authorised(context.obj, name, Action.SEAL_DECISION, campaign, position)
     sealed = decisions.seal(context.obj, campaign, position, decider=decider, now=_now())
@@ -73,8 +73,8 @@ def decisions_reverse(
     """Record that an offer was taken back after the gate was open; her score is destroyed."""
     from noren_client.gate import decisions
     from noren_core.errors import DataError
-    from noren_core.rights.gate_file import ReversalReason
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.gate_file import ReversalReason
+    from noren_core.rights.gate.roles import Action
 
     if reason not in tuple(ReversalReason):
         raise DataError(f"reason: expected one of {', '.join(ReversalReason)}; got another word")
@@ -119,7 +119,7 @@ def staff_add(
 ) -> Result:
     """Add a member of the staff; she types her access code herself, or NOREN_STAFF_NEW_CODE_FILE names it."""
     from noren_client.gate.staff import register
-    from noren_core.rights.roles import PER_POSITION, Assignment, parse_role
+    from noren_core.rights.gate.roles import PER_POSITION, Assignment, parse_role
     from noren_local.staff import chosen_code
 
     _verify_administrator(context.obj, name)
@@ -167,8 +167,8 @@ def show(
     """Show the band of one student who was offered a place, to somebody who looks after her."""
     from noren_client.gate import viewing
     from noren_core.errors import DataError
+    from noren_core.rights.gate.roles import Action
     from noren_core.rights.locales import Locale
-    from noren_core.rights.roles import Action
 
     if language not in tuple(Locale):
         raise DataError(f"language: expected one of {', '.join(Locale)}; got another")
@@ -199,8 +199,8 @@ def follow_up_plan(
 ) -> Result:
     """Note something that is planned for one student."""
     from noren_client.gate import followup_actions
-    from noren_core.rights.followup import parse_follow_up
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.followup import parse_follow_up
+    from noren_core.rights.gate.roles import Action
 
     kind = parse_follow_up(action)
     subject = _subject(applicant_file, identifier_kind, position)
@@ -221,7 +221,7 @@ def follow_up_done(
     head: Head = "",
 ) -> Result:
     """Note that something planned for one student was done."""
-    from noren_core.rights.followup import FollowUpState
+    from noren_core.rights.gate.followup import FollowUpState
 
     subject = _subject(applicant_file, identifier_kind, position)
     return _ended(context.obj, campaign, head, subject, name, action, FollowUpState.DONE)
@@ -239,7 +239,7 @@ def follow_up_cancel(
     head: Head = "",
 ) -> Result:
     """Note that something planned for one student is not done."""
-    from noren_core.rights.followup import FollowUpState
+    from noren_core.rights.gate.followup import FollowUpState
 
     subject = _subject(applicant_file, identifier_kind, position)
     return _ended(context.obj, campaign, head, subject, name, action, FollowUpState.CANCELLED)
@@ -257,8 +257,8 @@ def follow_up_show(
 ) -> Result:
     """Show what is planned and was done for one student."""
     from noren_client.gate import followup_actions
-    from noren_core.rights.roles import Action
-    from noren_core.rights.student_report import utc_text
+    from noren_core.rights.disclosure.student_report import utc_text
+    from noren_core.rights.gate.roles import Action
 
     subject = _subject(applicant_file, identifier_kind, position)
     request = _request(context.obj, campaign, head, subject, name, Action.PLAN_FOLLOW_UP)
@@ -281,8 +281,8 @@ def _ended(
     state: FollowUpState,
 ) -> Result:
     from noren_client.gate import followup_actions
-    from noren_core.rights.followup import parse_follow_up
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.followup import parse_follow_up
+    from noren_core.rights.gate.roles import Action
 
     kind = parse_follow_up(action)
     request = _request(directory, campaign, head, subject, name, Action.PLAN_FOLLOW_UP)
@@ -339,7 +339,7 @@ def _authorised(directory: Path, name: str, action: Action, campaign: str, posit
 def _verify_administrator(directory: Path, name: str) -> None:
     """Whoever changes the register is an administrator; the first member has nobody to ask."""
     from noren_client.gate.staff import authorise, register
-    from noren_core.rights.roles import Action
+    from noren_core.rights.gate.roles import Action
     from noren_local.staff import given_code
 
     if register(directory).has_administrator:

@@ -14,8 +14,8 @@ from typing import Any
 from noren_client import alignment, campaign_files, config
 from noren_client.gate import access_log, decisions
 from noren_client.gate.decisions import NOT_YET, KeptBatch
-from noren_core.rights.gate_detectors import gate_alerts, histories
-from noren_core.rights.gate_file import GateFile
+from noren_core.rights.gate.gate_detectors import gate_alerts, histories
+from noren_core.rights.gate.gate_file import GateFile
 from noren_core.season.plan import CampaignPlan
 
 

@@ -44,18 +44,19 @@ from noren_core.errors import (
 )
 from noren_core.ledger.entries import MAX_DECISION_BATCHES, EntryKind, sign_entry
 from noren_core.ledger.proofs import LedgerProof, VerifiedEntry
-from noren_core.rights import decision_batch, fields
-from noren_core.rights.decider_statement import SALT_BYTES, DeciderStatement
-from noren_core.rights.decision_batch import (
+from noren_core.rights import fields
+from noren_core.rights.fields import read_fields
+from noren_core.rights.gate import decision_batch
+from noren_core.rights.gate.decider_statement import SALT_BYTES, DeciderStatement
+from noren_core.rights.gate.decision_batch import (
     MAX_LEAVES,
     SealedBatch,
     evaluation_sha256,
     seal_batch,
     verify_complete,
 )
-from noren_core.rights.fields import read_fields
-from noren_core.rights.gate_file import ACCESS_SHOWN, Reversal, ReversalReason, ShownBatch
-from noren_core.rights.roles import Action
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN, Reversal, ReversalReason, ShownBatch
+from noren_core.rights.gate.roles import Action
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 

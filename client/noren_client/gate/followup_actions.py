@@ -18,9 +18,9 @@ from noren_client.gate.viewing import Request
 from noren_client.rights.custody import CustodyStore
 from noren_client.table_reading import Sleep
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.followup import FollowUpAction, FollowUpKind, FollowUpState
-from noren_core.rights.gate_file import HANDLE_BYTES
-from noren_core.rights.roles import Action
+from noren_core.rights.gate.followup import FollowUpAction, FollowUpKind, FollowUpState
+from noren_core.rights.gate.gate_file import HANDLE_BYTES
+from noren_core.rights.gate.roles import Action
 
 
 def plan_action(

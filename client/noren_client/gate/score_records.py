@@ -27,10 +27,10 @@ from noren_client.rights.mirror_deposit import DepositedScore
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError
 from noren_core.rights import fields
-from noren_core.rights.artefacts import ArtefactClass
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES
+from noren_core.rights.erasure.artefacts import ArtefactClass
 from noren_core.rights.fields import read_fields
-from noren_core.rights.gate_file import HANDLE_BYTES
-from noren_core.rights.mirror import MAILBOX_BYTES
+from noren_core.rights.gate.gate_file import HANDLE_BYTES
 from noren_core.season.plan import CampaignPlan
 
 INDEX_FILE = "scored.json"

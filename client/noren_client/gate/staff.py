@@ -12,7 +12,7 @@ from pathlib import Path
 from noren_client.company_secrets import secrets_of
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.roles import Action, Role, verify_permitted
+from noren_core.rights.gate.roles import Action, Role, verify_permitted
 from noren_local.staff import StaffRegister
 
 

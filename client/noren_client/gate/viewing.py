@@ -1,9 +1,10 @@
 """Looking at one score: the only way to a band, one person at a time.
 
 docs/rights/gate-at-a-company.md §4. Promises: nothing is shown unless every condition of the gate holds now
-(`noren_core.rights.gate`), with the ledger and the revocation list as the platform has them now; who may not
-look is told the company's own reasons, and of everything that is the student's there is one answer,
-NOT_AVAILABLE, with the same bytes. Every look and every refusal is in the access log before it is answered.
+(`noren_core.rights.gate.conditions`), with the ledger and the revocation list as the platform has them now;
+who may not look is told the company's own reasons, and of everything that is the student's there is one
+answer, NOT_AVAILABLE, with the same bytes. Every look and every refusal is in the access log before it is
+answered.
 
 Refuses: more than one identifier at once (BULK_SCORE_FORBIDDEN), and more looks in an hour than the company
 set for one member of its staff (VIEW_LIMIT). There is no list, no order, no filter and no file of bands.
@@ -33,14 +34,20 @@ from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.ids import IdentifierKind, TableKind
 from noren_core.ledger.entries import CoverageVerdict, EntryKind
 from noren_core.ledger.proofs import VerifiedEntry
-from noren_core.rights.decision_batch import Decision as SealedDecision
-from noren_core.rights.gate import CompanyFacts, GateNotOpenError, GateReason, PlatformFacts, verify_gate
-from noren_core.rights.gate_file import ACCESS_SHOWN, Access
+from noren_core.rights.disclosure.mirror import MirrorRecord
+from noren_core.rights.disclosure.student_report import reason_text, utc_text
+from noren_core.rights.gate.conditions import (
+    CompanyFacts,
+    GateNotOpenError,
+    GateReason,
+    PlatformFacts,
+    verify_gate,
+)
+from noren_core.rights.gate.decision_batch import Decision as SealedDecision
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN, Access
+from noren_core.rights.gate.roles import Action
 from noren_core.rights.locales import Locale
-from noren_core.rights.mirror import MirrorRecord
-from noren_core.rights.roles import Action
-from noren_core.rights.service_state import ServiceStates, StateChange
-from noren_core.rights.student_report import reason_text, utc_text
+from noren_core.rights.service.service_state import ServiceStates, StateChange
 from noren_core.season.plan import CampaignPlan
 
 MAX_IDENTIFIER_CHARACTERS = 1024

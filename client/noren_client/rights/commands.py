@@ -63,7 +63,7 @@ def hold(
     from noren_client import config
     from noren_client.rights import orders
     from noren_core.errors import ConfigurationError
-    from noren_core.rights.erasure_order import HoldReason, LegalHold
+    from noren_core.rights.erasure.erasure_order import HoldReason, LegalHold
 
     if reason not in set(HoldReason):
         raise ConfigurationError(f"reason: expected one of {', '.join(HoldReason)}")

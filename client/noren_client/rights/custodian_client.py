@@ -25,7 +25,7 @@ from noren_core.errors import (
     RemoteProtocolError,
     VerificationError,
 )
-from noren_core.rights.custody import (
+from noren_core.rights.erasure.custody import (
     MAX_ANSWER_BYTES,
     NONCE_BYTES,
     PATH,

@@ -30,8 +30,8 @@ from noren_core import canonical_json, ids
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, DataError, LocalProtocolError, NorenError
 from noren_core.rights import fields
-from noren_core.rights.artefacts import IN_CUSTODY, ArtefactClass
-from noren_core.rights.custody import (
+from noren_core.rights.erasure.artefacts import IN_CUSTODY, ArtefactClass
+from noren_core.rights.erasure.custody import (
     HANDLE_BYTES,
     SHARE_BYTES,
     DestructionStatement,

@@ -27,12 +27,8 @@ from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
 from noren_core.ledger.entries import PLATFORM, PlatformKey
 from noren_core.rights import fields
-from noren_core.rights.disclosure import InboxItem, key_to_seal_to, open_item
-from noren_core.rights.fields import read_fields
-from noren_core.rights.followup import FollowUpAction
-from noren_core.rights.gate_file import ACCESS_SHOWN
-from noren_core.rights.mirror import verify_receipt
-from noren_core.rights.mirror_copy import (
+from noren_core.rights.disclosure.mirror import verify_receipt
+from noren_core.rights.disclosure.mirror_copy import (
     MAX_ACCESSES,
     Access,
     AccessCopy,
@@ -41,7 +37,11 @@ from noren_core.rights.mirror_copy import (
     Holding,
     seal_copy,
 )
-from noren_core.rights.roles import Role
+from noren_core.rights.disclosure.requests import InboxItem, key_to_seal_to, open_item
+from noren_core.rights.fields import read_fields
+from noren_core.rights.gate.followup import FollowUpAction
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN
+from noren_core.rights.gate.roles import Role
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
 

@@ -43,7 +43,7 @@ from noren_core.crypto.sealed_table import TableContext, TableManifest, row_secr
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.deletion_certificate import (
+from noren_core.rights.erasure.deletion_certificate import (
     ID_BYTES,
     INVENTORY_SALT_BYTES,
     DeletionCertificate,
@@ -56,7 +56,7 @@ from noren_core.rights.deletion_certificate import (
     certificate_to_bytes,
     inventory_commitment,
 )
-from noren_core.rights.erasure_order import ErasureOrder, OrderEvent, OrderState, order_sha256
+from noren_core.rights.erasure.erasure_order import ErasureOrder, OrderEvent, OrderState, order_sha256
 from noren_core.rights.signed_statement import SignedStatement
 from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_local.private_file import write_private

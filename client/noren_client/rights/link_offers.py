@@ -11,7 +11,7 @@ from pathlib import Path
 
 from noren_client import campaign_files, config, keystore
 from noren_core.errors import ConfigurationError
-from noren_core.rights.link_offer import NONCE_BYTES, OFFER_PATH, LinkOffer
+from noren_core.rights.consent.link_offer import NONCE_BYTES, OFFER_PATH, LinkOffer
 
 MAX_DAYS = 366
 _DAY_SECONDS = 86_400

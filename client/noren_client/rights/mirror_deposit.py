@@ -30,8 +30,7 @@ from noren_core.ledger.entries import (
 )
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.rights import fields
-from noren_core.rights.fields import read_fields
-from noren_core.rights.mirror import (
+from noren_core.rights.disclosure.mirror import (
     CommittedRecord,
     MirrorRecord,
     RandomBytes,
@@ -39,7 +38,8 @@ from noren_core.rights.mirror import (
     tree_size,
     verify_receipt,
 )
-from noren_core.rights.mirror_copy import ScoreCopy, seal_copy
+from noren_core.rights.disclosure.mirror_copy import ScoreCopy, seal_copy
+from noren_core.rights.fields import read_fields
 from noren_core.season.plan import CampaignPlan
 
 PENDING_FILE = "mirror-pending.json"

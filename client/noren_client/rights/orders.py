@@ -21,7 +21,7 @@ from noren_core import canonical_json
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
 from noren_core.ledger.entries import PLATFORM, EntryKind, PlatformKey
 from noren_core.ledger.proofs import LedgerProof, VerifiedEntry
-from noren_core.rights.erasure_order import (
+from noren_core.rights.erasure.erasure_order import (
     ErasureOrder,
     LegalHold,
     OrderEvent,
@@ -31,8 +31,8 @@ from noren_core.rights.erasure_order import (
     parse_order,
     verify_order,
 )
+from noren_core.rights.erasure.tombstones import ShownOrder, verify_applied
 from noren_core.rights.signed_statement import SignedStatement
-from noren_core.rights.tombstones import ShownOrder, verify_applied
 from noren_local.private_file import write_private
 
 STATE_FILE = "erasure.json"

@@ -17,7 +17,7 @@ from noren_client.company_secrets import stored_in
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import TableKind
-from noren_core.rights.provision_record import KEPT_SECONDS, ProvisionTwin, verify_twin
+from noren_core.rights.erasure.provision_record import KEPT_SECONDS, ProvisionTwin, verify_twin
 
 ITEMS = {
     TableKind.TRAIN: "noised coordinates of behaviour in a past season",

@@ -1,7 +1,7 @@
 """What this company deletes by age, once a day, and whether that was done.
 
-docs/rights/erasure.md §7 and `noren_core.rights.retention`. Promises: whatever has an end goes when it comes,
-by this job alone; `verify_nothing_overdue` looks at the same things and deletes none.
+docs/rights/erasure.md §7 and `noren_core.rights.erasure.retention`. Promises: whatever has an end goes when
+it comes, by this job alone; `verify_nothing_overdue` looks at the same things and deletes none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from noren_client.gate import score_records
 from noren_client.rights import provision_records
 from noren_client.rights.custody import CustodyStore
 from noren_core.errors import NorenError
-from noren_core.rights import retention
-from noren_core.rights.artefacts import ArtefactClass
-from noren_core.rights.deletion_certificate import parse_certificate
-from noren_core.rights.retention import DAY_SECONDS, GRACE_SECONDS, Kept, is_over
+from noren_core.rights.erasure import retention
+from noren_core.rights.erasure.artefacts import ArtefactClass
+from noren_core.rights.erasure.deletion_certificate import parse_certificate
+from noren_core.rights.erasure.retention import DAY_SECONDS, GRACE_SECONDS, Kept, is_over
 
 
 @dataclass(frozen=True, slots=True)

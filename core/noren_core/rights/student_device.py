@@ -17,7 +17,7 @@ from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.crypto.secret import Secret, SecretBytes
 from noren_core.errors import DataError
 from noren_core.ids import IdentifierKind
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     Address,
     Answer,
     ConsentEvent,
@@ -29,7 +29,7 @@ from noren_core.rights.consent_event import (
     endorse,
     sign_event,
 )
-from noren_core.rights.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_record import ConsentRecord
 
 SECRET_BYTES = 32
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.errors import DataError, VerificationError
-from noren_core.rights.consent_event import parse_student
+from noren_core.rights.consent.consent_event import parse_student
 from noren_core.rights.fields import check_bytes, check_seconds
 
 WINDOW_SECONDS = 300

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noren_core.errors import DataError
-from noren_core.rights.mirror import MAILBOX_BYTES
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES
 from noren_core.season.head_message import head_layout
 from noren_core.season.plan import CampaignPlan
 

@@ -19,9 +19,9 @@ from typing import Self
 
 from noren_core.errors import LocalProtocolError
 from noren_core.ids import IdentifierKind
-from noren_core.rights.consent_event import ConsentKey, SignedEvent, parse_event
-from noren_core.rights.consent_record import ConsentRecord, ConsentState
-from noren_core.rights.consent_validity import (
+from noren_core.rights.consent.consent_event import ConsentKey, SignedEvent, parse_event
+from noren_core.rights.consent.consent_record import ConsentRecord, ConsentState
+from noren_core.rights.consent.consent_validity import (
     ConsentRefusal,
     Facts,
     consent_error,

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noren_core.errors import DataError, NorenError
-from noren_core.rights.consent_event import MAX_EVENT_BYTES, ConsentEvent, parse_event
+from noren_core.rights.consent.consent_event import MAX_EVENT_BYTES, ConsentEvent, parse_event
 from noren_server.consents.consent_book import ConsentBook
 
 MAX_IMPORT_EVENTS = 250_000

@@ -10,7 +10,7 @@ import threading
 
 from noren_core.crypto.merkle import MerkleTree
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.consent_log import log_head
+from noren_core.rights.consent.consent_log import log_head
 from noren_server.consents.consent_book import ConsentBook
 from noren_server.ledger_service import LedgerService
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     RECORD_BYTES,
     ConsentEvent,
     ConsentKey,
@@ -25,10 +25,10 @@ from noren_core.rights.consent_event import (
     endorse,
     sign_event,
 )
-from noren_core.rights.consent_record import ENDED_STATES, ConsentRecord, advance, begin, overrule
-from noren_core.rights.permit import Permit, permit_key
+from noren_core.rights.consent.consent_record import ENDED_STATES, ConsentRecord, advance, begin, overrule
+from noren_core.rights.consent.permit import Permit, permit_key
+from noren_core.rights.consent.receipt import ProvenEvent, Receipt, ReceiptTerms, sign_receipt
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.receipt import ProvenEvent, Receipt, ReceiptTerms, sign_receipt
 from noren_server.consents.consent_book import ConsentBook, ConsentedStudent, LoggedEvent
 from noren_server.consents.consent_log_file import ConsentLog
 from noren_server.consents.permits import PermitDesk

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     STUDENT_KINDS,
     ConsentEvent,
     EventKind,
@@ -23,9 +23,9 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     verify_event,
 )
-from noren_core.rights.consent_log import SALT_BYTES, log_leaf
-from noren_core.rights.consent_record import ENDED_STATES, ConsentRecord, advance, begin, overrule
-from noren_core.rights.permit import MAILBOX_BYTES
+from noren_core.rights.consent.consent_log import SALT_BYTES, log_leaf
+from noren_core.rights.consent.consent_record import ENDED_STATES, ConsentRecord, advance, begin, overrule
+from noren_core.rights.consent.permit import MAILBOX_BYTES
 from noren_server.consents import record_rows
 from noren_server.consents.record_rows import StoredRecord
 

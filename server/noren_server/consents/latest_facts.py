@@ -10,8 +10,8 @@ from functools import cache
 
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import ConsentKey
-from noren_core.rights.consent_validity import Facts, PolicyStanding
+from noren_core.rights.consent.consent_event import ConsentKey
+from noren_core.rights.consent.consent_validity import Facts, PolicyStanding
 from noren_server.ledger_store import LedgerStore
 from noren_server.policies.activation import PolicyFacts
 from noren_server.policies.policy_book import PolicyBook

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from noren_core.rights.consent_validity import Facts
+from noren_core.rights.consent.consent_validity import Facts
 from noren_server.consents.consent_book import DATABASE_NAME, ConsentBook
 from noren_server.consents.consent_service import ConsentService, TermsSource
 from noren_server.consents.latest_facts import LatestFacts

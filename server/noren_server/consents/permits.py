@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.consent_validity import ConsentRefusal, consent_error
-from noren_core.rights.permit import (
+from noren_core.rights.consent.consent_validity import ConsentRefusal, consent_error
+from noren_core.rights.consent.permit import (
     JTI_BYTES,
     MAX_LIFETIME_SECONDS,
     Permit,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.consent_event import ConsentKey
+from noren_core.rights.consent.consent_event import ConsentKey
+from noren_core.rights.consent.receipt import ReceiptTerms
 from noren_core.rights.locales import Locale
-from noren_core.rights.receipt import ReceiptTerms
 from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import ScreenRegister
 

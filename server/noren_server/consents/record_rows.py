@@ -10,8 +10,8 @@ from typing import Any
 
 from noren_core.ids import IdentifierKind, normalise_identifier
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action, Address, Answer, ConsentKey, Screen
-from noren_core.rights.consent_record import ConsentRecord, ConsentState
+from noren_core.rights.consent.consent_event import Action, Address, Answer, ConsentKey, Screen
+from noren_core.rights.consent.consent_record import ConsentRecord, ConsentState
 from noren_core.rights.purposes import Purpose
 
 _COLUMNS = (

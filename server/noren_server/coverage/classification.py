@@ -1,8 +1,8 @@
 """The class of every use in a snapshot, by SQL over whole tables (classification.sql).
 
-The same rules as `noren_core.rights.coverage.classify`, which says them for one person; a test holds the two
-against each other. Whatever concerns a person follows from her own rows alone, so people are taken in
-buckets by a hash of their account, and memory does not grow with their number.
+The same rules as `noren_core.rights.coverage.classes.classify`, which says them for one person; a test
+holds the two against each other. Whatever concerns a person follows from her own rows alone, so people are
+taken in buckets by a hash of their account, and memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from importlib import resources
 from typing import Any
 
 from noren_core.errors import DataError
-from noren_core.rights import coverage
 from noren_core.rights.clauses import REQUIRED_CLAUSES
+from noren_core.rights.coverage import classes as coverage
 
 ROWS_PER_BUCKET = 1_500_000
 """Of population and consent events together; what a bucket needs stays well below the engine's memory."""

@@ -30,7 +30,7 @@ def run(
 
     On violations in the platform's own data the campaign is suspended at once.
     """
-    from noren_core.rights.coverage_report import ReportSource
+    from noren_core.rights.coverage.coverage_report import ReportSource
     from noren_server.consents.opening import unix_now
     from noren_server.coverage.classification import Question
     from noren_server.coverage.opening import compute_on_platform, coverage_runs
@@ -69,7 +69,7 @@ def attest(
     file: Annotated[Path, typer.Argument(help="What noren-audit coverage attest wrote.", exists=True)],
 ) -> Result:
     """Put an auditor's attestation in the ledger."""
-    from noren_core.rights.coverage_report import MAX_ATTESTATION_BYTES
+    from noren_core.rights.coverage.coverage_report import MAX_ATTESTATION_BYTES
     from noren_server.coverage.opening import auditor_keys, coverage_runs
 
     platform = _platform(context)
@@ -84,7 +84,7 @@ def attest(
 @coverage_app.command("status")
 def status(context: typer.Context, campaign: _Campaign) -> Result:
     """Every run of a campaign, and what stands in the way of a launch now; exit 0 if nothing, 9 otherwise."""
-    from noren_core.rights.launch_gate import launch_obstacles
+    from noren_core.rights.coverage.launch_gate import launch_obstacles
     from noren_server.consents.opening import unix_now
     from noren_server.coverage.opening import coverage_runs, launch_gate
 

@@ -2,7 +2,7 @@
 
 docs/rights/coverage.md §5. What counts is the `coverage` entry of the campaign that is about the latest time;
 a clear one about an earlier time is worth nothing beside a blocked one, whichever came into the ledger last.
-The rules are `noren_core.rights.launch_gate`.
+The rules are `noren_core.rights.coverage.launch_gate`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.coverage_report import Attestation, JudgedBy, attestation_of_entry
-from noren_core.rights.launch_gate import LaunchFacts, verify_clear
+from noren_core.rights.coverage.coverage_report import Attestation, JudgedBy, attestation_of_entry
+from noren_core.rights.coverage.launch_gate import LaunchFacts, verify_clear
 from noren_server.coverage.runs import CoverageRuns
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from noren_core.errors import DataError
-from noren_core.rights.coverage_report import JOURNEYS
-from noren_core.rights.journey import MAX_JOURNEY_BYTES, Journey, check_journey
+from noren_core.rights.coverage.coverage_report import JOURNEYS
+from noren_core.rights.coverage.journey import MAX_JOURNEY_BYTES, Journey, check_journey
 from noren_core.rights.purposes import Purpose
 from noren_server.coverage.classification import Question
 from noren_server.coverage.snapshot_files import Snapshot

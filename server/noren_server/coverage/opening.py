@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus
-from noren_core.rights.coverage_report import JudgedBy, ReportSource
-from noren_core.rights.launch_gate import launch_obstacles
-from noren_core.rights.service_state import sign_request
+from noren_core.rights.coverage.coverage_report import JudgedBy, ReportSource
+from noren_core.rights.coverage.launch_gate import launch_obstacles
+from noren_core.rights.service.service_state import sign_request
 from noren_server.coverage.classification import Question
 from noren_server.coverage.gate import LaunchGate
 from noren_server.coverage.runs import CoverageRuns, Run

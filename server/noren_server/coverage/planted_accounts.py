@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from noren_core.crypto.identity import SigningKey
 from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     RECORD_BYTES,
     Action,
     Answer,
@@ -30,10 +30,10 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     sign_event,
 )
-from noren_core.rights.consent_record import ConsentRecord
-from noren_core.rights.coverage import CoverageClass
+from noren_core.rights.consent.consent_record import ConsentRecord
+from noren_core.rights.coverage.classes import CoverageClass
+from noren_core.rights.notices.screen import ScreenVersion
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import ScreenVersion
 from noren_core.rights.student_device import StudentDevice
 
 PER_CLASS = 2

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from noren_core.rights.coverage_report import CoverageReport
-from noren_core.rights.small_cells import TOTAL, Table, hide, hide_small_cells
+from noren_core.rights.coverage.coverage_report import CoverageReport
+from noren_core.rights.coverage.small_cells import TOTAL, Table, hide, hide_small_cells
 
 FORMAT = "noren/v1/coverage-public"
 HIDDEN = "<10"

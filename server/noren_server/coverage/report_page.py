@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from noren_core.rights.coverage import CoverageClass
-from noren_core.rights.small_cells import TOTAL
+from noren_core.rights.coverage.classes import CoverageClass
+from noren_core.rights.coverage.small_cells import TOTAL
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _BAR_WIDTH, _BAR_HEIGHT = 320, 14

@@ -23,7 +23,7 @@ from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights import fields
-from noren_core.rights.coverage_report import (
+from noren_core.rights.coverage.coverage_report import (
     FACTS,
     MAX_REPORT_BYTES,
     Attestation,
@@ -38,7 +38,7 @@ from noren_core.rights.coverage_report import (
     parse_report,
     verify_step,
 )
-from noren_core.rights.launch_gate import is_stale
+from noren_core.rights.coverage.launch_gate import is_stale
 from noren_local.private_file import write_private
 from noren_server.coverage import journey_check, statistics
 from noren_server.coverage.classification import Question

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 
 from noren_core import canonical_json
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.consent_validity import PolicyStatus
-from noren_core.rights.coverage_report import FACTS, JOURNEYS, JudgedBy
-from noren_core.rights.policy import PolicyVersion, material_change
+from noren_core.rights.consent.consent_validity import PolicyStatus
+from noren_core.rights.coverage.coverage_report import FACTS, JOURNEYS, JudgedBy
+from noren_core.rights.notices.policy import PolicyVersion, material_change
+from noren_core.rights.notices.screen import ScreenVersion
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import ScreenVersion
 from noren_core.season.plan import CampaignPlan
 from noren_local.private_file import write_private
 from noren_server.consents.consent_book import DATABASE_NAME, ConsentBook, ConsentedStudent
@@ -263,7 +263,7 @@ def _write_judges(
     }
     for name, rows in tables.items():
         write_table(directory, name, pa.Table.from_pylist(rows, schema=SCHEMAS[name]))
-    manifest = resources.files("noren_core.rights").joinpath("flow_manifest.json").read_bytes()
+    manifest = resources.files("noren_core.rights.notices").joinpath("flow_manifest.json").read_bytes()
     facts = {"flows": hashlib.sha256(manifest).hexdigest(), "build": bundle_sha256()}
     write_private(directory / FACTS, canonical_json.encode(facts))
     journeys = platform.directory / JOURNEYS

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from noren_core.errors import DataError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action
-from noren_core.rights.coverage import ANY, EVIDENCE_STATES, CoverageClass
-from noren_core.rights.coverage_report import SNAPSHOT_FILES, SNAPSHOT_LABEL
+from noren_core.rights.consent.consent_event import Action
+from noren_core.rights.coverage.classes import ANY, EVIDENCE_STATES, CoverageClass
+from noren_core.rights.coverage.coverage_report import SNAPSHOT_FILES, SNAPSHOT_LABEL
 from noren_core.rights.purposes import Purpose
 
 THREADS = 2

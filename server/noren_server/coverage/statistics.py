@@ -1,7 +1,7 @@
 """The figures of a coverage report, added up bucket by bucket (docs/rights/coverage.md §3).
 
 What is here is exact and about small groups, so it goes to the operator and the auditor alone; what everybody
-may see is made from it by `noren_core.rights.small_cells`.
+may see is made from it by `noren_core.rights.coverage.small_cells`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from noren_core.rights.clauses import REQUIRED_CLAUSES
-from noren_core.rights.coverage import CoverageClass
+from noren_core.rights.coverage.classes import CoverageClass
 from noren_server.coverage.classification import Question, buckets
 from noren_server.coverage.snapshot_files import Snapshot
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ledger.entries import EntryKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import ConsentKey
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
-from noren_core.rights.flow_manifest import contradictions, packaged_manifest
+from noren_core.rights.consent.consent_event import ConsentKey
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import NoticeFacts
-from noren_core.rights.policy import PolicyVersion, Route, material_change
-from noren_core.rights.policy_approval import Approval, verify_approved
-from noren_core.rights.purpose_text import lint_policy
+from noren_core.rights.notices.flow_manifest import contradictions, packaged_manifest
+from noren_core.rights.notices.notice_texts import NoticeFacts
+from noren_core.rights.notices.policy import PolicyVersion, Route, material_change
+from noren_core.rights.notices.policy_approval import Approval, verify_approved
+from noren_core.rights.notices.purpose_text import lint_policy
+from noren_core.rights.notices.screen import Device, ScreenPlace, ScreenVersion, verify_screen
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import Device, ScreenPlace, ScreenVersion, verify_screen
 from noren_server.ledger_service import LedgerService
 from noren_server.policies import consent_screen
 from noren_server.policies.page_markup import read_page
@@ -124,8 +124,8 @@ def verify_screens(book: PolicyBook, register: ScreenRegister, version: PolicyVe
         is checked by the hash in her own event.
 
     Raises:
-        LocalProtocolError: as `noren_core.rights.screen.verify_screen`; SCREEN_UNVERIFIED if there is no
-            notice.
+        LocalProtocolError: as `noren_core.rights.notices.screen.verify_screen`; SCREEN_UNVERIFIED if there
+            is no notice.
     """
     expected = list(own_screens(book, version))
     if not expected:
@@ -189,7 +189,7 @@ def register_own_screens(
 
 
 class PolicyFacts:
-    """What `noren_core.rights.consent_validity.Facts` asks about policies and screens, at one time.
+    """What `noren_core.rights.consent.consent_validity.Facts` asks about policies and screens, at one time.
 
     The standing of companies and of the service is for others to say.
     """

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from noren_core.errors import ConfigurationError, DataError
-from noren_core.rights.screen import Device
+from noren_core.rights.notices.screen import Device
 from noren_server.policies.consent_screen import HEADERS
 
 INSTALL = "sudo apt-get install -y chromium"

@@ -60,7 +60,7 @@ PolicyName = Annotated[str, typer.Argument(help="The policy version's name.")]
 
 def _packaged(output: Annotated[Path, typer.Argument(help="Where to write the file.")]) -> Result:
     """Write the packaged policy as a file to edit."""
-    from noren_core.rights.notice_texts import packaged_policy_text
+    from noren_core.rights.notices.notice_texts import packaged_policy_text
     from noren_local.private_file import write_private
 
     write_private(output, packaged_policy_text())
@@ -93,7 +93,7 @@ def _notices(
     context: Context, file: Annotated[Path, typer.Argument(help="Facts of notices, TOML.")]
 ) -> Result:
     """Take over what notices say about companies and positions; changed ones make their screens stale."""
-    from noren_core.rights.notice_texts import parse_notices
+    from noren_core.rights.notices.notice_texts import parse_notices
 
     notices = parse_notices(_read(file))
     with _stores(context) as (book, _):
@@ -123,7 +123,7 @@ def _add_staff(
     """Register who may approve policies."""
     from noren_core.ids import parse_name
     from noren_core.rights.fields import bytes_of, word_of
-    from noren_core.rights.policy_approval import ApproverRole, StaffMember
+    from noren_core.rights.notices.policy_approval import ApproverRole, StaffMember
 
     member = StaffMember(parse_name(person, "person"), word_of(ApproverRole)(role), bytes_of(32)(public_key))
     with _stores(context) as (book, _):
@@ -150,7 +150,7 @@ def _sign(
     from noren_core.errors import ConfigurationError
     from noren_core.ids import parse_name
     from noren_core.rights.fields import word_of
-    from noren_core.rights.policy_approval import ApproverRole, approve
+    from noren_core.rights.notices.policy_approval import ApproverRole, approve
     from noren_local.private_file import write_private
     from noren_local.secret_files import SecretFiles
 
@@ -171,7 +171,7 @@ def _sign(
 
 def _approve(context: Context, approval: Annotated[Path, typer.Argument(help="From policy sign.")]) -> Result:
     """Take a person's approval over; with those of two people in different roles the policy is APPROVED."""
-    from noren_core.rights.policy_approval import Approval
+    from noren_core.rights.notices.policy_approval import Approval
     from noren_server.policies.activation import take_approval
 
     taken = Approval.from_bytes(_read(approval))
@@ -192,7 +192,7 @@ def _activate(context: Context, policy: PolicyName) -> Result:
 
 def _retire(context: Context, policy: PolicyName) -> Result:
     """End a policy at once, without days of grace: consents under it no longer count."""
-    from noren_core.rights.consent_validity import PolicyStatus
+    from noren_core.rights.consent.consent_validity import PolicyStatus
 
     with _stores(context) as (book, register):
         book.advance(policy, PolicyStatus.RETIRED, at=_now())
@@ -339,7 +339,7 @@ def _stores(context: Context) -> Iterator[tuple[Any, Any]]:
 
 
 def _policy_file(file: Path) -> Any:
-    from noren_core.rights.policy import parse_policy
+    from noren_core.rights.notices.policy import parse_policy
 
     return parse_policy(_read(file))
 

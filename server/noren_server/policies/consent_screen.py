@@ -19,10 +19,15 @@ from noren_core import __version__
 from noren_core.errors import DataError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import NoticeFacts, notice_clauses, notice_purpose, required_clauses
-from noren_core.rights.policy import PolicyVersion, Route
+from noren_core.rights.notices.notice_texts import (
+    NoticeFacts,
+    notice_clauses,
+    notice_purpose,
+    required_clauses,
+)
+from noren_core.rights.notices.policy import PolicyVersion, Route
+from noren_core.rights.notices.screen import Choice, ExpectedScreen
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import Choice, ExpectedScreen
 
 BUILD = f"noren-{__version__}".replace(".", "-").replace("+", "-").lower()
 VARIANT = "standard"

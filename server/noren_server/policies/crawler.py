@@ -20,8 +20,8 @@ from urllib.parse import urldefrag, urlsplit
 
 from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.rights.locales import Locale
-from noren_core.rights.policy import PolicyVersion
-from noren_core.rights.screen import Device, PageReading, ScreenPlace, ScreenVersion
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.notices.screen import Device, PageReading, ScreenPlace, ScreenVersion
 from noren_server.policies import consent_screen
 from noren_server.policies.activation import own_screens
 from noren_server.policies.browser import Browser, Sight, browser, origin_of

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from noren_core.errors import DataError
-from noren_core.rights.page_text import normalise_text
-from noren_core.rights.screen import ClauseReading, FormReading, PageReading
+from noren_core.rights.notices.page_text import normalise_text
+from noren_core.rights.notices.screen import ClauseReading, FormReading, PageReading
 from noren_server.policies.consent_screen import stylesheet
 
 _BARE = ("head", "title", "style", "body", "section", "h1", "h2", "h3", "footer")

@@ -16,10 +16,10 @@ from typing import Self
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ids import parse_name
-from noren_core.rights.consent_validity import PolicyStatus
-from noren_core.rights.notice_texts import NoticeFacts
-from noren_core.rights.policy import PolicyVersion, verify_transition
-from noren_core.rights.policy_approval import Approval, ApproverRole, StaffMember, verify_approval
+from noren_core.rights.consent.consent_validity import PolicyStatus
+from noren_core.rights.notices.notice_texts import NoticeFacts
+from noren_core.rights.notices.policy import PolicyVersion, verify_transition
+from noren_core.rights.notices.policy_approval import Approval, ApproverRole, StaffMember, verify_approval
 from noren_server.policies.evidence_file import EvidenceFile, append_only
 
 FILE_NAME = "policies.db"

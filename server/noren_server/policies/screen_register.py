@@ -20,9 +20,8 @@ from typing import Self
 from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.page_text import normalise_text
-from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import (
+from noren_core.rights.notices.page_text import normalise_text
+from noren_core.rights.notices.screen import (
     ExpectedScreen,
     PageReading,
     ScreenFinding,
@@ -33,6 +32,7 @@ from noren_core.rights.screen import (
     findings,
     parse_place,
 )
+from noren_core.rights.purposes import Purpose
 from noren_server.policies.evidence_file import EvidenceFile
 
 FILE_NAME = "screens.db"

@@ -20,8 +20,8 @@ from typing import Any
 
 from noren_core import canonical_json
 from noren_core.ledger.entries import EntryKind, ErasureGround, ServiceScope, ServiceStatus
-from noren_core.rights.deletion_certificate import CertificateState
-from noren_core.rights.service_state import WindDownFacts, verify_abolition
+from noren_core.rights.erasure.deletion_certificate import CertificateState
+from noren_core.rights.service.service_state import WindDownFacts, verify_abolition
 from noren_core.season.plan import CampaignPlan
 from noren_local.private_file import write_private
 from noren_server import campaigns

@@ -26,7 +26,7 @@ def account_code(context: typer.Context, student: str) -> Result:
     """
     from contextlib import closing
 
-    from noren_core.rights.consent_event import parse_student
+    from noren_core.rights.consent.consent_event import parse_student
     from noren_server.consents.opening import unix_now
     from noren_server.rights.rights_file import open_rights_file
     from noren_server.rights.student_auth import AccountCodes
@@ -43,7 +43,7 @@ def deny(
 ) -> Result:
     """Deny a disclosure request, for a reason of the law; trade secrets alone are none."""
     from noren_core.rights import fields
-    from noren_core.rights.disclosure import DenialReason
+    from noren_core.rights.disclosure.requests import DenialReason
 
     reasons = [fields.word_of(DenialReason)(text) for text in reason]
     with _desks(context.obj) as (disclosure, _):

@@ -17,8 +17,9 @@ from typing import Any
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.consent_event import KeyRegistered
-from noren_core.rights.disclosure import (
+from noren_core.rights.consent.consent_event import KeyRegistered
+from noren_core.rights.disclosure.mirror_copy import REQUEST_BYTES, verify_disclosure_key
+from noren_core.rights.disclosure.requests import (
     ANSWER_SECONDS,
     DenialReason,
     DisclosureState,
@@ -29,7 +30,6 @@ from noren_core.rights.disclosure import (
     verify_denial,
     verify_next,
 )
-from noren_core.rights.mirror_copy import REQUEST_BYTES, verify_disclosure_key
 from noren_core.rights.purposes import Purpose
 from noren_server.consents.consent_book import ConsentBook
 from noren_server.consents.record_rows import StoredRecord

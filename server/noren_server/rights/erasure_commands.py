@@ -102,7 +102,7 @@ def hold(
     """Record a company's legal duty to keep: its orders are not due before; the auditor's report has it."""
     from noren_core.errors import ConfigurationError
     from noren_core.ids import parse_name
-    from noren_core.rights.erasure_order import HoldReason, LegalHold
+    from noren_core.rights.erasure.erasure_order import HoldReason, LegalHold
 
     if reason not in set(HoldReason):
         raise ConfigurationError(f"reason: expected one of {', '.join(HoldReason)}")
@@ -181,7 +181,7 @@ def comparison(
     import secrets
 
     from noren_core.errors import ConfigurationError
-    from noren_core.rights.provision_record import SALT_BYTES
+    from noren_core.rights.erasure.provision_record import SALT_BYTES
     from noren_local.private_file import write_private
     from noren_server.platform_files import Platform
     from noren_server.rights.opening import provision_records
@@ -220,7 +220,7 @@ def _suspend(platform: Any, company: str) -> None:
     A suspension of the whole service is another one: the company would run again when that is over.
     """
     from noren_core.ledger.entries import ServiceScope, ServiceStatus
-    from noren_core.rights.service_state import sign_request
+    from noren_core.rights.service.service_state import sign_request
     from noren_server.rights.service_states import service_desk
 
     desk = service_desk(platform)

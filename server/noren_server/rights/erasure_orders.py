@@ -22,7 +22,7 @@ from noren_core.crypto.revocation_list import RevocationList
 from noren_core.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from noren_core.ids import TableKind, parse_name
 from noren_core.ledger.entries import EntryKind, ErasureGround, SignedEntry
-from noren_core.rights.deletion_certificate import (
+from noren_core.rights.erasure.deletion_certificate import (
     CertificateEvent,
     CertificateState,
     certificate_sha256,
@@ -30,7 +30,7 @@ from noren_core.rights.deletion_certificate import (
     parse_certificate,
     verify_certificate,
 )
-from noren_core.rights.erasure_order import (
+from noren_core.rights.erasure.erasure_order import (
     OPEN_STATES,
     ORDER_ID_BYTES,
     ErasureOrder,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from noren_core.rights.disclosure import INBOX_ITEMS, InboxItem, seal_item
+from noren_core.rights.disclosure.requests import INBOX_ITEMS, InboxItem, seal_item
 from noren_server.policies.evidence_file import EvidenceFile
 
 SealingKeyOf = Callable[[str], bytes]

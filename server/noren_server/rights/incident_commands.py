@@ -25,7 +25,7 @@ def detect(
 ) -> Result:
     """Begin an incident about a set of provisions."""
     from noren_core.errors import ConfigurationError
-    from noren_core.rights.incident import IncidentClass
+    from noren_core.rights.service.incident import IncidentClass
     from noren_server.rights.incidents import AffectedScope
 
     if kind not in set(IncidentClass):

@@ -20,9 +20,9 @@ from noren_core.errors import LocalProtocolError
 from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind, IncidentState
 from noren_core.rights.fields import MAX_SECONDS, check_integer, check_seconds
-from noren_core.rights.incident import IncidentClass, next_state, report_deadlines, verify_notices
 from noren_core.rights.locales import Locale
 from noren_core.rights.purposes import Purpose, parse_purpose
+from noren_core.rights.service.incident import IncidentClass, next_state, report_deadlines, verify_notices
 from noren_server.ledger_service import LedgerService
 from noren_server.platform_files import Platform
 from noren_server.policies.evidence_file import EvidenceFile

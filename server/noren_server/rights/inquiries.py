@@ -15,8 +15,8 @@ from typing import Any
 
 from noren_core import ids
 from noren_core.errors import DataError, LocalProtocolError
-from noren_core.rights.inquiry import MAX_TEXT_CHARACTERS, Inquiry, InquiryState, InquiryTopic
-from noren_core.rights.mirror_copy import parse_evidence
+from noren_core.rights.disclosure.inquiry import MAX_TEXT_CHARACTERS, Inquiry, InquiryState, InquiryTopic
+from noren_core.rights.disclosure.mirror_copy import parse_evidence
 from noren_server.policies.evidence_file import EvidenceFile
 
 ID_BYTES = 16

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ledger.entries import CompanyKey
 from noren_core.ledger.key_history import KeyHistory
-from noren_core.rights.link_offer import LinkOffer, SignedLinkOffer
+from noren_core.rights.consent.link_offer import LinkOffer, SignedLinkOffer
 
 Keys = Callable[[], tuple[KeyHistory, int]]
 """Every key in the ledger, and the ledger's size."""

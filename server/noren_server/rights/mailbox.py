@@ -21,9 +21,9 @@ from typing import Self
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import RemoteProtocolError
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES, sign_receipt
+from noren_core.rights.disclosure.mirror_copy import COPY_BYTES
 from noren_core.rights.fields import check_bytes
-from noren_core.rights.mirror import MAILBOX_BYTES, sign_receipt
-from noren_core.rights.mirror_copy import COPY_BYTES
 from noren_core.wire.refusal import Refusal
 from noren_server.policies.evidence_file import EvidenceFile
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import ConsentKey, Screen
-from noren_core.rights.consent_record import ConsentRecord
+from noren_core.rights.consent.consent_event import ConsentKey, Screen
+from noren_core.rights.consent.consent_record import ConsentRecord
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import notice_clauses
+from noren_core.rights.notices.notice_texts import notice_clauses
 from noren_server.consents.consent_service import ConsentService
 from noren_server.policies.consent_screen import render_consent_screen
 from noren_server.policies.page_markup import read_page

@@ -21,9 +21,9 @@ from typing import Self
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import LocalProtocolError
 from noren_core.ids import TableKind, normalise_identifier
-from noren_core.rights.provision_record import comparison
+from noren_core.rights.disclosure.student_report import ProvisionLine
+from noren_core.rights.erasure.provision_record import comparison
 from noren_core.rights.purposes import PURPOSE_OF_TABLE, Purpose
-from noren_core.rights.student_report import ProvisionLine
 from noren_server.consents.consent_service import Provision
 from noren_server.policies.evidence_file import EvidenceFile
 

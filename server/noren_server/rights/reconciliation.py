@@ -20,7 +20,7 @@ from pathlib import Path
 
 from noren_core import canonical_json
 from noren_core.errors import ConfigurationError, VerificationError
-from noren_core.rights.consent_record import ENDED_STATES
+from noren_core.rights.consent.consent_record import ENDED_STATES
 from noren_local.private_file import write_private
 from noren_server.consents.consent_book import DATABASE_NAME as CONSENTS
 from noren_server.policies.screen_register import FILE_NAME as SCREENS

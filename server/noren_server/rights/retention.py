@@ -2,9 +2,9 @@
 
     retention.json    when each closed campaign was first seen closed: its time runs from then
 
-docs/rights/erasure.md §7 and `noren_core.rights.retention`. Promises: provision records, erasure orders with
-their certificates, and the embeddings and tables of closed campaigns go when their time comes, by this job
-alone; `verify_nothing_overdue` looks at the same things and deletes none.
+docs/rights/erasure.md §7 and `noren_core.rights.erasure.retention`. Promises: provision records, erasure
+orders with their certificates, and the embeddings and tables of closed campaigns go when their time comes,
+by this job alone; `verify_nothing_overdue` looks at the same things and deletes none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from noren_core import canonical_json
 from noren_core.errors import ConfigurationError, NorenError
-from noren_core.rights import retention
-from noren_core.rights.retention import GRACE_SECONDS, RETENTION, Kept, is_over
+from noren_core.rights.erasure import retention
+from noren_core.rights.erasure.retention import GRACE_SECONDS, RETENTION, Kept, is_over
 from noren_local.private_file import write_private
 from noren_server.rights.erasure_orders import ErasureDesk
 from noren_server.rights.provision_records import ProvisionRecords

@@ -98,7 +98,7 @@ def _own_request(context: typer.Context, scope: str, name: str, state: str, reas
 
     from noren_core.errors import ConfigurationError
     from noren_core.ledger.entries import ServiceScope, ServiceStatus
-    from noren_core.rights.service_state import sign_request
+    from noren_core.rights.service.service_state import sign_request
     from noren_server.platform_files import Platform
 
     if scope not in set(ServiceScope):

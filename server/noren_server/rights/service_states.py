@@ -20,8 +20,8 @@ from noren_core.ledger.entries import (
     ServiceScope,
     ServiceStatus,
 )
-from noren_core.rights.coverage_report import Attestation, attestation_of_entry
-from noren_core.rights.service_state import (
+from noren_core.rights.coverage.coverage_report import Attestation, attestation_of_entry
+from noren_core.rights.service.service_state import (
     ResumeFacts,
     ServiceRequest,
     ServiceStates,

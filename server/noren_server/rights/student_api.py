@@ -32,7 +32,7 @@ from starlette.routing import Route
 from noren_core import canonical_json, ids
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
 from noren_core.rights import fields
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     ConsentEvent,
     EventKind,
     KeyRegistered,
@@ -40,11 +40,11 @@ from noren_core.rights.consent_event import (
     SignedEvent,
     parse_event,
 )
-from noren_core.rights.disclosure import Scope
+from noren_core.rights.disclosure.inquiry import InquiryTopic
+from noren_core.rights.disclosure.requests import Scope
+from noren_core.rights.disclosure.student_report import to_html, to_markdown
 from noren_core.rights.fields import read_fields
-from noren_core.rights.inquiry import InquiryTopic
 from noren_core.rights.locales import Locale
-from noren_core.rights.student_report import to_html, to_markdown
 from noren_local.private_file import in_memory
 from noren_server.consents.consent_service import ConsentService
 from noren_server.rights.disclosure import DisclosureDesk

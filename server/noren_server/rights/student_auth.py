@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.consent_event import KeyRegistered, parse_event
+from noren_core.rights.consent.consent_event import KeyRegistered, parse_event
 from noren_core.rights.student_request import WINDOW_SECONDS, StudentRequest
 from noren_server.policies.evidence_file import EvidenceFile
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil, isfinite
 
 from noren_core.privacy.forecast import composed_epsilon
-from noren_core.rights.student_report import BudgetLine, ConsentLine, ProvisionLine, StudentReport
+from noren_core.rights.disclosure.student_report import BudgetLine, ConsentLine, ProvisionLine, StudentReport
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.round_event import plan_event
 from noren_server.consents.consent_book import ConsentBook

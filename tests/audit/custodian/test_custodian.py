@@ -26,7 +26,7 @@ from noren_audit.custodian.custodian import Custodian, admit, initialise, load_c
 from noren_audit.custodian.custodian_server import CustodianServer
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.errors import ConfigurationError, DataError, VerificationError
-from noren_core.rights.custody import (
+from noren_core.rights.erasure.custody import (
     MAX_REQUEST_BYTES,
     PATH,
     WINDOW_SECONDS,

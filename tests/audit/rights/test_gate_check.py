@@ -17,10 +17,10 @@ from noren_audit.rights.gate_check import GateCode, GateReport, check
 from noren_audit.verification.trust import load_trust
 from noren_core.crypto import oprf
 from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, IdentifierKind, normalise_identifier
-from noren_core.rights.decider_statement import DeciderStatement
-from noren_core.rights.decision_batch import Decision, evaluation_sha256, seal_batch
-from noren_core.rights.gate_file import Access, GateFile, ShownBatch, parse_gate_file
-from noren_core.rights.roles import Action
+from noren_core.rights.gate.decider_statement import DeciderStatement
+from noren_core.rights.gate.decision_batch import Decision, evaluation_sha256, seal_batch
+from noren_core.rights.gate.gate_file import Access, GateFile, ShownBatch, parse_gate_file
+from noren_core.rights.gate.roles import Action
 
 if TYPE_CHECKING:
     from conftest import SeasonLedger

@@ -31,7 +31,7 @@ from noren_client.gate import (
     staff,
     viewing,
 )
-from noren_core.rights.gate_file import parse_gate_file
+from noren_core.rights.gate.gate_file import parse_gate_file
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 GATE_MODULES = (

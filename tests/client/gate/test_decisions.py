@@ -25,9 +25,14 @@ from noren_core.crypto.oprf import Blinding
 from noren_core.errors import NorenError
 from noren_core.ids import is_dummy
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.decision_batch import Decision, evaluation_sha256, verify_complete, verify_evaluation
-from noren_core.rights.gate_file import ReversalReason, parse_gate_file
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.gate.decision_batch import (
+    Decision,
+    evaluation_sha256,
+    verify_complete,
+    verify_evaluation,
+)
+from noren_core.rights.gate.gate_file import ReversalReason, parse_gate_file
+from noren_core.rights.gate.roles import Action, Assignment, Role
 
 
 def refused(code: str, call: Callable[[], object]) -> None:

@@ -10,8 +10,8 @@ from gated_company import CAMPAIGN, NOW, GatedCompany, key_of
 from noren_client import follow_up
 from noren_client.gate import access_log, followup_actions, score_records
 from noren_core.errors import NorenError
-from noren_core.rights.followup import FollowUpKind, FollowUpState
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.gate.followup import FollowUpKind, FollowUpState
+from noren_core.rights.gate.roles import Action, Assignment, Role
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from noren_client.applicants import read_applicants
 from noren_client.gate import access_log, decision_report, decisions, score_records
 from noren_core.errors import NorenError
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.decision_batch import Decision, verify_complete, verify_evaluation
-from noren_core.rights.gate_file import ACCESS_SHOWN, ReversalReason, parse_gate_file
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.gate.decision_batch import Decision, verify_complete, verify_evaluation
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN, ReversalReason, parse_gate_file
+from noren_core.rights.gate.roles import Action, Assignment, Role
 
 NAMES = [f"p{number}" for number in range(6)]
 PEOPLE = st.sampled_from(NAMES)

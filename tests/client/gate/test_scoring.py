@@ -18,7 +18,7 @@ from noren_core.crypto import oprf
 from noren_core.errors import VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.mirror import MirrorRecord
+from noren_core.rights.disclosure.mirror import MirrorRecord
 from noren_core.season.plan import CampaignPlan
 
 

@@ -27,8 +27,8 @@ from noren_client.rights.custody import CustodyStore
 from noren_core.errors import DataError, LocalProtocolError, NorenError
 from noren_core.ids import IdentifierKind
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.gate import GateReason
-from noren_core.rights.roles import Action, Assignment, Role
+from noren_core.rights.gate.conditions import GateReason
+from noren_core.rights.gate.roles import Action, Assignment, Role
 
 
 def refused(code: str, call: Callable[[], object]) -> NorenError:

@@ -20,7 +20,7 @@ from noren_core.errors import (
     RemoteProtocolError,
     VerificationError,
 )
-from noren_core.rights.artefacts import ArtefactClass
+from noren_core.rights.erasure.artefacts import ArtefactClass
 
 NAME = record_name("spring", ArtefactClass.SCORE, "aa" * 16)
 OTHER = record_name("spring", ArtefactClass.TRAIN_ROW, "rows")

@@ -25,10 +25,8 @@ from noren_core.errors import (
     VerificationError,
 )
 from noren_core.ledger.entries import parse_entry
-from noren_core.rights.disclosure import InboxItem, KeyChange, seal_item
-from noren_core.rights.followup import FollowUpKind
-from noren_core.rights.link_offer import SignedLinkOffer
-from noren_core.rights.mirror_copy import (
+from noren_core.rights.consent.link_offer import SignedLinkOffer
+from noren_core.rights.disclosure.mirror_copy import (
     COPY_BYTES,
     AccessCopy,
     AnswerCopy,
@@ -37,7 +35,9 @@ from noren_core.rights.mirror_copy import (
     ScoreCopy,
     open_copy,
 )
-from noren_core.rights.roles import Action
+from noren_core.rights.disclosure.requests import InboxItem, KeyChange, seal_item
+from noren_core.rights.gate.followup import FollowUpKind
+from noren_core.rights.gate.roles import Action
 from noren_core.wire.refusal import Refusal
 
 DAY = 86_400

@@ -18,8 +18,8 @@ from noren_client.transport import PlatformUnavailableError
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, parse_entry
-from noren_core.rights.mirror import sign_receipt, tree_size
-from noren_core.rights.mirror_copy import COPY_BYTES, ScoreCopy, open_copy
+from noren_core.rights.disclosure.mirror import sign_receipt, tree_size
+from noren_core.rights.disclosure.mirror_copy import COPY_BYTES, ScoreCopy, open_copy
 
 PENDING = f"campaigns/{CAMPAIGN}/mirror-pending.json"
 

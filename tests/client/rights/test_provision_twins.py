@@ -11,7 +11,7 @@ from noren_client.rights import provision_records
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind
-from noren_core.rights.provision_record import KEPT_SECONDS, ProvisionTwin, comparison
+from noren_core.rights.erasure.provision_record import KEPT_SECONDS, ProvisionTwin, comparison
 
 TABLE = TableContext(company="alpha", campaign="spring", kind=TableKind.TRAIN, table_id=b"\7" * 16)
 TAGS = [bytes([number]) * 16 for number in range(4)]

@@ -19,7 +19,7 @@ from noren_client.training_set import TrainingSet
 from noren_core.crypto.sealed_table import TableContext
 from noren_core.errors import LocalProtocolError
 from noren_core.ids import TableKind
-from noren_core.rights.retention import DAY_SECONDS, RETENTION, Kept, is_over
+from noren_core.rights.erasure.retention import DAY_SECONDS, RETENTION, Kept, is_over
 from noren_core.season.plan import CampaignPlan
 
 CAMPAIGN = "spring-2026"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.application import ApplicationEvent, ApplicationState, next_application_state
+from noren_core.rights.gate.application import ApplicationEvent, ApplicationState, next_application_state
 
 PROTOCOL = Path(__file__).parents[3] / "docs" / "protocol.md"
 State, Event = ApplicationState, ApplicationEvent

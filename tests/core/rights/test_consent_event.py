@@ -15,7 +15,7 @@ from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     MAX_EVENT_BYTES,
     STUDENT_KINDS,
     STUDENT_LABEL,

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action, Answer, ConsentEvent, ConsentKey, EventKind, Screen
-from noren_core.rights.consent_record import (
+from noren_core.rights.consent.consent_event import (
+    Action,
+    Answer,
+    ConsentEvent,
+    ConsentKey,
+    EventKind,
+    Screen,
+)
+from noren_core.rights.consent.consent_record import (
     ENDED_STATES,
     FOLLOWS,
     ConsentRecord,

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import Action, Answer, ConsentKey, Screen
-from noren_core.rights.consent_record import ConsentRecord, ConsentState
-from noren_core.rights.consent_validity import (
+from noren_core.rights.consent.consent_event import Action, Answer, ConsentKey, Screen
+from noren_core.rights.consent.consent_record import ConsentRecord, ConsentState
+from noren_core.rights.consent.consent_validity import (
     NOT_AVAILABLE,
     ConsentRefusal,
     PolicyStanding,

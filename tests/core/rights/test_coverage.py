@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import Action, EventKind
-from noren_core.rights.coverage import (
+from noren_core.rights.consent.consent_event import Action, EventKind
+from noren_core.rights.coverage.classes import (
     ANY,
     AgreementPeriod,
     Evidence,

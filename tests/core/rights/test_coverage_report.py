@@ -11,7 +11,7 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.coverage_report import (
+from noren_core.rights.coverage.coverage_report import (
     BlockReason,
     ReportState,
     attest,

@@ -12,9 +12,9 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import ErasureGround
-from noren_core.rights.artefacts import REGISTERED_STORES
-from noren_core.rights.custody import CustodyCosignature, CustodyOperation, CustodyRequest
-from noren_core.rights.deletion_certificate import (
+from noren_core.rights.erasure.artefacts import REGISTERED_STORES
+from noren_core.rights.erasure.custody import CustodyCosignature, CustodyOperation, CustodyRequest
+from noren_core.rights.erasure.deletion_certificate import (
     CERTIFICATE_TRANSITIONS,
     CertificateEvent,
     CertificateState,
@@ -31,7 +31,7 @@ from noren_core.rights.deletion_certificate import (
     parse_certificate,
     verify_certificate,
 )
-from noren_core.rights.erasure_order import ErasureOrder, OrderedTable, order_sha256
+from noren_core.rights.erasure.erasure_order import ErasureOrder, OrderedTable, order_sha256
 from noren_core.rights.signed_statement import SignedStatement
 
 PLATFORM, COMPANY, CUSTODIAN, STRANGER = (SigningKey.from_bytes(bytes([n] * 32)) for n in range(1, 5))

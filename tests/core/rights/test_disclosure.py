@@ -12,7 +12,7 @@ from mirrored_scores import CAMPAIGN, COMPANY, MAILBOX, NOW, POSITION, Mirroring
 
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
-from noren_core.rights.disclosure import (
+from noren_core.rights.disclosure.requests import (
     FOLLOWS,
     ITEM_BYTES,
     DenialReason,

@@ -13,7 +13,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, ErasureGround, sign_entry
-from noren_core.rights.erasure_order import (
+from noren_core.rights.erasure.erasure_order import (
     OPEN_STATES,
     TRANSITIONS,
     ErasureOrder,
@@ -28,7 +28,7 @@ from noren_core.rights.erasure_order import (
     parse_order,
     verify_order,
 )
-from noren_core.rights.tombstones import ShownOrder, outstanding, verify_applied
+from noren_core.rights.erasure.tombstones import ShownOrder, outstanding, verify_applied
 
 KEY, STRANGER = SigningKey.from_bytes(bytes([1] * 32)), SigningKey.from_bytes(bytes([2] * 32))
 NOW = 1_800_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from noren_core.errors import DataError
 from noren_core.ids import IdentifierKind
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     Action,
     Address,
     Answer,
@@ -24,7 +24,7 @@ from noren_core.rights.consent_event import (
     Screen,
     to_body,
 )
-from noren_core.rights.flow_manifest import (
+from noren_core.rights.notices.flow_manifest import (
     FlowManifest,
     FlowMode,
     FlowParty,
@@ -34,8 +34,8 @@ from noren_core.rights.flow_manifest import (
     verify_consistent,
     verify_declared,
 )
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.policy import PolicyVersion
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.policy import PolicyVersion
 from noren_core.rights.purposes import Purpose
 from noren_core.wire.v1 import platform_pb2, training_pb2
 
@@ -50,7 +50,7 @@ CALLS = {
     for service, description in platform_pb2.DESCRIPTOR.services_by_name.items()
     for method in description.methods
 }
-BODY = json.loads(resources.files("noren_core.rights").joinpath("flow_manifest.json").read_bytes())
+BODY = json.loads(resources.files("noren_core.rights.notices").joinpath("flow_manifest.json").read_bytes())
 
 
 def manifest(change: Callable[[dict[str, Any]], object]) -> FlowManifest:

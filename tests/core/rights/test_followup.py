@@ -8,7 +8,7 @@ import pytest
 
 from noren_core import canonical_json
 from noren_core.errors import DataError, LocalProtocolError
-from noren_core.rights.followup import FollowUpAction, FollowUpKind, FollowUpState, parse_follow_up
+from noren_core.rights.gate.followup import FollowUpAction, FollowUpKind, FollowUpState, parse_follow_up
 
 PLANNED = FollowUpAction(FollowUpKind.VISIT, FollowUpState.PLANNED, "fay", 10, 10)
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noren_core.rights.decision_batch import Decision
-from noren_core.rights.gate import (
+from noren_core.rights.gate.conditions import (
     CompanyFacts,
     GateNotOpenError,
     GateReason,
@@ -18,6 +17,7 @@ from noren_core.rights.gate import (
     platform_reasons,
     verify_gate,
 )
+from noren_core.rights.gate.decision_batch import Decision
 
 SEALED_AT, COOLING = 1_000, 100
 NOW = SEALED_AT + COOLING

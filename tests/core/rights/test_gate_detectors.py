@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from noren_core.rights.gate_detectors import (
+from noren_core.rights.gate.gate_detectors import (
     REVERSAL_SIGNIFICANCE,
     SOON_SECONDS,
     BatchFacts,

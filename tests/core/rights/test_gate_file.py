@@ -12,10 +12,10 @@ from noren_core import canonical_json
 from noren_core.crypto import oprf
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, IdentifierKind, normalise_identifier
-from noren_core.rights.decider_statement import SALT_BYTES, DeciderStatement
-from noren_core.rights.decision_batch import Decision, seal_batch
-from noren_core.rights.gate_detectors import ReversalTimes, histories
-from noren_core.rights.gate_file import (
+from noren_core.rights.gate.decider_statement import SALT_BYTES, DeciderStatement
+from noren_core.rights.gate.decision_batch import Decision, seal_batch
+from noren_core.rights.gate.gate_detectors import ReversalTimes, histories
+from noren_core.rights.gate.gate_file import (
     ACCESS_SHOWN,
     MAX_LINES,
     Access,

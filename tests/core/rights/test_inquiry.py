@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.inquiry import ANSWER_SECONDS, Inquiry, InquiryState, InquiryTopic, verify_in_time
+from noren_core.rights.disclosure.inquiry import (
+    ANSWER_SECONDS,
+    Inquiry,
+    InquiryState,
+    InquiryTopic,
+    verify_in_time,
+)
 
 NOW = 1_800_000_000
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.errors import DataError
-from noren_core.rights.dominators import dominates, immediate_dominators
-from noren_core.rights.journey import DominatorReport, Journey, UndominatedPath, check_journey
+from noren_core.rights.coverage.dominators import dominates, immediate_dominators
+from noren_core.rights.coverage.journey import DominatorReport, Journey, UndominatedPath, check_journey
 
 SEEN, UNSEEN = "ab" * 32, "cd" * 32
 

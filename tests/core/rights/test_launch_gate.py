@@ -9,8 +9,8 @@ from coverage_figures import AS_OF, figures, with_class
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.coverage_report import JudgedBy, attest, make_report, parse_report
-from noren_core.rights.launch_gate import (
+from noren_core.rights.coverage.coverage_report import JudgedBy, attest, make_report, parse_report
+from noren_core.rights.coverage.launch_gate import (
     MAX_AGE_SECONDS,
     LaunchFacts,
     launch_obstacles,

@@ -14,7 +14,7 @@ from mirrored_scores import COMPANY, MAILBOX, NOW, MirroringCompany, answer, rec
 
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.errors import DataError, NorenError, VerificationError
-from noren_core.rights.mirror import (
+from noren_core.rights.disclosure.mirror import (
     CommittedRecord,
     MirrorRecord,
     Reason,
@@ -24,7 +24,7 @@ from noren_core.rights.mirror import (
     tree_size,
     verify_receipt,
 )
-from noren_core.rights.mirror_copy import (
+from noren_core.rights.disclosure.mirror_copy import (
     COPY_BYTES,
     MAX_ACCESSES,
     PLAINTEXT_BYTES,
@@ -266,7 +266,7 @@ def test_another_disclosure_key_has_its_own_code() -> None:
 def test_padding_that_is_not_zero_is_no_copy() -> None:
     """One content has one plaintext, so that padding carries nothing."""
     from noren_core.crypto.identity import seal_to
-    from noren_core.rights import mirror_copy
+    from noren_core.rights.disclosure.requests import mirror_copy
 
     company = MirroringCompany()
     plaintext = company.student.open(company.seal(answer()), info=mirror_copy._info(COMPANY, MAILBOX))

@@ -14,7 +14,7 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.permit import (
+from noren_core.rights.consent.permit import (
     MAX_LIFETIME_SECONDS,
     MAX_PERMIT_BYTES,
     Permit,

@@ -10,10 +10,10 @@ import pytest
 
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_validity import PolicyStatus
+from noren_core.rights.consent.consent_validity import PolicyStatus
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy, packaged_policy_text
-from noren_core.rights.policy import (
+from noren_core.rights.notices.notice_texts import packaged_policy, packaged_policy_text
+from noren_core.rights.notices.policy import (
     MaterialChange,
     PolicyVersion,
     material_change,

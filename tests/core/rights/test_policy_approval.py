@@ -8,9 +8,9 @@ import pytest
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.policy import PolicyVersion
-from noren_core.rights.policy_approval import (
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.notices.policy_approval import (
     Approval,
     ApproverRole,
     StaffMember,

@@ -8,9 +8,9 @@ import pytest
 
 from noren_core.errors import DataError
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.policy import PolicyVersion
-from noren_core.rights.purpose_text import PurposeFault, lint_policy, lint_purpose, verify_purpose
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.notices.purpose_text import PurposeFault, lint_policy, lint_purpose, verify_purpose
 
 POLICY = packaged_policy(policy="policy-2027", season="2027", dpia="DPIA-2027")
 

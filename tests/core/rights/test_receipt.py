@@ -14,11 +14,11 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.crypto.merkle import MerkleTree
 from noren_core.errors import DataError, NorenError, VerificationError
-from noren_core.rights.consent_event import ConsentEvent, SignedEvent, sign_event
-from noren_core.rights.consent_log import log_head, log_leaf
-from noren_core.rights.consent_record import ConsentRecord, ConsentState, advance, begin
+from noren_core.rights.consent.consent_event import ConsentEvent, SignedEvent, sign_event
+from noren_core.rights.consent.consent_log import log_head, log_leaf
+from noren_core.rights.consent.consent_record import ConsentRecord, ConsentState, advance, begin
+from noren_core.rights.consent.receipt import ProvenEvent, Receipt, ReceiptTerms, sign_receipt, verify_receipt
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.receipt import ProvenEvent, Receipt, ReceiptTerms, sign_receipt, verify_receipt
 from noren_core.rights.signed_statement import sign_statement
 
 SCORE = Purpose.SCORE

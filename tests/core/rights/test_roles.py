@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noren_core.errors import DataError, LocalProtocolError
-from noren_core.rights.roles import (
+from noren_core.rights.gate.roles import (
     MATRIX,
     PER_POSITION,
     Action,

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.page_text import normalise_text, text_sha256
-from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import (
+from noren_core.rights.notices.page_text import normalise_text, text_sha256
+from noren_core.rights.notices.screen import (
     ClauseReading,
     Device,
     ExpectedScreen,
@@ -28,6 +27,7 @@ from noren_core.rights.screen import (
     findings,
     verify_screen,
 )
+from noren_core.rights.purposes import Purpose
 
 WORDS = {clause: f"Words of {clause}." for clause in Clause}
 EXPECTED = ExpectedScreen(WORDS, frozenset(Clause), {Purpose.SCORE: "What it is for."})

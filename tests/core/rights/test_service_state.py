@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import ServiceScope, ServiceStatus
-from noren_core.rights.service_state import (
+from noren_core.rights.service.service_state import (
     ResumeFacts,
     ServiceStates,
     StateChange,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noren_core.rights.small_cells import SMALLEST, TOTAL, hide_small_cells
+from noren_core.rights.coverage.small_cells import SMALLEST, TOTAL, hide_small_cells
 
 COLUMNS = ("a", "b", "c")
 counts = st.one_of(st.integers(0, 12), st.integers(0, 400))

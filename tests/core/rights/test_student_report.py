@@ -12,13 +12,11 @@ from mirrored_scores import CAMPAIGN, COMPANY, MAILBOX, NOW, POSITION, Mirroring
 
 from noren_core.errors import DataError
 from noren_core.ids import TableKind
-from noren_core.rights import student_report
-from noren_core.rights.consent_record import ConsentState
-from noren_core.rights.locales import Locale
-from noren_core.rights.mirror import Reason
-from noren_core.rights.mirror_copy import Access, AccessCopy
-from noren_core.rights.purposes import Purpose
-from noren_core.rights.student_report import (
+from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.disclosure.mirror import Reason
+from noren_core.rights.disclosure.mirror_copy import Access, AccessCopy
+from noren_core.rights.disclosure.requests import student_report
+from noren_core.rights.disclosure.student_report import (
     BudgetLine,
     ConsentLine,
     ProvisionLine,
@@ -28,6 +26,8 @@ from noren_core.rights.student_report import (
     to_markdown,
     utc_text,
 )
+from noren_core.rights.locales import Locale
+from noren_core.rights.purposes import Purpose
 
 
 def report() -> StudentReport:

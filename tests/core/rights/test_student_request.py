@@ -8,7 +8,7 @@ import pytest
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, NorenError, VerificationError
-from noren_core.rights.link_offer import LinkOffer, SignedLinkOffer
+from noren_core.rights.consent.link_offer import LinkOffer, SignedLinkOffer
 from noren_core.rights.student_request import WINDOW_SECONDS, StudentRequest, sign_request
 
 NOW = 1_800_000_000

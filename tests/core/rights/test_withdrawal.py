@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noren_core.errors import ConfigurationError
-from noren_core.rights.withdrawal import (
+from noren_core.rights.erasure.withdrawal import (
     CONSEQUENCES,
     LEAST_BATCH,
     Charge,

@@ -15,10 +15,10 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, ErasureGround, IncidentState, ServiceScope, ServiceStatus
-from noren_core.rights.deletion_certificate import parse_certificate
-from noren_core.rights.incident import IncidentClass
-from noren_core.rights.inquiry import InquiryTopic
-from noren_core.rights.service_state import sign_request
+from noren_core.rights.disclosure.inquiry import InquiryTopic
+from noren_core.rights.erasure.deletion_certificate import parse_certificate
+from noren_core.rights.service.incident import IncidentClass
+from noren_core.rights.service.service_state import sign_request
 from noren_server import campaigns
 from noren_server.rights import abolition
 from noren_server.rights.incidents import AffectedScope, incident_desk

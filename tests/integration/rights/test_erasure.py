@@ -27,9 +27,9 @@ from noren_core import canonical_json
 from noren_core.errors import LocalProtocolError, NorenError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, ErasureGround
-from noren_core.rights.artefacts import ArtefactClass
-from noren_core.rights.deletion_certificate import CertificateState, parse_certificate
-from noren_core.rights.erasure_order import HoldReason, LegalHold, OrderState
+from noren_core.rights.erasure.artefacts import ArtefactClass
+from noren_core.rights.erasure.deletion_certificate import CertificateState, parse_certificate
+from noren_core.rights.erasure.erasure_order import HoldReason, LegalHold, OrderState
 
 LEAVES = 3
 STUDENTS = range(1, 6)

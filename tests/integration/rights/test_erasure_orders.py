@@ -16,13 +16,13 @@ from noren_core import canonical_json
 from noren_core.errors import ConfigurationError, NorenError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, ErasureGround, parse_entry, sign_entry
-from noren_core.rights.deletion_certificate import (
+from noren_core.rights.erasure.deletion_certificate import (
     CertificateState,
     certificate_sha256,
     certificate_to_bytes,
     parse_certificate,
 )
-from noren_core.rights.erasure_order import HoldReason, LegalHold, OrderState
+from noren_core.rights.erasure.erasure_order import HoldReason, LegalHold, OrderState
 from noren_core.rights.signed_statement import parse_statement
 from noren_server.rights.erasure_orders import ErasureDesk
 

@@ -15,7 +15,7 @@ from erasing_companies import ErasingCompany, ErasingPlatform, erasing_company, 
 
 from noren_core.ids import IdentifierKind, TableKind
 from noren_core.ledger.entries import ErasureGround
-from noren_core.rights.permit import Permit
+from noren_core.rights.consent.permit import Permit
 from noren_core.rights.purposes import Purpose
 from noren_server import campaigns
 from noren_server.consents.consent_book import ConsentedStudent

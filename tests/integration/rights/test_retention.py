@@ -12,7 +12,7 @@ import pytest
 from erasing_companies import ErasingPlatform, erasing_company, erasing_platform
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.retention import DAY_SECONDS, Kept
+from noren_core.rights.erasure.retention import DAY_SECONDS, Kept
 from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.rights.retention import Retention
 

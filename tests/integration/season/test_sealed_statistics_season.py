@@ -33,7 +33,7 @@ from noren_core.crypto.weight_layout import WeightLayout
 from noren_core.errors import LocalProtocolError, NorenError, RemoteProtocolError, VerificationError
 from noren_core.ids import TableKind
 from noren_core.ledger.entries import EntryKind, sign_entry
-from noren_core.rights.artefacts import ArtefactClass
+from noren_core.rights.erasure.artefacts import ArtefactClass
 from noren_core.season.head import WEIGHT_SCALE
 from noren_core.season.plan import CampaignPlan
 from noren_core.season.weights_message import weight_layout, weights_binding, weights_body

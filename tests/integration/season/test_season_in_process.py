@@ -29,8 +29,8 @@ from noren_core.crypto import oprf
 from noren_core.crypto.sealed_table import row_secrets
 from noren_core.ids import IdentifierKind, TableKind, normalise_identifier
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.gate_file import parse_gate_file
-from noren_core.rights.mirror import MirrorRecord
+from noren_core.rights.disclosure.mirror import MirrorRecord
+from noren_core.rights.gate.gate_file import parse_gate_file
 from noren_core.rights.purposes import Purpose
 from noren_demo.parties import CommandFailedError
 from noren_demo.people import POSITION

@@ -13,9 +13,9 @@ from consenting_students import MONTH, NOW, ConsentingStudent, ConsentingStudent
 from noren_core.errors import ConfigurationError, LocalProtocolError, VerificationError
 from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import ConsentEvent, ConsentKey, EventKind, sign_event
-from noren_core.rights.consent_record import ConsentState
-from noren_core.rights.consent_validity import (
+from noren_core.rights.consent.consent_event import ConsentEvent, ConsentKey, EventKind, sign_event
+from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.consent.consent_validity import (
     ConsentRefusal,
     PolicyStanding,
     PolicyStatus,

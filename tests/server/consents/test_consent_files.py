@@ -9,7 +9,7 @@ import pytest
 from consenting_students import ALL_CLAUSES, SCREEN, ConsentingStudents
 
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
-from noren_core.rights.consent_event import MAX_EVENT_BYTES
+from noren_core.rights.consent.consent_event import MAX_EVENT_BYTES
 from noren_core.rights.purposes import Purpose
 from noren_server.consents.consent_book import ConsentBook
 from noren_server.consents.consent_files import EVENTS_FILE, STUDENTS_FILE, export_tables, import_events

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from noren_core.errors import NorenError
 from noren_core.ids import IdentifierKind
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     STUDENT_KINDS,
     Action,
     Address,
@@ -27,7 +27,7 @@ from noren_core.rights.consent_event import (
     Screen,
     sign_event,
 )
-from noren_core.rights.consent_validity import ConsentRefusal, PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_validity import ConsentRefusal, PolicyStanding, PolicyStatus
 from noren_core.rights.purposes import Purpose
 from noren_server.consents.consent_book import ConsentBook
 

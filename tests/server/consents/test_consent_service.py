@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
 from noren_core.ledger.entries import EntryKind
-from noren_core.rights.consent_event import Action, Answer, EventKind, Screen
-from noren_core.rights.consent_log import log_head
-from noren_core.rights.consent_record import ConsentState
-from noren_core.rights.consent_validity import ConsentRefusal, PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_event import Action, Answer, EventKind, Screen
+from noren_core.rights.consent.consent_log import log_head
+from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.consent.consent_validity import ConsentRefusal, PolicyStanding, PolicyStatus
+from noren_core.rights.consent.receipt import ReceiptTerms, verify_receipt
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.receipt import ReceiptTerms, verify_receipt
 from noren_core.rights.student_device import StudentDevice
 from noren_server import platform_files
 from noren_server.consents.commands import consents_app

@@ -11,10 +11,10 @@ from consenting_students import NOW, ConsentingStudents
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.ledger.entries import EntryKind, parse_entry, sign_entry
-from noren_core.rights.consent_event import ConsentKey, SignedEvent
-from noren_core.rights.consent_validity import ConsentRefusal
+from noren_core.rights.consent.consent_event import ConsentKey, SignedEvent
+from noren_core.rights.consent.consent_validity import ConsentRefusal
+from noren_core.rights.consent.receipt import verify_receipt
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.receipt import verify_receipt
 from noren_server import platform_files
 from noren_server.consents.consent_service import ConsentService
 from noren_server.consents.latest_facts import LatestFacts

@@ -9,9 +9,9 @@ import pytest
 from consenting_students import MONTH, ConsentingStudents, PermissiveFacts
 
 from noren_core.errors import LocalProtocolError, VerificationError
-from noren_core.rights.consent_event import EventKind, SignedEvent
-from noren_core.rights.consent_validity import ConsentRefusal
-from noren_core.rights.permit import MAX_LIFETIME_SECONDS, Permit, permit_key
+from noren_core.rights.consent.consent_event import EventKind, SignedEvent
+from noren_core.rights.consent.consent_validity import ConsentRefusal
+from noren_core.rights.consent.permit import MAX_LIFETIME_SECONDS, Permit, permit_key
 from noren_core.rights.purposes import Purpose
 from noren_server.consents.consent_book import ConsentBook
 from noren_server.consents.permits import PermitDesk

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import Action
-from noren_core.rights.coverage import (
+from noren_core.rights.consent.consent_event import Action
+from noren_core.rights.coverage.classes import (
     AGREEMENTS,
     ANY,
     EVIDENCE_STATES,

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.coverage_report import ReportState
+from noren_core.rights.coverage.coverage_report import ReportState
 from noren_demo import replay_2019 as replay
 from noren_server.coverage.commands import coverage_app
 from noren_server.coverage.opening import coverage_runs

@@ -17,9 +17,9 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
-from noren_core.rights.coverage_report import ReportState
+from noren_core.rights.coverage.coverage_report import ReportState
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.service_state import sign_request
+from noren_core.rights.service.service_state import sign_request
 from noren_core.season.plan import CampaignPlan
 from noren_server.consents.consent_service import ConsentService
 from noren_server.consents.opening import consent_service, unix_now

@@ -14,15 +14,15 @@ import pytest
 from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.coverage import CoverageClass
-from noren_core.rights.coverage_report import (
+from noren_core.rights.coverage.classes import CoverageClass
+from noren_core.rights.coverage.coverage_report import (
     CoverageReport,
     ReportSource,
     attest,
     make_report,
     parse_report,
 )
-from noren_core.rights.launch_gate import LaunchFacts, launch_obstacles, verify_clear
+from noren_core.rights.coverage.launch_gate import LaunchFacts, launch_obstacles, verify_clear
 from noren_demo import replay_2019 as replay
 from noren_server.coverage.classification import Question
 from noren_server.coverage.runs import PAGE, PUBLIC, CoverageRuns, Run

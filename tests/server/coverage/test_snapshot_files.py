@@ -12,8 +12,8 @@ import pytest
 
 from noren_core.errors import DataError
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_event import Action, EventKind
-from noren_core.rights.coverage import (
+from noren_core.rights.consent.consent_event import Action, EventKind
+from noren_core.rights.coverage.classes import (
     AgreementPeriod,
     Evidence,
     PolicyPeriod,

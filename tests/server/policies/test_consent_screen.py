@@ -12,9 +12,9 @@ from active_policy import notice_facts
 from noren_core.errors import DataError
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import NoticeFacts, notice_clauses, packaged_policy, parse_notices
+from noren_core.rights.notices.notice_texts import NoticeFacts, notice_clauses, packaged_policy, parse_notices
+from noren_core.rights.notices.screen import findings
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.screen import findings
 from noren_server.policies.consent_screen import HEADERS, expected_screen, render_consent_screen, stylesheet
 from noren_server.policies.page_markup import read_page
 

@@ -23,8 +23,8 @@ from active_policy import notice_facts
 from noren_core.errors import ConfigurationError, DataError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.screen import (
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.screen import (
     Device,
     PageReading,
     ScreenFinding,

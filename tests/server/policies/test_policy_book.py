@@ -14,12 +14,12 @@ from active_policy import YEAR, approve_by_two, notice_facts, put_in_force
 
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
-from noren_core.rights.consent_event import ConsentKey
-from noren_core.rights.consent_validity import PolicyStanding, PolicyStatus
+from noren_core.rights.consent.consent_event import ConsentKey
+from noren_core.rights.consent.consent_validity import PolicyStanding, PolicyStatus
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.policy import PolicyVersion
-from noren_core.rights.policy_approval import ApproverRole, StaffMember, approve
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.notices.policy_approval import ApproverRole, StaffMember, approve
 from noren_core.rights.purposes import Purpose
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore

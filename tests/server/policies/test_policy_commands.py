@@ -13,7 +13,7 @@ from active_policy import notice_facts
 
 from noren_core.console import run_command
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy_text
+from noren_core.rights.notices.notice_texts import packaged_policy_text
 from noren_server.platform_files import initialise
 from noren_server.policies.commands import policy_commands, screens_commands
 from noren_server.policies.screen_register import ScreenRegister

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.locales import Locale
-from noren_core.rights.notice_texts import packaged_policy
-from noren_core.rights.screen import ClauseReading, Device, PageReading, ScreenPlace, ScreenState
+from noren_core.rights.notices.notice_texts import packaged_policy
+from noren_core.rights.notices.screen import ClauseReading, Device, PageReading, ScreenPlace, ScreenState
 from noren_server.policies.consent_screen import expected_screen, render_consent_screen
 from noren_server.policies.page_markup import read_page
 from noren_server.policies.screen_register import ScreenRegister

@@ -24,8 +24,8 @@ from student_http import COMPANY, LINK, SCORE, students_platform
 
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_entry
-from noren_core.rights.mirror import SALT_BYTES, MirrorRecord, commit, verify_receipt
-from noren_core.rights.mirror_copy import ScoreCopy, open_copy, seal_copy
+from noren_core.rights.disclosure.mirror import SALT_BYTES, MirrorRecord, commit, verify_receipt
+from noren_core.rights.disclosure.mirror_copy import ScoreCopy, open_copy, seal_copy
 from noren_core.rights.student_device import StudentDevice
 from noren_core.rights.student_request import sign_request
 from noren_server.platform_files import AUTHORITY

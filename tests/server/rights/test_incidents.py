@@ -11,10 +11,10 @@ import pytest
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import IdentifierKind
 from noren_core.ledger.entries import EntryKind, IncidentState
-from noren_core.rights.incident import IncidentClass
+from noren_core.rights.consent.permit import Permit
 from noren_core.rights.locales import Locale
-from noren_core.rights.permit import Permit
 from noren_core.rights.purposes import Purpose
+from noren_core.rights.service.incident import IncidentClass
 from noren_server.consents.consent_book import ConsentedStudent
 from noren_server.consents.consent_service import Provision
 from noren_server.platform_files import Platform, initialise

@@ -14,9 +14,9 @@ from student_http import COMPANY, LINK, POSITION, SCORE, Clock, StudentHttp, Stu
 from noren_core import canonical_json
 from noren_core.crypto.identity import SealingKey, SigningKey
 from noren_core.errors import DataError, RemoteProtocolError, VerificationError
-from noren_core.rights.disclosure import INBOX_ITEMS, ITEM_BYTES, InboxItem, open_item
-from noren_core.rights.mirror import verify_receipt
-from noren_core.rights.mirror_copy import COPY_BYTES, AnswerCopy, open_copy, seal_copy
+from noren_core.rights.disclosure.mirror import verify_receipt
+from noren_core.rights.disclosure.mirror_copy import COPY_BYTES, AnswerCopy, open_copy, seal_copy
+from noren_core.rights.disclosure.requests import INBOX_ITEMS, ITEM_BYTES, InboxItem, open_item
 from noren_core.rights.student_device import StudentDevice
 from noren_server.rights import mailbox as mailbox_module
 from noren_server.rights.mailbox import RETENTION_DAYS, Mailboxes
@@ -226,7 +226,7 @@ def test_a_denial_needs_a_reason_of_the_law(
 ) -> None:
     """Trade secrets alone: DENIAL_REASON_NOT_ALLOWED, and the request goes on."""
     from noren_core.errors import LocalProtocolError
-    from noren_core.rights.disclosure import DenialReason
+    from noren_core.rights.disclosure.requests import DenialReason
 
     request, desk = bytes.fromhex(asks(aiko)), students.services.disclosure
     with pytest.raises(LocalProtocolError) as caught:

@@ -17,8 +17,8 @@ from consenting_students import ALL_CLAUSES, NOW, SCREEN, ConsentingStudents, Pe
 from noren_core.crypto.sealed_table import TableContext, row_secrets
 from noren_core.errors import ConfigurationError, LocalProtocolError, VerificationError
 from noren_core.ids import TableKind, normalise_identifier
-from noren_core.rights.page_text import normalise_text
-from noren_core.rights.provision_record import ProvisionTwin, verify_twin
+from noren_core.rights.erasure.provision_record import ProvisionTwin, verify_twin
+from noren_core.rights.notices.page_text import normalise_text
 from noren_core.rights.purposes import Purpose
 from noren_core.season.plan import CampaignPlan
 from noren_server import alignment, platform_files

@@ -11,7 +11,7 @@ import pytest
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus, parse_entry, sign_entry
-from noren_core.rights.service_state import WindDownFacts, sign_request
+from noren_core.rights.service.service_state import WindDownFacts, sign_request
 from noren_core.rights.signed_statement import sign_statement
 from noren_server.platform_files import Platform, initialise
 from noren_server.rights.service_states import ServiceDesk

@@ -18,13 +18,13 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import VerificationError
 from noren_core.ids import IdentifierKind, TableKind
 from noren_core.ledger.entries import IncidentState
-from noren_core.rights.incident import IncidentClass
-from noren_core.rights.link_offer import LinkOffer
-from noren_core.rights.permit import Permit
+from noren_core.rights.consent.link_offer import LinkOffer
+from noren_core.rights.consent.permit import Permit
+from noren_core.rights.consent.receipt import verify_receipt
+from noren_core.rights.disclosure.student_report import ProvisionLine, StudentReport
 from noren_core.rights.purposes import Purpose
-from noren_core.rights.receipt import verify_receipt
+from noren_core.rights.service.incident import IncidentClass
 from noren_core.rights.student_device import StudentDevice
-from noren_core.rights.student_report import ProvisionLine, StudentReport
 from noren_server.consents.consent_book import ConsentedStudent
 from noren_server.consents.consent_service import Provision
 from noren_server.rights.incidents import AffectedScope, incident_desk
@@ -273,7 +273,7 @@ def test_only_giving_stops_while_the_service_is_suspended(
 ) -> None:
     """Withdrawal, disclosure, copies, report, erasure and inquiries go on."""
     from noren_core.ledger.entries import ServiceScope, ServiceStatus
-    from noren_core.rights.service_state import sign_request
+    from noren_core.rights.service.service_state import sign_request
     from noren_server.rights.service_states import service_desk
 
     students.publish(plan_body)

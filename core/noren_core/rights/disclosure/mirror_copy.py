@@ -21,8 +21,8 @@ from noren_core.crypto.identity import SealingKey, SigningKey, seal_to, verify_s
 from noren_core.errors import DataError, VerificationError
 from noren_core.ledger.entries import EntryKind, SignedEntry
 from noren_core.rights import fields
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES, CommittedRecord, MirrorRecord
 from noren_core.rights.fields import check_bytes, check_integer, check_seconds, read_fields
-from noren_core.rights.mirror import MAILBOX_BYTES, CommittedRecord, MirrorRecord
 
 COPY_BYTES = 4096
 """The size of every sealed copy."""

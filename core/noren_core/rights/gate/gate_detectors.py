@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from noren_core.rights.gate_file import ACCESS_SHOWN, GateFile
+from noren_core.rights.gate.gate_file import ACCESS_SHOWN, GateFile
 
 REVERSAL_SIGNIFICANCE = Fraction(1, 100)
 """Of honest companies, whose reversals do not depend on who was looked at, at most 1 in 100 is alerted."""

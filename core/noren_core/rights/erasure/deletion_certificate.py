@@ -21,9 +21,9 @@ from noren_core import canonical_json
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.rights import fields
-from noren_core.rights.artefacts import IN_CUSTODY, REGISTERED_STORES, ArtefactClass, ErasureMethod
-from noren_core.rights.custody import CustodyCosignature
-from noren_core.rights.erasure_order import ORDER_ID_BYTES, ErasureOrder, order_sha256
+from noren_core.rights.erasure.artefacts import IN_CUSTODY, REGISTERED_STORES, ArtefactClass, ErasureMethod
+from noren_core.rights.erasure.custody import CustodyCosignature
+from noren_core.rights.erasure.erasure_order import ORDER_ID_BYTES, ErasureOrder, order_sha256
 from noren_core.rights.fields import read_fields
 from noren_core.rights.signed_statement import (
     SignedStatement,

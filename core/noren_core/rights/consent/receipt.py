@@ -17,15 +17,15 @@ from noren_core.crypto import merkle
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import VerificationError
 from noren_core.rights import fields
-from noren_core.rights.consent_event import (
+from noren_core.rights.consent.consent_event import (
     ConsentEvent,
     KeyRegistered,
     SignedEvent,
     parse_event,
     verify_event,
 )
-from noren_core.rights.consent_log import SALT_BYTES, log_head, log_leaf
-from noren_core.rights.consent_record import ConsentRecord, advance, begin, overrule
+from noren_core.rights.consent.consent_log import SALT_BYTES, log_head, log_leaf
+from noren_core.rights.consent.consent_record import ConsentRecord, advance, begin, overrule
 from noren_core.rights.signed_statement import parse_statement, sign_statement
 
 SCHEMA = "ISO/IEC TS 27560:2023, noren/1"

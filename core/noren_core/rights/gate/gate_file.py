@@ -22,8 +22,8 @@ from noren_core import canonical_json
 from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError
 from noren_core.ledger.entries import MAX_DECISION_BATCHES
-from noren_core.rights.decider_statement import DeciderStatement
-from noren_core.rights.decision_batch import MAX_BATCH_BYTES, SealedBatch
+from noren_core.rights.gate.decider_statement import DeciderStatement
+from noren_core.rights.gate.decision_batch import MAX_BATCH_BYTES, SealedBatch
 from noren_core.rights.signed_statement import Fields
 
 FORMAT = "noren/v1/gate-file"
@@ -148,7 +148,7 @@ class Access:
     Attributes:
         at: Unix seconds.
         staff: who.
-        action: what, a name of `noren_core.rights.roles.Action`.
+        action: what, a name of `noren_core.rights.gate.roles.Action`.
         position: of the applicant.
         handle: random name of the record, 16 bytes; empty if there was none.
         outcome: ACCESS_SHOWN, another word for what was done, or the code of the refusal.

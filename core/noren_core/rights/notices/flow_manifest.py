@@ -20,9 +20,9 @@ from importlib import resources
 from typing import Any
 
 from noren_core.errors import DataError
-from noren_core.rights.data_categories import PER_PERSON, DataCategory, DataLevel, RecipientClass
 from noren_core.rights.fields import constant, list_of, name, read_fields, text, word_of
-from noren_core.rights.policy import PolicyVersion
+from noren_core.rights.notices.data_categories import PER_PERSON, DataCategory, DataLevel, RecipientClass
+from noren_core.rights.notices.policy import PolicyVersion
 from noren_core.rights.purposes import Purpose, parse_purpose
 
 SCHEMA = "noren/flow-manifest/1"
@@ -108,7 +108,9 @@ class Contradiction:
 @lru_cache(maxsize=1)
 def packaged_manifest() -> FlowManifest:
     """The flows of this release."""
-    return parse_manifest(resources.files("noren_core.rights").joinpath("flow_manifest.json").read_bytes())
+    return parse_manifest(
+        resources.files("noren_core.rights.notices").joinpath("flow_manifest.json").read_bytes()
+    )
 
 
 def parse_manifest(data: bytes) -> FlowManifest:

@@ -19,7 +19,7 @@ from noren_core.crypto.identity import SigningKey, verify_signature
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.ledger.entries import CoverageVerdict
 from noren_core.rights import fields
-from noren_core.rights.coverage import CoverageClass
+from noren_core.rights.coverage.classes import CoverageClass
 from noren_core.rights.signed_statement import parse_statement, sign_statement
 
 FORMAT = "noren/v1/coverage-report"

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.consent_event import Address, Answer, ConsentEvent, ConsentKey, EventKind, Screen
+from noren_core.rights.consent.consent_event import (
+    Address,
+    Answer,
+    ConsentEvent,
+    ConsentKey,
+    EventKind,
+    Screen,
+)
 
 
 class ConsentState(StrEnum):

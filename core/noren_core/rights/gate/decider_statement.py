@@ -14,7 +14,7 @@ from typing import Any, Self
 from noren_core import canonical_json, ids
 from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, VerificationError
-from noren_core.rights.decision_batch import SealedBatch
+from noren_core.rights.gate.decision_batch import SealedBatch
 from noren_core.rights.signed_statement import Fields
 
 SALT_BYTES = 32

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from noren_core.errors import DataError
-from noren_core.rights.dominators import dominates, immediate_dominators
+from noren_core.rights.coverage.dominators import dominates, immediate_dominators
 from noren_core.rights.fields import bytes_of, constant, integer_in, list_of, name, read_fields, word_of
 
 SCHEMA = "noren/journey/1"

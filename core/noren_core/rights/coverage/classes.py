@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import Action, EventKind
+from noren_core.rights.consent.consent_event import Action, EventKind
 from noren_core.rights.purposes import Purpose
 
 ANY = "*"

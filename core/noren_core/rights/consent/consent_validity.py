@@ -15,8 +15,8 @@ from typing import Protocol
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
-from noren_core.rights.consent_event import Action, Answer, ConsentKey
-from noren_core.rights.consent_record import ConsentRecord, ConsentState
+from noren_core.rights.consent.consent_event import Action, Answer, ConsentKey
+from noren_core.rights.consent.consent_record import ConsentRecord, ConsentState
 from noren_core.rights.purposes import Purpose
 
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from noren_core.errors import DataError
 from noren_core.rights.locales import Locale
-from noren_core.rights.policy import PolicyVersion
+from noren_core.rights.notices.policy import PolicyVersion
 
 
 class PurposeFault(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from noren_core.errors import LocalProtocolError, VerificationError
-from noren_core.rights.coverage_report import (
+from noren_core.rights.coverage.coverage_report import (
     Attestation,
     BlockReason,
     CoverageReport,

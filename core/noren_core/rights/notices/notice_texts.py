@@ -20,9 +20,9 @@ from noren_core.errors import DataError
 from noren_core.ids import parse_name
 from noren_core.rights.clauses import REQUIRED_CLAUSES, Clause
 from noren_core.rights.locales import Locale
-from noren_core.rights.page_text import normalise_text
-from noren_core.rights.placeholders import FACT_NAMES, fill
-from noren_core.rights.policy import PolicyVersion, parse_policy, policy_values
+from noren_core.rights.notices.page_text import normalise_text
+from noren_core.rights.notices.placeholders import FACT_NAMES, fill
+from noren_core.rights.notices.policy import PolicyVersion, parse_policy, policy_values
 from noren_core.rights.purposes import Purpose
 
 MAX_NOTICES_BYTES = 1 << 20
@@ -100,7 +100,7 @@ def packaged_policy(
 
 def packaged_policy_text() -> bytes:
     """The file of the packaged policy, to be copied and edited."""
-    return resources.files("noren_core.rights").joinpath("packaged_policy.toml").read_bytes()
+    return resources.files("noren_core.rights.notices").joinpath("packaged_policy.toml").read_bytes()
 
 
 def required_clauses(purposes: tuple[Purpose, ...]) -> frozenset[Clause]:

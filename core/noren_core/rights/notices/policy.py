@@ -24,11 +24,11 @@ from noren_core import canonical_json, toml_text
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.ids import parse_name
 from noren_core.rights.clauses import Clause
-from noren_core.rights.consent_validity import PolicyStatus
-from noren_core.rights.data_categories import DataCategory, DataLevel, DataSource, RecipientClass
+from noren_core.rights.consent.consent_validity import PolicyStatus
 from noren_core.rights.locales import Locale
-from noren_core.rights.page_text import normalise_text
-from noren_core.rights.placeholders import FACT_NAMES, placeholders_in
+from noren_core.rights.notices.data_categories import DataCategory, DataLevel, DataSource, RecipientClass
+from noren_core.rights.notices.page_text import normalise_text
+from noren_core.rights.notices.placeholders import FACT_NAMES, placeholders_in
 from noren_core.rights.purposes import Purpose, parse_purpose
 
 SCHEMA = "noren/policy/1"

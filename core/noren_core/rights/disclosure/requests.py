@@ -17,9 +17,14 @@ from noren_core import canonical_json, ids
 from noren_core.crypto.identity import SealingKey, SigningKey, seal_to, verify_signature
 from noren_core.errors import DataError, LocalProtocolError, VerificationError
 from noren_core.rights import fields
+from noren_core.rights.disclosure.mirror import MAILBOX_BYTES
+from noren_core.rights.disclosure.mirror_copy import (
+    REQUEST_BYTES,
+    AnswerCopy,
+    ScoreCopy,
+    verify_disclosure_key,
+)
 from noren_core.rights.fields import check_bytes, check_seconds, read_fields
-from noren_core.rights.mirror import MAILBOX_BYTES
-from noren_core.rights.mirror_copy import REQUEST_BYTES, AnswerCopy, ScoreCopy, verify_disclosure_key
 
 ANSWER_SECONDS = 30 * 86_400
 """How long a request may take as a whole; a company that is online answers within a day."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from noren_core.errors import LocalProtocolError
-from noren_core.rights.decision_batch import Decision
+from noren_core.rights.gate.decision_batch import Decision
 
 
 class GateReason(StrEnum):

@@ -17,11 +17,11 @@ from typing import Any, Self
 from noren_core import canonical_json
 from noren_core.ids import TableKind
 from noren_core.rights import fields
-from noren_core.rights.consent_record import ConsentState
+from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.disclosure.mirror import MirrorRecord, Reason
+from noren_core.rights.disclosure.mirror_copy import AccessCopy, AnswerCopy, Copy, ScoreCopy
 from noren_core.rights.fields import read_fields
 from noren_core.rights.locales import Locale
-from noren_core.rights.mirror import MirrorRecord, Reason
-from noren_core.rights.mirror_copy import AccessCopy, AnswerCopy, Copy, ScoreCopy
 from noren_core.rights.purposes import Purpose
 
 _MAX_LINES = 10_000

@@ -15,7 +15,7 @@ from typing import Any, Self
 from noren_core.crypto.identity import SigningKey
 from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.rights.fields import bytes_of, name, read_fields, seconds, word_of
-from noren_core.rights.policy import PolicyVersion
+from noren_core.rights.notices.policy import PolicyVersion
 from noren_core.rights.signed_statement import SignedStatement, parse_statement, sign_statement
 
 MAX_APPROVAL_BYTES = 1024

@@ -20,7 +20,7 @@ from noren_core.errors import DataError, LocalProtocolError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.fields import boolean, integer, list_of, name, read_fields, word_of
 from noren_core.rights.locales import Locale
-from noren_core.rights.page_text import MAX_TEXT_CHARACTERS, normalise_text, text_sha256
+from noren_core.rights.notices.page_text import MAX_TEXT_CHARACTERS, normalise_text, text_sha256
 from noren_core.rights.purposes import Purpose
 
 MAX_MARKED = 64

@@ -1,0 +1,1 @@
+"""Consents: events, records, validity, permits, receipts."""

@@ -1,0 +1,1 @@
+"""The student's own copy, and what she may ask."""

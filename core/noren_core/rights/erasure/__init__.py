@@ -1,0 +1,1 @@
+"""What ends: withdrawal, erasure, custody, provision records, retention."""

@@ -1,0 +1,1 @@
+"""Decisions before scores: batches, the gate, roles, follow-up."""

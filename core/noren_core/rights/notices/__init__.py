@@ -1,0 +1,1 @@
+"""What students are told: policies, screens, texts, declared flows."""

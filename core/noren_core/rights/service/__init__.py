@@ -1,0 +1,1 @@
+"""Suspension, the end of the service, incidents."""
