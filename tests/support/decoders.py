@@ -106,8 +106,8 @@ from noren_core.privacy import events
 from noren_core.rights import purposes
 from noren_core.rights.consent import consent_event, consent_record, permit, receipt
 from noren_core.rights.consent.consent_log import log_leaf
-from noren_core.rights.coverage.classes import journey
-from noren_core.rights.gate.conditions import decision_batch
+from noren_core.rights.coverage import journey
+from noren_core.rights.gate import decision_batch
 from noren_core.rights.gate.decision_batch import Decision
 from noren_core.rights.locales import Locale
 from noren_core.rights.notices import flow_manifest, notice_texts, policy, policy_approval, screen

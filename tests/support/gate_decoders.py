@@ -14,7 +14,7 @@ from noren_client.gate import access_log, decisions, score_records, viewing
 from noren_core import ids
 from noren_core.crypto import oprf
 from noren_core.ids import IdentifierKind
-from noren_core.rights.gate.conditions import followup, gate_file, roles
+from noren_core.rights.gate import followup, gate_file, roles
 from noren_core.rights.gate.decider_statement import DeciderStatement
 from noren_core.rights.gate.decision_batch import Decision, SealedBatch, seal_batch
 from noren_local import staff

@@ -18,7 +18,7 @@ from noren_core.crypto import oprf
 from noren_core.crypto.oprf import Blinding, Mode
 from noren_core.errors import DataError, NorenError, VerificationError
 from noren_core.ids import DUMMY_BYTES, DUMMY_LABEL, IdentifierKind, normalise_identifier
-from noren_core.rights.gate.conditions import decision_batch
+from noren_core.rights.gate import decision_batch
 from noren_core.rights.gate.decision_batch import (
     Decision,
     OpenedDecision,

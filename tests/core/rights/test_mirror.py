@@ -266,7 +266,7 @@ def test_another_disclosure_key_has_its_own_code() -> None:
 def test_padding_that_is_not_zero_is_no_copy() -> None:
     """One content has one plaintext, so that padding carries nothing."""
     from noren_core.crypto.identity import seal_to
-    from noren_core.rights.disclosure.requests import mirror_copy
+    from noren_core.rights.disclosure import mirror_copy
 
     company = MirroringCompany()
     plaintext = company.student.open(company.seal(answer()), info=mirror_copy._info(COMPANY, MAILBOX))

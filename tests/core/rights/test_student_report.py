@@ -13,9 +13,9 @@ from mirrored_scores import CAMPAIGN, COMPANY, MAILBOX, NOW, POSITION, Mirroring
 from noren_core.errors import DataError
 from noren_core.ids import TableKind
 from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.disclosure import student_report
 from noren_core.rights.disclosure.mirror import Reason
 from noren_core.rights.disclosure.mirror_copy import Access, AccessCopy
-from noren_core.rights.disclosure.requests import student_report
 from noren_core.rights.disclosure.student_report import (
     BudgetLine,
     ConsentLine,
