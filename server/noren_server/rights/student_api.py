@@ -446,7 +446,7 @@ def run_student_api(
             lifespan="off",
             ws="none",
             access_log=False,
-            log_level="warning",
+            log_config=None,  # the default one closes every handler of the process, and what they write to
             server_header=False,
             proxy_headers=False,
             http=PromptHttp,
