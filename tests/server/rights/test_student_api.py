@@ -8,9 +8,11 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
+from self_signed_certificate import self_signed
 from student_http import COMPANY, LINK, POSITION, SCORE, SEASON, TRAIN, StudentHttp, StudentsPlatform
 
 from noren_core import canonical_json
@@ -29,7 +31,7 @@ from noren_server.consents.consent_book import ConsentedStudent
 from noren_server.consents.consent_service import Provision
 from noren_server.rights.incidents import AffectedScope, incident_desk
 from noren_server.rights.provision_records import ProvisionRecords
-from noren_server.rights.student_api import StudentApi, openapi
+from noren_server.rights.student_api import StudentApi, openapi, run_student_api
 from noren_server.rights.student_auth import RATE_REQUESTS
 
 
@@ -557,3 +559,28 @@ def test_an_unexpected_failure_says_nothing(
     monkeypatch.setattr(StudentReports, "report", fail)
     answer = aiko.send("GET", "/v1/report")
     assert (answer.status_code, answer.json()) == (500, {"code": "INTERNAL"})
+
+
+def test_serving_leaves_the_log_of_the_process_alone(students: StudentsPlatform, tmp_path: Path) -> None:
+    """uvicorn's own configuration of logging would close every handler there is, and what it writes to."""
+    certificate, key = self_signed(tmp_path)
+    with (tmp_path / "log").open("w") as stream:
+        handler = ClosingHandler(stream)
+        with run_student_api(
+            students.services,
+            host="127.0.0.1",
+            port=0,
+            private_key=key.read_bytes(),
+            certificate=certificate,
+        ):
+            pass
+        assert not stream.closed
+        handler.close()
+
+
+class ClosingHandler(logging.StreamHandler[TextIO]):
+    """One that closes its stream with itself, as absl's does."""
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
