@@ -14,8 +14,8 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from noren_server.rights import http_connections
-from noren_server.rights.http_connections import PromptHttp
+from noren_web import http_connections
+from noren_web.http_connections import PromptHttp
 
 HEAD = b"GET / HTTP/1.1\r\nhost: site\r\n"
 WAITING_SECONDS = 0.05

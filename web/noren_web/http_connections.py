@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections of the student API: whoever sends no request does not keep a place.
+"""HTTP/1.1 connections of our sites: whoever sends no request does not keep a place.
 
 Promises: a connection whose next request has not begun to be served within `HEAD_SECONDS` is closed, whether
 nothing was sent or a byte now and then. The server counts connections and refuses everybody beyond a number
