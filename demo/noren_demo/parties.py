@@ -434,11 +434,14 @@ class InProcess:
         """Run one `noren-company` command of this company to its end; its JSON result."""
         from noren_client.cli import main
 
+        command = ("--directory", str(self._places.company(company)), *arguments)
+        before = tempfile.tempdir
         with _variables(own_temporary_directory(self._places, company)):
             tempfile.tempdir = None  # read anew: every party has one of its own
-            return call_program(
-                main, "noren-company", "--directory", str(self._places.company(company)), *arguments
-            )
+            try:
+                return call_program(main, "noren-company", *command)
+            finally:
+                tempfile.tempdir = before  # this process goes on, and the company's is deleted
 
     def staff(self, company: str, member: str, *arguments: str, adding: str = "") -> dict[str, Any]:
         """The same, by a member of the staff who shows her code, while `adding` chooses one."""

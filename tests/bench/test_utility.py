@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -366,7 +367,9 @@ def test_a_whole_season_is_measured(
     monkeypatch.setattr(training_session, "_MAX_SESSIONS", 1)  # of each company's worker, so one is enough
     small = (Setting("small", "generated", draws=1),)
     monkeypatch.setattr(utility_settings, "settings", lambda *_args, **_kwargs: small)
+    before = tempfile.gettempdir()
     assert cli.main(["utility", "--json"]) == 0
+    assert tempfile.gettempdir() == before, "a company's temporary directory, which is deleted"
     captured = capsys.readouterr()
     (task,) = json.loads(captured.out)["tasks"]
     assert (task["setting"], task["task"], task["companies"]) == ("small", "decline", 6)
