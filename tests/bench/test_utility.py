@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
