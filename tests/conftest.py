@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,17 @@ from hypothesis import Phase, settings
 settings.register_profile(
     "mutation", derandomize=True, database=None, deadline=None, phases=(Phase.explicit, Phase.generate)
 )
+
+_TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, the tests of a file go to one of them, and so do all that share a season."""
+    for item in items:
+        place = item.path.relative_to(_TESTS)
+        group = "season" if place.parts[:2] == ("integration", "season") else place.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 _PLAN: dict[str, Any] = {
     "campaign": "spring-2026",

@@ -64,7 +64,7 @@ class _Facts:
 
 def row(*, students: int = STUDENTS, permits: int = PERMITS) -> Row:
     """Microseconds of one check, with import, withdrawal and permits as details."""
-    people = [_Student(f"s{number}") for number in range(students)]
+    people = [Student(f"s{number}") for number in range(students)]
     service = SigningKey.generate()
     events = [event for person in people for event in person.consents(service)]
     with _book(service) as book:
@@ -88,7 +88,7 @@ def row(*, students: int = STUDENTS, permits: int = PERMITS) -> Row:
     )
 
 
-class _Student:
+class Student:
     """Consents to be scored by one company."""
 
     def __init__(self, name: str) -> None:
@@ -97,6 +97,7 @@ class _Student:
         self.record = ConsentRecord(self.key, secrets.token_bytes(16))
 
     def consents(self, service: SigningKey) -> Iterator[SignedEvent]:
+        """Her key, what she was shown, and her consent."""
         answer = Answer(
             _SCREEN,
             Action.TICK_UNTICKED_BOX,
@@ -112,6 +113,7 @@ class _Student:
         yield self.device.gives(self.record, answer, time=_NOW + 1, found_by=found_by)
 
     def withdraws(self) -> SignedEvent:
+        """The end of it."""
         return self.device.withdraws(self.key, self.record.record, time=_NOW + 2)
 
 
@@ -133,7 +135,7 @@ def _check_all(book: ConsentBook, keys: list[ConsentKey]) -> None:
             raise RuntimeError("consents: expected every consent to count")
 
 
-def _p99_while_withdrawing(book: ConsentBook, people: list[_Student]) -> tuple[float, float]:
+def _p99_while_withdrawing(book: ConsentBook, people: list[Student]) -> tuple[float, float]:
     """Seconds of the slowest withdrawal with the check after it; ms below which 99 % of checks are."""
     leaving, staying = people[:100], people[100:]
     slowest = 0.0

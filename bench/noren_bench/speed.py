@@ -10,6 +10,7 @@ from noren_bench import (
     alignment_cost,
     audit_cost,
     consent_cost,
+    console_cost,
     coverage_cost,
     end_to_end,
     features_cost,
@@ -76,6 +77,7 @@ ROWS: Mapping[str, Callable[[bool], Row]] = {
     "audit": _alone(audit_cost.row),
     "ledger": _alone(ledger_cost.row),
     "consents": _alone(consent_cost.row),
+    "console": _alone(console_cost.row),
     "coverage": _alone(coverage_cost.row),
 }
 """Each kind of work by the name that --only takes."""

@@ -23,6 +23,7 @@ from noren_client.applicants import (
     training_applicants,
 )
 from noren_client.config import CompanyConfig
+from noren_client.imports import import_journal
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.lifetime import CampaignSpending, forecasts, verify_room
 from noren_client.odometer import Odometer
@@ -95,13 +96,10 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
         VerificationError, RemoteProtocolError: with code PLAN_MISMATCH, if it is not what we agreed to take
             part in; nothing was sent.
     """
-    settings, keys, watch = config.load(company_dir), keystore.load(company_dir), LedgerWatch(company_dir)
+    keys, watch = keystore.load(company_dir), LedgerWatch(company_dir)
     with PlatformClient(company_dir, sleep=sleep) as platform:
-        proof = platform.get_proof(campaign, known_tree_size=watch.known_tree_size)
-        index, plan = _only_plan(watch.accept(proof), campaign)  # 1
-        roster = _roster(watch, index, plan, keys)
-        _check_limits(plan, settings)  # 2
-        accepted = _check_budget(plan, settings, Odometer.open(company_dir).spending())  # 3, 4
+        accepted, roster = _checked_plan(company_dir, campaign, platform, watch)  # 1 to 4
+        plan = accepted.plan
         body = {"campaign": campaign, "company": keys.company, "plan_sha256": plan.digest().hex()}
         entry = sign_entry(EntryKind.PLAN_ACCEPTANCE, keys.company, body, keys.signing)  # 5
         shown = watch.verify(platform.append(entry, known_tree_size=watch.known_tree_size))
@@ -112,6 +110,12 @@ def accept_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) 
         company_dir, campaign, signing=roster[CompanyKey.SIGNING], sealing=roster[CompanyKey.SEALING]
     )
     return accepted
+
+
+def proposed_plan(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> AcceptedPlan:
+    """What `accept_plan` would sign, after the same checks; nothing is signed, and it raises the same."""
+    with PlatformClient(company_dir, sleep=sleep) as platform:
+        return _checked_plan(company_dir, campaign, platform, LedgerWatch(company_dir))[0]
 
 
 def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> PreparedTraining:
@@ -137,6 +141,7 @@ def prepare(company_dir: Path, campaign: str, *, sleep: Sleep = time.sleep) -> P
     plan = campaign_files.load_plan(company_dir, campaign)
     campaign_files.forget_training_set(company_dir, campaign)
     labels = training_labels(company_dir, plan)  # 1
+    import_journal.note_use(company_dir, import_journal.Use.TRAINING)
     with PlatformClient(company_dir, sleep=sleep) as platform:
         watch = LedgerWatch(company_dir)
         watch.accept(platform.get_proof(campaign, known_tree_size=watch.known_tree_size))  # 2
@@ -190,6 +195,18 @@ def training_labels(company_dir: Path, plan: CampaignPlan) -> dict[bytes, bool]:
     order = {season: place for place, season in enumerate(plan.train_seasons)}
     by_season = sorted(chosen, key=lambda row: order[row.applicant.season])
     return {row.applicant.key: row.is_positive for row in by_season}
+
+
+def _checked_plan(
+    company_dir: Path, campaign: str, platform: PlatformClient, watch: LedgerWatch
+) -> tuple[AcceptedPlan, dict[CompanyKey, dict[str, bytes]]]:
+    """The campaign's plan and the cohort's keys; steps 1 to 4 of `accept_plan`."""
+    settings, keys = config.load(company_dir), keystore.load(company_dir)
+    proof = platform.get_proof(campaign, known_tree_size=watch.known_tree_size)
+    index, plan = _only_plan(watch.accept(proof), campaign)  # 1
+    roster = _roster(watch, index, plan, keys)
+    _check_limits(plan, settings)  # 2
+    return _check_budget(plan, settings, Odometer.open(company_dir).spending()), roster  # 3, 4
 
 
 def _only_plan(entries: Sequence[VerifiedEntry], campaign: str) -> tuple[int, CampaignPlan]:

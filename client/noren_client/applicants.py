@@ -92,10 +92,21 @@ def read_applicants(
         DataError: listing up to twenty problems as "row 12, column outcome: expected one of …". The first
             row after the header is row 2, as a spreadsheet shows it.
     """
-    problems = _Problems(path.name)
+    return parse_applicants(read_bounded(path), name=path.name, seasons=seasons, vocabulary=vocabulary)
+
+
+def parse_applicants(
+    data: bytes,
+    *,
+    name: str,
+    seasons: Collection[str] | None = None,
+    vocabulary: Collection[str] | None = None,
+) -> tuple[Applicant, ...]:
+    """As `read_applicants`, of a file's content; `name` is for messages."""
+    problems = _Problems(name)
     applicants: list[Applicant] = []
     seen: set[tuple[str, bytes]] = set()
-    for row, fields in _rows(path):
+    for row, fields in _rows(data, name):
         applicant = _parse_row(row, fields, problems, seasons, vocabulary)
         if applicant is None:
             continue
@@ -107,7 +118,7 @@ def read_applicants(
         applicants.append(applicant)
     problems.raise_if_any()
     if not applicants:
-        raise DataError(f"{path.name}: expected at least one applicant, got none")
+        raise DataError(f"{name}: expected at least one applicant, got none")
     return tuple(applicants)
 
 
@@ -179,24 +190,24 @@ class _Problems:
         raise DataError(f"{self._file}: {'; '.join(self._listed)}{tail}")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Row number and fields of every row; checks size, encoding, header and field counts."""
-    text = _read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Row number and fields of every row; checks encoding, header and field counts."""
+    reader = csv.reader(io.StringIO(_decoded(data, name), newline=""), strict=True)
     try:
         header = next(reader, [])
-        _check_header(path, header)
+        _check_header(name, header)
         for row, values in enumerate(reader, start=2):
             if row > MAX_ROWS + 1:
-                raise DataError(f"{path.name}: expected at most {MAX_ROWS} rows, got more")
+                raise DataError(f"{name}: expected at most {MAX_ROWS} rows, got more")
             if len(values) != len(header):
-                raise DataError(f"{path.name}: row {row}: expected {len(header)} fields, got {len(values)}")
+                raise DataError(f"{name}: row {row}: expected {len(header)} fields, got {len(values)}")
             yield row, dict(zip(header, values, strict=True))
     except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: expected CSV, got something else") from error
+        raise DataError(f"{name}, line {reader.line_num}: expected CSV, got something else") from error
 
 
-def _read_text(path: Path) -> str:
+def read_bounded(path: Path) -> bytes:
+    """The whole file; DataError if it is not readable or longer than `MAX_FILE_BYTES`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -204,23 +215,29 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path.name}: expected a readable file, got none") from error
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes, got more")
+    return data
+
+
+def _decoded(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # The original error would carry the undecodable bytes.
-        raise DataError(f"{path.name}: expected UTF-8, got other bytes at {error.start}") from None
+        raise DataError(f"{name}: expected UTF-8, got other bytes at {error.start}") from None
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(name: str, header: list[str]) -> None:
     if not header:
-        raise DataError(f"{path.name}: expected the header {','.join(COLUMNS)}, got an empty file")
+        raise DataError(f"{name}: expected the header {','.join(COLUMNS)}, got an empty file")
     counts = Counter(header)
-    wrong = [f"column {name}: expected once, got {counts[name]}" for name in COLUMNS if counts[name] != 1]
-    extra = len(header) - sum(counts[name] for name in COLUMNS)
+    wrong = [
+        f"column {column}: expected once, got {counts[column]}" for column in COLUMNS if counts[column] != 1
+    ]
+    extra = len(header) - sum(counts[column] for column in COLUMNS)
     if extra:
         wrong.append(f"expected only {', '.join(COLUMNS)}, got {extra} more")
     if wrong:
-        raise DataError(f"{path.name}: row 1: {'; '.join(wrong)}")
+        raise DataError(f"{name}: row 1: {'; '.join(wrong)}")
 
 
 def _parse_row(

@@ -1,9 +1,10 @@
 """`noren-company`: what a hiring company runs.
 
 Every command prints its result on stdout (with --json as one JSON object) and progress on stderr. No
-command prints or logs an applicant's identifier or outcome; `show` alone prints a band, of one person.
-Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 6 input file, 8 budget, 9 not
-verified, 1 anything else.
+command prints or logs an applicant's identifier or outcome, but for `import --preview`, which shows the first
+rows of the file that it is given; `show` alone prints a band, of one person.
+Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 5 identity, 6 input file, 7 held back by
+consent, coverage, gate or service state, 8 budget, 9 not verified, 1 anything else (docs/errors.md).
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from typing import Annotated, Any
 import typer
 
 from noren_client.gate import commands as gate_commands
+from noren_client.imports import commands as import_commands
+from noren_client.leaving import commands as leaving_commands
 from noren_client.rights import answer_commands
 from noren_client.rights import commands as rights_commands
+from noren_client.setup import commands as setup_commands
+from noren_client.web import commands as web_commands
 from noren_core import __version__
 from noren_core.console import run_command
 from noren_local.key_commands import key_commands
@@ -57,6 +62,15 @@ ledger_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="What this company has seen of the ledger."
 )
 app.add_typer(ledger_app, name="ledger")
+app.command("setup")(setup_commands.setup)
+app.command("doctor")(setup_commands.doctor)
+app.command("status")(setup_commands.status)
+app.command("train")(setup_commands.train)
+app.command("daily")(setup_commands.daily)
+app.add_typer(setup_commands.service_app, name="service")
+app.add_typer(setup_commands.hand_over_app, name="hand-over")
+app.add_typer(import_commands.import_app, name="import")
+app.command("leaving")(leaving_commands.leaving)
 app.add_typer(gate_commands.decisions_app, name="decisions")
 app.add_typer(gate_commands.staff_app, name="staff")
 app.add_typer(gate_commands.follow_up_app, name="follow-up")
@@ -71,8 +85,9 @@ def _options(
     context: Context,
     directory: Annotated[Path, typer.Option(help="This company's directory.")] = Path("noren-company"),
     as_json: Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    del as_json  # read by run_command before the command is parsed, so that usage errors are JSON too
+    del as_json, quiet  # read by run_command before the command is parsed, in usage errors too
     context.obj = directory
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -118,18 +133,6 @@ def collect(
 
     enrolment.collect(context.obj, wait_seconds=wait_seconds)
     return {"state": "enrolled"}
-
-
-@app.command("import")
-def import_applicants(context: Context, file: Annotated[Path, typer.Argument(help="Company CSV.")]) -> Result:
-    """Check a file of applicants, decisions and outcomes, and take it over; it stays on this machine."""
-    from noren_client import applicants, config
-    from noren_local.private_file import write_private
-
-    config.load(context.obj)
-    rows = applicants.read_applicants(file)
-    write_private(context.obj / "applicants.csv", file.read_bytes())
-    return {"rows": len(rows)}
 
 
 @app.command()
@@ -196,6 +199,7 @@ def score(
 
 
 app.command("show")(gate_commands.show)
+app.command("open")(web_commands.open_pages)
 
 
 @keys_app.command("rotate")
@@ -237,9 +241,10 @@ def ledger_checkpoint(
 ) -> Result:
     """Write the newest checkpoint of the ledger that this company verified; it holds nothing secret."""
     from noren_client.ledger_watch import LedgerWatch
+    from noren_local.private_file import write_result
 
     watch = LedgerWatch(context.obj)
-    output.write_bytes(watch.newest_checkpoint())
+    write_result(output, watch.newest_checkpoint())
     return {"checkpoint": str(output), "size": watch.known_tree_size}
 
 

@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from noren_client import inertness
+from noren_client.outbound import AS_ENVIRONMENT, NetworkSettings
 from noren_core import toml_text
 from noren_core.errors import ConfigurationError, NorenError
 from noren_core.ids import parse_name
@@ -109,6 +111,7 @@ class CompanyConfig:
     limits: Limits
     custodian: CustodianAddress | None = None
     gate: GateSettings = GateSettings()
+    network: NetworkSettings = AS_ENVIRONMENT
 
 
 def load(company_dir: Path) -> CompanyConfig:
@@ -116,7 +119,14 @@ def load(company_dir: Path) -> CompanyConfig:
 
     Raises:
         ConfigurationError: if there is none, or naming the field that is missing, unknown or out of bounds.
+        LocalProtocolError: with code HANDED_OVER, if the directory was handed over to another machine.
     """
+    inertness.verify_active(company_dir)
+    return load_inert(company_dir)
+
+
+def load_inert(company_dir: Path) -> CompanyConfig:
+    """The same of a directory that may have been handed over, for looking at it and nothing else."""
     path = company_dir / FILE_NAME
     try:
         data = path.read_bytes()
@@ -159,6 +169,12 @@ def to_toml(config: CompanyConfig) -> bytes:
     }
     if config.custodian is not None:
         tables["custodian"] = {"url": config.custodian.url, "key": config.custodian.key.hex()}
+    if (network := config.network) != AS_ENVIRONMENT:
+        tables["network"] = {
+            "proxy": network.proxy,
+            "no_proxy": ",".join(network.no_proxy),
+            "authority": network.authority,
+        }
     lines = [f"company = {json.dumps(config.company)}", f"platform = {json.dumps(config.platform)}"]
     for name, fields in tables.items():
         # A JSON string or integer is the same thing in TOML.
@@ -168,7 +184,7 @@ def to_toml(config: CompanyConfig) -> bytes:
 
 def _parse(tables: dict[str, Any]) -> CompanyConfig:
     pins, limits, addresses = (_table(tables.pop(name)) for name in ("pins", "limits", "addresses"))
-    gate = _table(tables.pop("gate", {}))
+    gate, network = _table(tables.pop("gate", {})), _table(tables.pop("network", {}))
     config = CompanyConfig(
         company=parse_name(tables.pop("company"), "company"),
         platform=parse_name(tables.pop("platform"), "platform"),
@@ -193,12 +209,14 @@ def _parse(tables: dict[str, Any]) -> CompanyConfig:
         ),
         custodian=_custodian(tables.pop("custodian")) if "custodian" in tables else None,
         gate=_gate(gate),
+        network=_network(network),
     )
     for name, table in (
         ("top level", tables),
         ("pins", pins),
         ("limits", limits),
         ("gate", gate),
+        ("network", network),
         ("addresses", addresses),
     ):
         if table:
@@ -230,6 +248,12 @@ def _gate(fields: dict[str, Any]) -> GateSettings:
     if not _CONTEST.match(contest):
         raise ConfigurationError("gate.contest: expected 1 to 200 printable characters without spaces")
     return GateSettings(_integer(views, "views_per_hour", MAX_VIEWS_PER_HOUR), contest)
+
+
+def _network(fields: dict[str, Any]) -> NetworkSettings:
+    """How connections leave; what is missing is as by default."""
+    given = {name: _text(fields.pop(name, "")) for name in ("proxy", "no_proxy", "authority")}
+    return NetworkSettings.from_texts(**given)
 
 
 def _table(value: Any) -> dict[str, Any]:

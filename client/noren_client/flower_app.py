@@ -76,8 +76,13 @@ def _content(payload: bytes) -> RecordDict:
 def handle_training(company_dir: Path, payload: bytes) -> bytes:
     """What a company does with a message: a step of its training session."""
     from noren_client import training_session
+    from noren_client.leaving import sent_bytes
+    from noren_core.wire.v1 import training_pb2
 
-    return training_session.handle(company_dir, payload)
+    reply = training_session.handle(company_dir, payload)
+    step = training_pb2.TrainingRequest.FromString(payload).WhichOneof("kind")
+    sent_bytes.note_sent(company_dir, f"Training.{step}", len(reply))
+    return reply
 
 
 app = make_client_app(handle_training)

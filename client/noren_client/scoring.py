@@ -107,6 +107,12 @@ def submit_head(
         raise VerificationError("head: expected a proof that its commitment is in the ledger, got none")
 
 
+def submitted_heads(company_dir: Path, campaign: str) -> list[tuple[int, ...]]:
+    """The heads of the campaign's one message, in its order, zeros that fill it up included; or none yet."""
+    kept = _kept(company_dir, campaign)
+    return [] if kept is None else [tuple(head) for head in kept.heads]
+
+
 def open_scores(
     company_dir: Path,
     campaign: str,

@@ -30,6 +30,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from noren_client import outbound
+from noren_client.outbound import AS_ENVIRONMENT, NetworkSettings
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import ConfigurationError, LocalProtocolError
 from noren_local import loopback
@@ -55,6 +57,7 @@ class SupernodeSettings:
     node_key: SecretBytes
     bundle_sha256: str
     runtime_port: int = 0
+    network: NetworkSettings = AS_ENVIRONMENT
 
 
 def generate_node_key() -> bytes:
@@ -182,11 +185,10 @@ class Supernode:
         ]
 
     def _environment(self) -> dict[str, str]:
-        # A company's HTTPS_PROXY is meant for the way to the platform, not for this machine.
-        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), loopback.ADDRESS, "localhost"]))
+        # A company's proxy is meant for the way to the platform, not for this machine.
+        way = outbound.child_environment(self._settings.network, direct=(loopback.ADDRESS, "localhost"))
         return {
-            "NO_PROXY": direct,
-            "no_proxy": direct,
+            **way,
             "FLWR_HOME": str(self._directory / "home"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",

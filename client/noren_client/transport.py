@@ -7,6 +7,7 @@ not believed here: proofs, tables and evaluations are verified by those who ask 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from typing import Self, TypeVar, cast
 
 import grpc
 
-from noren_client import config, keystore
+from noren_client import config, keystore, outbound
+from noren_client.leaving.counted_channel import counted
+from noren_client.outbound import NetworkSettings
 from noren_core.errors import BudgetExceededError, NorenError, RemoteProtocolError
 from noren_core.ids import TableKind
 from noren_core.ledger.proofs import LedgerProof
 from noren_core.season import messages
-from noren_core.wire.refusal import METADATA_KEY, Refusal
+from noren_core.wire.refusal import METADATA_KEY, VERSION_KEY, Refusal
 from noren_core.wire.v1 import platform_pb2 as wire
 from noren_core.wire.v1 import platform_pb2_grpc as services
 from noren_core.wire.v1 import training_pb2
@@ -35,6 +38,9 @@ FIRST_PAUSE_SECONDS = 0.25
 MAX_MESSAGE_BYTES = 4 << 20
 
 R = TypeVar("R")
+
+_NO_CAMPAIGN = "version"  # asked about by who wants to know no campaign
+_VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z", re.ASCII)
 
 
 class PlatformUnavailableError(NorenError):
@@ -200,9 +206,11 @@ class EnrolmentClient:
     def __init__(self, company_dir: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
         authority = keystore.authority_path(company_dir).read_bytes()
         self._sleep = sleep
-        self._channel = _channel(
-            config.load(company_dir).addresses.enrolment, grpc.ssl_channel_credentials(authority)
+        settings = config.load(company_dir)
+        plain = _channel(
+            settings.addresses.enrolment, grpc.ssl_channel_credentials(authority), settings.network
         )
+        self._channel = counted(plain, company_dir)
         self._stub = services.EnrolmentStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -261,6 +269,28 @@ def called(call: Callable[[], R]) -> R:
         raise _error(error) from None  # gRPC's own text may quote what the other side sent
 
 
+def platform_version(company_dir: Path) -> str:
+    """The release that the platform says it is of, such as 0.1.0; empty if it does not say.
+
+    Raises:
+        PlatformUnavailableError: if it does not answer.
+        ConfigurationError: as `company_channel`.
+    """
+    request = wire.GetProofRequest(campaign=_NO_CAMPAIGN, known_tree_size=0)
+    with company_channel(company_dir) as channel:
+        try:
+            _, answered = services.PlatformStub(channel).GetProof.with_call(request, timeout=CALL_SECONDS)
+            trailing = answered.trailing_metadata()
+        except grpc.RpcError as error:
+            failure = _error(error)
+            if isinstance(failure, PlatformUnavailableError):
+                raise failure from None
+            trailing = cast("grpc.Call", error).trailing_metadata()
+    said = {key: value for key, value in trailing or () if key == VERSION_KEY}
+    version = str(said.get(VERSION_KEY, ""))
+    return version if _VERSION.match(version) else ""
+
+
 def _error(error: grpc.RpcError) -> NorenError:
     call = cast("grpc.Call", error)  # every error that the synchronous API raises is also its call
     refusal, status = _refusal(call), call.code()
@@ -295,10 +325,12 @@ def company_channel(company_dir: Path) -> grpc.Channel:
     credentials = grpc.ssl_channel_credentials(
         identity.authority, private_key=identity.key, certificate_chain=identity.certificate
     )
-    return _channel(config.load(company_dir).addresses.service, credentials)
+    settings = config.load(company_dir)
+    channel = _channel(settings.addresses.service, credentials, settings.network)
+    return counted(channel, company_dir)
 
 
-def _channel(address: str, credentials: grpc.ChannelCredentials) -> grpc.Channel:
+def _channel(address: str, credentials: grpc.ChannelCredentials, network: NetworkSettings) -> grpc.Channel:
     return grpc.secure_channel(
         address,
         credentials,
@@ -306,6 +338,6 @@ def _channel(address: str, credentials: grpc.ChannelCredentials) -> grpc.Channel
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.enable_retries", 0),  # what may be repeated is decided here
-            ("grpc.enable_http_proxy", 0),
+            *outbound.channel_options(network, address),
         ],
     )

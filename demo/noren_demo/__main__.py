@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import click
 import typer
@@ -20,10 +20,16 @@ from noren_core.errors import ConfigurationError, NorenError
 from noren_core.season.plan import TrainingMode
 from noren_demo.data_sources import GENERATED
 
+if TYPE_CHECKING:
+    from noren_demo.parties import Parties
+    from noren_demo.season import Season
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 REMOVAL_SECONDS = 10.0
 REMOVAL_PAUSE_SECONDS = 0.05
+PAGES_SCALE, PAGES_ROUNDS = 0.25, 10
+"""A quarter of the people and few rounds: it is the pages that are looked at, not the model."""
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,6 +56,9 @@ def demo(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="The same apps, machines and bytes in one process.")
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="A small season up to its bands, then everybody's pages, open.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary as JSON.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write the report page (default: in the kept directory).")
@@ -65,6 +74,8 @@ def demo(
 
     if mode not in set(TrainingMode) or (mode == TrainingMode.SEALED_STATISTICS and rounds is not None):
         raise ConfigurationError("--mode: expected noised-rows, or sealed-statistics without --rounds")
+    if pages and (in_process or data != GENERATED):
+        raise ConfigurationError("--pages: expected generated data and processes, got other options with it")
     notes = Console(stderr=True, highlight=False)
     monitor = ResourceMonitor()
     root = _new_directory(keep)
@@ -77,6 +88,7 @@ def demo(
             tasks=_words(tasks),
             seed=seed,
             permute_labels=permute_labels,
+            scale=PAGES_SCALE if pages else 1.0,
         )
         with monitor.phase("prepare data"):
             notes.print("Data: preparing logs, consents and the companies' files")
@@ -85,10 +97,18 @@ def demo(
             data=description,
             files=files,
             places=Places(root),
-            options=Options(mode=TrainingMode(mode), rounds=rounds, epsilon=epsilon, in_process=in_process),
+            options=Options(
+                mode=TrainingMode(mode),
+                rounds=PAGES_ROUNDS if pages and rounds is None else rounds,
+                epsilon=epsilon,
+                in_process=in_process,
+            ),
             monitor=monitor,
             say=notes.print,
         )
+        if pages:
+            season.run_until_scored(lambda parties, scored: _stand_open(season, parties, scored))
+            return
         summary = season.run()
         report.print_summary(summary, Console(highlight=False))
         page = html_file or (root / "report.html" if keep else Path("noren-season.html"))
@@ -100,6 +120,18 @@ def demo(
         monitor.close()
         if keep is None:
             _remove(root)
+
+
+def _stand_open(season: Season, parties: Parties, scored: list[str]) -> None:
+    """Everybody's pages until Ctrl-C."""
+    from noren_demo.open_pages import open_pages
+    from noren_demo.parties import SeparateProcesses
+
+    if not isinstance(parties, SeparateProcesses):
+        raise ConfigurationError("--pages: expected parties in processes of their own")
+    for line in open_pages(season, parties, scored).lines():
+        print(line, flush=True)
+    signal.pause()
 
 
 def _remove(directory: Path) -> None:

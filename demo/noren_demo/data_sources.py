@@ -14,7 +14,7 @@ OULAD = "oulad:"
 
 @dataclass(frozen=True, slots=True)
 class DataChoice:
-    """What `scripts/demo` was asked for."""
+    """What `scripts/demo` was asked for; `scale` multiplies the sizes of generated companies."""
 
     source: str
     companies: str
@@ -23,6 +23,7 @@ class DataChoice:
     tasks: tuple[str, ...]
     seed: int
     permute_labels: bool
+    scale: float = 1.0
 
 
 def prepare(choice: DataChoice, destination: Path) -> tuple[SeasonData, SeasonFiles]:
@@ -46,7 +47,7 @@ def _generated(choice: DataChoice, destination: Path) -> SeasonData:
 
     if choice.companies:
         raise ConfigurationError("--companies: expected it with OULAD data; generated data has its own eight")
-    options = GeneratorOptions(seed=choice.seed, permute_labels=choice.permute_labels)
+    options = GeneratorOptions(seed=choice.seed, permute_labels=choice.permute_labels, scale=choice.scale)
     return generate_season(destination, options)
 
 

@@ -13,6 +13,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -326,6 +327,16 @@ class SeparateProcesses:
         """Run the rounds of a published campaign to their end; the platform's progress record."""
         return self.platform("campaign", "train", campaign)
 
+    def start_pages(self, party: str, program: str, directory: Path, *command: str) -> str:
+        """Start what serves a party's pages; the address that it prints once they can be opened."""
+        from noren_server.processes import Child, executable
+
+        name = f"pages of {party}"
+        log = self._logs / f"{name}.log"
+        argv = (executable(program), "--directory", str(directory), *command)
+        self._start([Child(name, argv, self._environment(party), is_ready=lambda: bool(_addresses(log)))])
+        return _addresses(log)[0]
+
     def stop(self) -> None:
         """End everything that was started."""
         self._commands.end()
@@ -408,6 +419,14 @@ class SeparateProcesses:
                 f"{self._logs.name}/{party}.log (see --keep) says last: {said}"
             )
         self._commands.end()
+
+
+def _addresses(log: Path) -> list[str]:
+    """Every address in a log, in order, once its line is whole."""
+    if not log.exists():
+        return []
+    whole = log.read_text(encoding="utf-8").rpartition("\n")[0]
+    return re.findall(r"https?://[^\s]+", whole)
 
 
 def _last_words(log: Path) -> str:

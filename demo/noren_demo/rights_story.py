@@ -32,6 +32,7 @@ from noren_local.private_file import write_private
 if TYPE_CHECKING:
     from noren_core.rights.notices.policy import PolicyVersion
     from noren_demo.season import Season
+    from noren_server.platform_files import PlatformConfig
 
 ADMIN, DECIDER, FOLLOW_UP, PRIVACY_CONTACT = "admin", "decider", "mentor", "privacy"
 _APPROVERS = {"priya": "privacy", "sora": "student-viewpoint"}
@@ -408,17 +409,20 @@ class RightsStory:
         times = {student: sum(c.student == student for c in given) for student in {c.student for c in given}}
         return next(c for c in given if c.company in companies and c.offered and times[c.student] == 1)
 
-    def _scored(self, companies: Sequence[str], *, skip: int = 0) -> StudentChoice:
-        """Somebody with an offer and every consent."""
+    def somebody_who(self, chose: Choice, companies: Sequence[str], *, skip: int = 0) -> StudentChoice:
+        """Somebody with an offer who answered so when she was asked whether she may be scored."""
         found = [
             choice
             for choice in self.students.choices
             if choice.purpose is Purpose.SCORE
             and choice.offered
-            and choice.choice is Choice.GIVES
+            and choice.choice is chose
             and choice.company in companies
         ]
         return found[skip]
+
+    def _scored(self, companies: Sequence[str], *, skip: int = 0) -> StudentChoice:
+        return self.somebody_who(Choice.GIVES, companies, skip=skip)
 
     def _never_asked(self, companies: Sequence[str]) -> StudentChoice:
         """Somebody with an offer who came by another way and was never asked for anything."""
@@ -434,6 +438,16 @@ class RightsStory:
                     )  # fmt: skip
         raise RuntimeError("expected an applicant who was never asked, got none")
 
+    def students_address(self) -> str:
+        """Of the platform's pages and API for students."""
+        config = self._platform_config()
+        return f"https://{config.host}:{config.student_port}"
+
+    def _platform_config(self) -> PlatformConfig:
+        from noren_server.platform_files import Platform
+
+        return Platform(self.season.places.platform).config
+
     def _withdraw(self, choice: StudentChoice) -> float:
         """She withdraws over the platform's API; how many seconds that took."""
         started = time.monotonic()
@@ -444,13 +458,10 @@ class RightsStory:
 
     @contextmanager
     def _browser(self, student: str) -> Iterator[StudentBrowser]:
-        from noren_server.platform_files import Platform
-
-        config = Platform(self.season.places.platform).config
         browser = StudentBrowser(
             self.students.device(student),
-            origin=f"https://{config.host}:{config.student_port}",
-            platform=config.origin,
+            origin=self.students_address(),
+            platform=self._platform_config().origin,
             authority=self.season.places.platform / "ca" / "ca.pem",
         )
         with closing(browser):

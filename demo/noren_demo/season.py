@@ -77,27 +77,9 @@ class Season:
         """Everything, in order; whatever was started is ended."""
         from noren_demo import evaluation_of_season
 
-        parties: Parties = (
-            InProcess(self.places)
-            if self.options.in_process
-            else SeparateProcesses(self.places, self.monitor)
-        )
-        self.story = story = RightsStory(self, parties)
+        parties = self._parties()
         with stopping(parties):
-            with self.monitor.phase("start and enrol"):
-                self._start(parties)
-                companies = self._enrol(parties)
-            with self.monitor.phase("ingest logs; policy, screens, consents"):
-                self._ingest(parties)
-                story.put_policy_in_force(companies)
-                story.take_consents()
-                if self.options.rights_story:
-                    story.replay_2019()
-            ready = {
-                campaign_name(task): self._campaign(parties, task, companies) for task in self.data.tasks
-            }
-            with self.monitor.phase("decisions, sealed scoring, copies"):
-                scored = self._score(parties, ready)
+            ready, scored = self._until_scored(parties)
             with self.monitor.phase("export and audit the ledger"):
                 verification, report = self._audit(parties)
             with self.monitor.phase("evaluate against reference models"):
@@ -107,6 +89,39 @@ class Season:
             self.traffic = self.traffic or _traffic(parties)
         self.monitor.close()
         return evaluation_of_season.summarise(self, results, verification)
+
+    def run_until_scored(self, then: Callable[[Parties, list[str]], None]) -> None:
+        """The season as far as its bands; `then` gets the parties, running, and who could score."""
+        parties = self._parties()
+        with stopping(parties):
+            _, scored = self._until_scored(parties)
+            then(parties, scored)
+
+    def _parties(self) -> Parties:
+        parties: Parties = (
+            InProcess(self.places)
+            if self.options.in_process
+            else SeparateProcesses(self.places, self.monitor)
+        )
+        self.story = RightsStory(self, parties)
+        return parties
+
+    def _until_scored(self, parties: Parties) -> tuple[dict[str, list[str]], list[str]]:
+        """Who took part in which campaign, and who could score."""
+        story = self.story
+        with self.monitor.phase("start and enrol"):
+            self._start(parties)
+            companies = self._enrol(parties)
+        with self.monitor.phase("ingest logs; policy, screens, consents"):
+            self._ingest(parties)
+            story.put_policy_in_force(companies)
+            story.take_consents()
+            if self.options.rights_story:
+                story.replay_2019()
+        ready = {campaign_name(task): self._campaign(parties, task, companies) for task in self.data.tasks}
+        with self.monitor.phase("decisions, sealed scoring, copies"):
+            scored = self._score(parties, ready)
+        return ready, scored
 
     def _rights(self, parties: Parties, ready: Mapping[str, list[str]], scored: list[str]) -> None:
         """What students ask for once they are scored, and the end of the service."""

@@ -7,6 +7,10 @@ an exchange whoever did not answer is asked once more, the identical request, if
 misses an answer all the same is left out of the rounds that follow, as is one that the operator revokes; the
 run fails when fewer than the plan's minimum remain.
 
+Before set-up and before every round the run waits while the operator holds the campaign, and leaves out whom
+she wants left out (`round_control`). What was reserved for that round stays reserved: the same reservation is
+used when it begins. Who is left out is a drop-out to everybody else.
+
 Every round brings each company the newest revocation list of its training table. Before a sum is opened, the
 lists are looked up again: a company whose list says more by then is treated as one whose masked input never
 came, so no sum holds a row that was withdrawn before it was opened. Nobody is told why a company is missing.
@@ -38,6 +42,7 @@ from noren_core.season.round_consents import RoundConsents
 from noren_core.season.round_event import round_event
 from noren_core.secagg.server import RoundFailedError, SecAggServer
 from noren_server.ledger_service import LedgerService
+from noren_server.round_control import RoundControl
 from noren_server.store import CompanyState
 
 _LOG = logging.getLogger("noren.rounds")
@@ -50,6 +55,8 @@ R = TypeVar("R", bound=m.Reply)
 
 NewestRevocations = Callable[[str], tuple[bytes, bytes]]
 """Gives the revocation list of a company's training table as it is now, and the platform's signature."""
+Listen = Callable[[Callable[[str], None] | None], None]
+"""Tells a transport what to call with the name of a company as soon as its answer is there, or nothing."""
 
 
 class Exchange(Protocol):
@@ -95,6 +102,8 @@ class CampaignRun:
         exchange: Exchange,
         progress: Progress,
         newest_revocations: NewestRevocations,
+        control: RoundControl,
+        listen: Listen = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -104,6 +113,8 @@ class CampaignRun:
         self._exchange = exchange
         self._progress = progress
         self._newest_revocations = newest_revocations
+        self._control = control
+        self._listen = listen
         self._clock = clock
         self._known: dict[str, int] = {}
         self._committed: dict[str, entries.SignedEntry] = {}
@@ -133,9 +144,11 @@ class CampaignRun:
                 whose lists grew.
         """
         try:
+            self._wait_while_held()
             active = self._set_up()
             for round_number in range(1, self._plan.training.rounds + 1):
-                active = self._round(round_number, active)
+                self._wait_while_held()
+                active = self._round(round_number, self._control.remaining(active))
             self._finish()
         except NorenError as error:
             self._fail(error)
@@ -145,7 +158,8 @@ class CampaignRun:
     def _set_up(self) -> set[str]:
         """Connect, advertise, commit, share; the companies that are ready for round 1."""
         self._tell(state="set-up")
-        present = self._present(self._plan.companies, deadline_seconds=SETUP_DEADLINE_SECONDS)
+        wanted = self._control.remaining(self._plan.companies)
+        present = self._present(wanted, deadline_seconds=SETUP_DEADLINE_SECONDS)
         request = m.AdvertiseRequest(self._plan.campaign)
         for company, reply in self._ask(dict.fromkeys(present, request), m.AdvertiseReply).items():
             self._take(company, partial(self._add_advertisement, company, reply))
@@ -215,7 +229,7 @@ class CampaignRun:
         """
         started = self._clock()
         self._tell(state="training", round_number=round_number, companies=len(active))
-        replies = self._ask(self._masked_input_requests(round_number, active), m.MaskedInputReply)  # 1
+        replies = self._masked_inputs(round_number, active)  # 1
         stopped = replies.keys() - set(self._admitted())  # 2
         outdated = {c for c in replies.keys() - stopped if self._is_outdated(round_number, c)}
         taken = {
@@ -228,6 +242,8 @@ class CampaignRun:
                 ),
             )
         }
+        counted = taken - stopped - outdated
+        self._control.judged(round_number, reported=counted, missed=active - counted)
         survivors = self._close_inputs(round_number, taken - stopped)  # 3
         unmask = self._unmask_request(round_number, survivors)
         remaining = {
@@ -239,9 +255,26 @@ class CampaignRun:
         self._log_disputes(round_number)
         self._aggregates.append(m.Aggregate(round_number, survivors, values))
         self._progress.round_seconds.append(round(self._clock() - started, 3))
+        self._control.closed(round_number)
         if round_number < self._plan.training.rounds:
             self._require(remaining)
         return remaining
+
+    def _wait_while_held(self) -> None:
+        self._control.wait_while_held(lambda: self._tell(state="paused"))
+
+    def _masked_inputs(self, round_number: int, active: set[str]) -> dict[str, m.MaskedInputReply]:
+        """The answers of this round's companies, while the operator watches them come."""
+        requests = self._masked_input_requests(round_number, active)
+        deadline_seconds = self._plan.training.deadline_seconds
+        self._control.opened(round_number, active, seconds=deadline_seconds)
+        self._listen(partial(self._control.heard, round_number))
+        try:
+            return self._ask(
+                requests, m.MaskedInputReply, on_silence=partial(self._control.asked_again, round_number)
+            )
+        finally:
+            self._listen(None)
 
     def _masked_input_requests(
         self, round_number: int, companies: Collection[str]
@@ -448,12 +481,19 @@ class CampaignRun:
         admitted = set(companies) & set(self._admitted())
         return self._exchange.wait_for(admitted, deadline_seconds=deadline_seconds)
 
-    def _ask(self, requests: Mapping[str, m.Request], kind: type[R]) -> dict[str, R]:
+    def _ask(
+        self,
+        requests: Mapping[str, m.Request],
+        kind: type[R],
+        *,
+        on_silence: Callable[[Collection[str]], None] = lambda _: None,
+    ) -> dict[str, R]:
         """Send requests and keep the answers of the expected kind; the rest is dropped, its text unread.
 
         Companies that are not admitted any more are not asked. Who did not answer, or not well, is asked once
         more before the deadline. That costs nothing when all answer, and the request is the identical one: a
-        company that answered it, but whose answer was lost, answers with the same bytes.
+        company that answered it, but whose answer was lost, answers with the same bytes. `on_silence` is told
+        who is asked again.
         """
         admitted = self._admitted()
         payloads = {c: m.encode_request(request) for c, request in requests.items() if c in admitted}
@@ -463,6 +503,7 @@ class CampaignRun:
         missing = {company: data for company, data in payloads.items() if company not in kept}
         remaining = end - self._clock()
         if missing and remaining > 0:
+            on_silence(missing)
             kept |= self._ask_once(missing, kind, deadline_seconds=remaining)
         return kept
 
@@ -539,7 +580,7 @@ def verify_not_begun(ledger: LedgerService, campaign: str) -> None:
         )
 
 
-def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
+def run(platform_dir: Path, campaign: str, exchange: Exchange, *, listen: Listen = lambda _: None) -> None:
     """Run the rounds of a published campaign; what Flower's ServerApp calls."""
     from noren_server import platform_files
     from noren_server.consents.opening import consent_service
@@ -578,4 +619,6 @@ def run(platform_dir: Path, campaign: str, exchange: Exchange) -> None:
             exchange=exchange,
             progress=Progress(platform.progress_path(campaign), plan.training.rounds),
             newest_revocations=newest_revocations,
+            control=RoundControl(platform.store, plan),
+            listen=listen,
         ).run()

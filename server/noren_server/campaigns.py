@@ -37,6 +37,7 @@ from noren_server.embeddings import TRAINING_ROW_SCALE
 from noren_server.features import Season
 from noren_server.head_limit import season_heads
 from noren_server.platform_files import Platform
+from noren_server.round_control import RoundControl
 from noren_server.store import DATABASE_NAME, CompanyState
 from noren_server.superlink import Fleet, RunOutcome, compact_database
 
@@ -106,18 +107,26 @@ class PlanChoices:
     def from_toml(cls, path: Path) -> PlanChoices:
         """Read a campaign file; ConfigurationError names what is missing or unknown."""
         try:
-            given = toml_text.parse(path.read_bytes())
-            for name in ("train_seasons", "band_edges"):
-                if isinstance(given.get(name), list):
-                    given[name] = tuple(given[name])
-            choices = _verified(cls(**given))
-            _verify_used(choices, given)
+            return cls.from_fields(toml_text.parse(path.read_bytes()))
         except OSError as error:
             raise ConfigurationError(f"{path.name}: expected a readable campaign file, got none") from error
-        except (DataError, TypeError) as error:
+        except DataError as error:
             raise ConfigurationError(
-                f"campaign file: expected the fields of docs/deploying.md: {error}"
+                f"campaign file: expected the fields of docs/deploying.md: {error.message}"
             ) from error
+
+    @classmethod
+    def from_fields(cls, given: Mapping[str, Any]) -> PlanChoices:
+        """The choices in these fields; DataError names what is missing, unknown or not used in this mode."""
+        fields_given = dict(given)
+        for name in ("train_seasons", "band_edges"):
+            if isinstance(fields_given.get(name), list):
+                fields_given[name] = tuple(fields_given[name])
+        try:
+            choices = _verified(cls(**fields_given))
+        except TypeError as error:
+            raise DataError(f"campaign: {error}") from error
+        _verify_used(choices, given)
         return choices
 
 
@@ -296,8 +305,11 @@ def train(platform: Platform, campaign: str) -> dict[str, Any]:
     """
     plan = platform.plan(campaign)
     verify_not_begun(platform.ledger, campaign)
+    control = RoundControl(platform.store, plan)
     with Fleet(platform.directory) as fleet:
-        outcome = fleet.run_campaign(campaign, deadline_seconds=_run_deadline_seconds(plan))
+        outcome = fleet.run_campaign(
+            campaign, deadline_seconds=_run_deadline_seconds(plan), is_held=control.is_held
+        )
     record = progress(platform, campaign)
     if outcome is not RunOutcome.COMPLETED or record["state"] != "finished":
         raise LocalProtocolError(

@@ -1,8 +1,8 @@
 """`noren-platform`: what the operator of the job site runs.
 
 Every command prints its result on stdout (with --json as one JSON object) and progress on stderr.
-Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 6 input file, 8 budget, 9 not
-verified, 1 anything else.
+Exit codes: 0 done, 2 usage, 3 configuration, 4 network or protocol, 5 identity, 6 input file, 7 held back by
+consent, coverage, gate or service state, 8 budget, 9 not verified, 1 anything else (docs/errors.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import typer
 from noren_core import __version__
 from noren_core.console import run_command
 from noren_local.key_commands import key_commands
+from noren_server.backup.commands import backup_app
 from noren_server.consents.commands import consents_app
+from noren_server.console.commands import console_app
 from noren_server.coverage.commands import coverage_app
 from noren_server.policies.commands import policy_commands, screens_commands
 from noren_server.rights.commands import rights_app
@@ -39,6 +41,7 @@ app.add_typer(campaign_app, name="campaign")
 app.add_typer(consents_app, name="consents")
 app.add_typer(policy_commands(), name="policy")
 app.add_typer(screens_commands(), name="screens")
+app.add_typer(console_app, name="console")
 app.add_typer(coverage_app, name="coverage")
 app.add_typer(service_app, name="service")
 app.add_typer(incident_app, name="incident")
@@ -47,6 +50,7 @@ app.add_typer(erasure_app, name="erasure")
 app.add_typer(provisions_app, name="provisions")
 app.add_typer(retention_app, name="retention")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(backup_app, name="backup")
 statistics_app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Show that sealed sums were honest, or forget."
 )
@@ -71,8 +75,9 @@ def _options(
     context: Context,
     directory: Annotated[Path, typer.Option(help="The platform's directory.")] = Path("noren-platform"),
     as_json: Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    del as_json  # read by run_command before the command is parsed, so that usage errors are JSON too
+    del as_json, quiet  # read by run_command before the command is parsed, in usage errors too
     context.obj = directory
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -128,13 +133,9 @@ def approve(
     fingerprint: Annotated[str, typer.Option(help="What the company read out by phone.")],
 ) -> Result:
     """Let a company in whose fingerprint you compared by phone."""
-    from noren_server.superlink import Fleet, SuperlinkFiles
+    from noren_server import admission
 
-    platform = _platform(context)
-    approved = platform.enrolment.approve(company, fingerprint)
-    if SuperlinkFiles(platform.directory).address.exists():
-        with Fleet(platform.directory) as fleet:
-            fleet.register(company, approved.node_key)
+    approved = admission.admit(_platform(context), company, fingerprint)
     return {"company": company, "state": approved.state.value}
 
 
@@ -157,15 +158,11 @@ def revoke(
     """End a company's participation for good, also in the ledger; what it said before stays."""
     from noren_core.errors import ConfigurationError
     from noren_core.ledger.entries import RevocationReason
-    from noren_server.superlink import Fleet, SuperlinkFiles
+    from noren_server import admission
 
     if reason not in set(RevocationReason):
         raise ConfigurationError(f"reason: expected one of {', '.join(RevocationReason)}")
-    platform = _platform(context)
-    platform.enrolment.revoke(company, RevocationReason(reason))
-    if SuperlinkFiles(platform.directory).address.exists():
-        with Fleet(platform.directory) as fleet:
-            fleet.unregister(company)
+    admission.expel(_platform(context), company, RevocationReason(reason))
     return {"company": company, "state": "revoked"}
 
 
@@ -245,6 +242,27 @@ def campaign_status(context: Context, campaign: str) -> Result:
     return campaigns.progress(_platform(context), campaign)
 
 
+@campaign_app.command("pause")
+def campaign_pause(context: Context, campaign: str) -> Result:
+    """Begin no further round until `campaign resume`; the round that is under way goes on."""
+    _rounds(context, campaign).pause()
+    return {"campaign": campaign, "state": "paused"}
+
+
+@campaign_app.command("resume")
+def campaign_resume(context: Context, campaign: str) -> Result:
+    """Go on with the next round of a paused campaign; nothing is reserved twice."""
+    _rounds(context, campaign).resume()
+    return {"campaign": campaign, "state": "resumed"}
+
+
+@campaign_app.command("skip")
+def campaign_skip(context: Context, campaign: str, company: str) -> Result:
+    """Leave a company out of every round that has not begun; its charge stays, and it gets the head."""
+    _rounds(context, campaign).skip(company)
+    return {"campaign": campaign, "company": company, "state": "left-out"}
+
+
 @campaign_app.command("close")
 def campaign_close(context: Context, campaign: str) -> Result:
     """End a campaign for good: stop answering companies and delete its OPRF keys; the ledger says so."""
@@ -269,10 +287,12 @@ def ledger_prove(
     output: Annotated[Path, typer.Argument(help="The entry is written there, the proof beside it.")],
 ) -> Result:
     """Write one entry, and beside it the .tlog-proof that it is in the ledger."""
+    from noren_local.private_file import write_result
+
     entry, proof = _platform(context).ledger.prove_entry(index)
     proof_path = output.with_name(f"{output.name}.tlog-proof")
-    output.write_bytes(entry)
-    proof_path.write_bytes(proof.to_bytes())
+    write_result(output, entry)
+    write_result(proof_path, proof.to_bytes())
     return {"entry": str(output), "proof": str(proof_path)}
 
 
@@ -303,9 +323,10 @@ def statistics_forget(context: Context, campaign: str) -> Result:
 @ledger_app.command("trust")
 def ledger_trust(context: Context, output: Path) -> Result:
     """Write the trust file, to be handed to auditors out of band."""
+    from noren_local.private_file import write_result
     from noren_server import platform_files
 
-    output.write_text(platform_files.trust_file(_platform(context)), encoding="utf-8")
+    write_result(output, platform_files.trust_file(_platform(context)).encode())
     return {"trust": str(output)}
 
 
@@ -358,6 +379,13 @@ def traffic(context: Context) -> Result:
 def version() -> Result:
     """Print the version."""
     return {"version": __version__}
+
+
+def _rounds(context: Context, campaign: str) -> Any:
+    from noren_server.round_control import RoundControl
+
+    platform = _platform(context)
+    return RoundControl(platform.store, platform.plan(campaign))
 
 
 def _statistics(platform: Any) -> Any:

@@ -60,6 +60,11 @@ class FleetExchange:
         self._clock = clock
         self._sleep = sleep
         self.drops: Counter[DropReason] = Counter()
+        self._heard: Callable[[str], None] | None = None
+
+    def listen(self, heard: Callable[[str], None] | None) -> None:
+        """Call this with the name of a company whenever a readable answer of it arrives; None: nothing."""
+        self._heard = heard
 
     def participants(self) -> dict[str, int]:
         """The companies whose node is online now. A name that two nodes carry belongs to neither."""
@@ -94,6 +99,8 @@ class FleetExchange:
                     self.drops[payload] += 1
                 else:
                     answers[company] = payload
+                    if self._heard is not None:
+                        self._heard(company)
             remaining = end - self._clock()
             if remaining <= 0:
                 break
@@ -165,7 +172,7 @@ def make_server_app(run: Callable[[Path, str, FleetExchange], None]) -> ServerAp
 def _run_campaign(platform_dir: Path, campaign: str, exchange: FleetExchange) -> None:
     from noren_server import campaign_rounds
 
-    campaign_rounds.run(platform_dir, campaign, exchange)
+    campaign_rounds.run(platform_dir, campaign, exchange, listen=exchange.listen)
 
 
 app = make_server_app(_run_campaign)

@@ -17,6 +17,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from noren_core import __version__
 from noren_core.errors import (
     BudgetExceededError,
     DataError,
@@ -24,10 +25,12 @@ from noren_core.errors import (
     RemoteProtocolError,
     VerificationError,
 )
-from noren_core.wire.refusal import METADATA_KEY, Refusal
+from noren_core.wire.refusal import METADATA_KEY, VERSION_KEY, Refusal
 from noren_server.store import Company, Store
 
 T = TypeVar("T")
+
+_RELEASE = ((VERSION_KEY, __version__),)
 _LOG = logging.getLogger(__name__)
 
 _STATUS = {
@@ -80,6 +83,7 @@ class Callers:
 
 def answered(context: grpc.ServicerContext, answer: Callable[[], T]) -> T:
     """The answer, or the call's end with a refusal; whatever went wrong inside stays inside."""
+    context.set_trailing_metadata(_RELEASE)
     try:
         return answer()
     except NorenError as error:
@@ -93,7 +97,7 @@ def answered(context: grpc.ServicerContext, answer: Callable[[], T]) -> T:
 
 
 def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
-    context.set_trailing_metadata(((METADATA_KEY, refusal.value),))
+    context.set_trailing_metadata((*_RELEASE, (METADATA_KEY, refusal.value)))
     context.abort(_STATUS.get(refusal, grpc.StatusCode.INVALID_ARGUMENT), refusal.sentence)
     raise RuntimeError("abort returned")  # it raises; this is for the type checker
 

@@ -137,6 +137,15 @@ class LedgerStore:
         with self._snapshot():
             return self._tree.size
 
+    def root(self, size: int) -> bytes:
+        """The root over the first `size` entries; LocalProtocolError for a size beyond the ledger."""
+        with self._snapshot():
+            if not 0 <= size <= self._tree.size:
+                raise LocalProtocolError(
+                    f"ledger: expected a size of at most {self._tree.size}, got a larger one"
+                )
+            return self._tree.root(size)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the file's write lock: what is read inside is still so when an entry is appended inside."""

@@ -1,6 +1,7 @@
 """The platform's directory: what is where, and the platform as one opened thing.
 
-config.toml     name, addresses and ports; witnesses of the ledger and auditors, if there are any
+config.toml     name, addresses and ports; witnesses of the ledger, auditors and public names of the students'
+                pages, if there are any
 keys/           keys of platform, ledger, assignment and consent service (0600); vault.json if protected
 ca/             the private certificate authority
 tls/            server certificate and key for gRPC and the fleet proxy
@@ -17,8 +18,8 @@ flower/         the SuperLink's own files
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ AUTHORITY_KEY, AUTHORITY = "ca/ca.key", "ca/ca.pem"
 _PORTS = ("enrolment_port", "service_port", "fleet_port", "student_port")
 _WITNESS_FIELDS = {"url": str, "key": str}
 _AUDITOR_FIELDS = {"name": str, "key": str}
+_HOST = re.compile(r"[a-z0-9.-]{1,253}(:[0-9]{1,5})?\Z")
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -65,7 +67,10 @@ class Auditor:
 
 @dataclass(frozen=True, slots=True)
 class PlatformConfig:
-    """config.toml: how this platform calls itself and where companies reach it."""
+    """config.toml: how this platform calls itself and where companies reach it.
+
+    `console` is its table of that name, which `noren_server.console.oidc` reads.
+    """
 
     name: str
     origin: str
@@ -77,6 +82,8 @@ class PlatformConfig:
     witnesses: tuple[WitnessAddress, ...] = ()
     witness_quorum: int = 0
     auditors: tuple[Auditor, ...] = ()
+    console: Mapping[str, Any] = field(default_factory=dict)
+    student_hosts: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> PlatformAddresses:
@@ -284,10 +291,28 @@ def _read_config(directory: Path) -> PlatformConfig:
     witnesses = _read_witnesses(fields.pop("witness", []))
     auditors = _read_auditors(fields.pop("auditor", []))
     quorum = fields.pop("witness_quorum", 0)
+    student_hosts = _read_student_hosts(fields.pop("student_hosts", []))
+    console = fields.pop("console", {})
+    if not isinstance(console, dict):
+        raise ConfigurationError("config.toml: expected console to be a table")
     kinds = {"name": str, "origin": str, "host": str, **dict.fromkeys(_PORTS, int)}
     if {name: type(value) for name, value in fields.items()} != kinds or type(quorum) is not int:
         raise ConfigurationError("config.toml: expected name, origin, host and four ports, got others")
-    return PlatformConfig(**fields, witnesses=witnesses, witness_quorum=quorum, auditors=auditors)
+    return PlatformConfig(
+        **fields,
+        witnesses=witnesses,
+        witness_quorum=quorum,
+        auditors=auditors,
+        console=console,
+        student_hosts=student_hosts,
+    )
+
+
+def _read_student_hosts(names: Any) -> tuple[str, ...]:
+    """The public names of the students' pages, as browsers send them: with a port unless it is 443."""
+    if not isinstance(names, list) or not all(isinstance(name, str) and _HOST.match(name) for name in names):
+        raise ConfigurationError("config.toml: student_hosts: expected a list of host names in lower case")
+    return tuple(names)
 
 
 def _read_witnesses(tables: Any) -> tuple[WitnessAddress, ...]:

@@ -16,7 +16,7 @@ from noren_local.secret_files import SecretFiles, sealed
 from noren_server.store import DATABASE_NAME, SecretRows, Store
 from noren_server.superlink import compact_database
 
-PATTERNS = ("keys/*.key", "ca/ca.key", "tls/server.key")
+PATTERNS = ("keys/*.key", "ca/ca.key", "tls/server.key", "console/people.json")
 
 
 def secrets_of(platform_dir: Path) -> SealedFiles:

@@ -36,6 +36,7 @@ from noren_server.rights.student_api import run_student_api
 from noren_server.sealed_scoring import ScoreRows, SealedScoring
 from noren_server.sealed_statistics import SealedStatistics
 from noren_server.store import CompanyState
+from noren_server.student_pages.student_site import hosts_of, student_site
 from noren_server.superlink import Fleet, SuperlinkFiles, prepare_superlink
 from noren_server.tables import TablePublisher
 from noren_server.traffic_meter import FLEET_FILE, SERVICE_FILE, TrafficMeter
@@ -98,6 +99,7 @@ def online_services(platform: Platform) -> Iterator[RunningService]:
                 port=platform.config.student_port,
                 private_key=platform.server_tls.key,
                 certificate=directory / SERVER_CERTIFICATE,
+                pages=student_site(platform, rights.students, hosts=hosts_of(platform)),
             )
         )
         yield running

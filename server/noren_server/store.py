@@ -30,6 +30,8 @@ from noren_core.errors import BudgetExceededError, DataError, LocalProtocolError
 from noren_core.ids import TableKind
 from noren_core.season.plan import CampaignPlan
 from noren_core.wire.refusal import Refusal
+from noren_server import round_rows
+from noren_server.round_rows import RoundRows
 
 DATABASE_NAME = "platform.db"
 
@@ -312,6 +314,7 @@ class Store:
         sa.event.listen(engine, "connect", _prepare_connection)
         sa.event.listen(engine, "begin", _begin_immediate)
         _METADATA.create_all(engine)
+        round_rows.METADATA.create_all(engine)
         return cls(engine, secrets)
 
     def close(self) -> None:
@@ -451,6 +454,18 @@ class Transaction:
         """Every company, by name."""
         return [_company(row) for row in self._rows(sa.select(_COMPANIES).order_by(_COMPANIES.c.name))]
 
+    def count_companies(self) -> dict[CompanyState, int]:
+        """How many companies there are in each state."""
+        counted = sa.select(_COMPANIES.c.state, sa.func.count()).group_by(_COMPANIES.c.state)
+        found = {CompanyState(state): int(count) for state, count in self._connection.execute(counted)}
+        return {state: found.get(state, 0) for state in CompanyState}
+
+    def pending_companies(self) -> list[Company]:
+        """Those that wait for approval, by name."""
+        pending = _COMPANIES.c.state == CompanyState.PENDING.value
+        query = sa.select(_COMPANIES).where(pending).order_by(_COMPANIES.c.name)
+        return [_company(row) for row in self._rows(query)]
+
     # Campaigns
 
     def add_campaign(self, plan: CampaignPlan) -> None:
@@ -537,6 +552,16 @@ class Transaction:
             kind=kind.value,
             batch_sha256=batch_sha256,
         )
+
+    def use_up_training(self, plan: CampaignPlan) -> None:
+        """Count every evaluation for training of a campaign as used, since some may have been forgotten.
+
+        A batch that is remembered can still be asked for again: it was counted.
+        """
+        for member in plan.cohort:
+            ours = _of_kind(_OPRF_KEYS, plan.campaign, member.company, TableKind.TRAIN)
+            update = sa.update(_OPRF_KEYS).where(ours, _OPRF_KEYS.c.evaluations < member.evaluations)
+            self._connection.execute(update.values(evaluations=member.evaluations))
 
     def decision_batch_accepted_at(self, entry: int, *, now: int) -> int:
         """When the decision batch at this index of the ledger was accepted: the first `now` it is asked with.
@@ -706,6 +731,12 @@ class Transaction:
         """The answer to the company, if it was made."""
         row = self._one(sa.select(_SEALED_SUMS).where(_of(_SEALED_SUMS, campaign, company)))
         return None if row is None else row["answer"]
+
+    # Rounds
+
+    def rounds(self) -> RoundRows:
+        """The rounds of campaigns, and what the operator asked for."""
+        return RoundRows(self._connection)
 
     # Secrets
 

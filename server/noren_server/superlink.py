@@ -19,6 +19,7 @@ import ssl
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -219,26 +220,33 @@ class Fleet:
         return {node.name: node.is_online for node in self._control.nodes()}
 
     def run_campaign(
-        self, campaign: str, *, deadline_seconds: float, bundle: bytes | None = None
+        self,
+        campaign: str,
+        *,
+        deadline_seconds: float,
+        bundle: bytes | None = None,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> RunOutcome:
         """Run the ServerApp for a campaign and wait for its end; then the state file is compacted.
 
-        After the deadline the run is stopped.
+        After the deadline the run is stopped; while `is_held` says so, no time passes.
         """
         parse_name(campaign, "campaign")
         content = bundle_bytes() if bundle is None else bundle
         run_id = self._control.start_run(content, hashlib.sha256(content).hexdigest(), {"campaign": campaign})
         if not run_id:
             raise LocalProtocolError("run: expected the SuperLink to start it, got a refusal")
-        outcome = self._wait(run_id, deadline_seconds)
+        outcome = self._wait(run_id, deadline_seconds, is_held)
         compact_database(self._files.database)
         return outcome
 
-    def _wait(self, run_id: int, deadline_seconds: float) -> RunOutcome:
-        end = time.monotonic() + deadline_seconds
+    def _wait(self, run_id: int, deadline_seconds: float, is_held: Callable[[], bool]) -> RunOutcome:
+        left, looked_at = deadline_seconds, time.monotonic()
         try:
             while not (state := self._control.run_state(run_id)).is_finished:
-                if time.monotonic() >= end:
+                passed, looked_at = time.monotonic() - looked_at, time.monotonic()
+                left -= 0 if is_held() else passed
+                if left <= 0:
                     self._control.stop_run(run_id)
                     return RunOutcome.TIMED_OUT
                 time.sleep(_POLL_SECONDS)

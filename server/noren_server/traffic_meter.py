@@ -24,18 +24,26 @@ _WRITE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes as seen from the company."""
+    """Bytes as seen from the company, and when the last of them went (Unix seconds; 0: never)."""
 
     sent: int
     received: int
+    last_at: int = 0
 
 
 class TrafficMeter:
     """Counts by name and keeps the counts in a file, written at most once a second and when closed."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._now = now
         self._lock = threading.Lock()
         self._counts: dict[str, list[int]] = {}
         self._written = clock()
@@ -43,9 +51,10 @@ class TrafficMeter:
     def add(self, name: str, *, sent: int, received: int) -> None:
         """Count one exchange: bytes that `name` sent, and that it received."""
         with self._lock:
-            counts = self._counts.setdefault(name, [0, 0])
+            counts = self._counts.setdefault(name, [0, 0, 0])
             counts[0] += sent
             counts[1] += received
+            counts[2] = int(self._now())
             if self._clock() - self._written >= _WRITE_SECONDS:
                 self._write()
 
@@ -64,9 +73,9 @@ def read_counts(path: Path) -> dict[str, Traffic]:
     if not path.exists():
         return {}
     counts = canonical_json.parse_object(path.read_bytes())
-    if not all(isinstance(pair, list) and list(map(type, pair)) == [int, int] for pair in counts.values()):
-        raise DataError(f"{path.name}: expected two numbers for each name, got something else")
-    return {name: Traffic(sent, received) for name, (sent, received) in counts.items()}
+    if not all(isinstance(item, list) and list(map(type, item)) == [int] * 3 for item in counts.values()):
+        raise DataError(f"{path.name}: expected three numbers for each name, got something else")
+    return {name: Traffic(*item) for name, item in counts.items()}
 
 
 def company_traffic(run_dir: Path, node_keys: Mapping[str, bytes]) -> dict[str, Traffic]:
@@ -74,7 +83,7 @@ def company_traffic(run_dir: Path, node_keys: Mapping[str, bytes]) -> dict[str, 
     service, fleet = read_counts(run_dir / SERVICE_FILE), read_counts(run_dir / FLEET_FILE)
     nothing = Traffic(0, 0)
     return {
-        company: Traffic(a.sent + b.sent, a.received + b.received)
+        company: Traffic(a.sent + b.sent, a.received + b.received, max(a.last_at, b.last_at))
         for company, pem in sorted(node_keys.items())
         for a, b in [(service.get(company, nothing), fleet.get(node_name(pem), nothing))]
     }

@@ -98,6 +98,25 @@ class WitnessPanel:
             code="WITNESS_QUORUM",
         )
 
+    def verify_newest(self, store: LedgerStore) -> None:
+        """See that the witnesses know of nothing that is not in `store`; they cosign what is.
+
+        Raises:
+            LocalProtocolError: with code LEDGER_BEHIND, if one has cosigned a larger tree; with code
+                WITNESS_QUORUM, if fewer than the quorum answered.
+        """
+        lines, is_outrun = self._ask_all(store, parse_note(store.checkpoint()))
+        if is_outrun:
+            raise LocalProtocolError(
+                "ledger: expected nobody outside to have seen a larger one, got a witness that has",
+                code="LEDGER_BEHIND",
+            )
+        if len(lines) < self._quorum:
+            raise LocalProtocolError(
+                f"ledger: expected answers of {self._quorum} witnesses, got {len(lines)}",
+                code="WITNESS_QUORUM",
+            )
+
     def _ask_all(self, store: LedgerStore, note: Note) -> tuple[list[NoteSignature], bool]:
         """The verified cosignatures in the order of configuration, and whether somebody has seen more."""
 

@@ -15,6 +15,7 @@ from noren_bench import (
     audit_cost,
     cli,
     consent_cost,
+    console_cost,
     coverage_cost,
     peers,
     speed,
@@ -101,6 +102,13 @@ def test_the_coverage_row_reports_every_use() -> None:
     assert row.details["peak_memory_mb"] > 0
 
 
+def test_the_console_row_signs_in_and_reads_the_first_page() -> None:
+    """With few companies and applications: every page of the frame has a figure."""
+    row = console_cost.row(companies=2, applications=20)
+    assert row.ours > 0
+    assert set(row.details) == {"page__ms", "page_companies_ms", "page_enrolment_ms", "page_trail_ms"}
+
+
 def test_every_row_of_the_table_can_be_named() -> None:
     """What measures a kind of work is in the table."""
-    assert {"consents", "coverage", "audit", "ledger"} <= set(speed.ROWS)
+    assert {"consents", "console", "coverage", "audit", "ledger"} <= set(speed.ROWS)

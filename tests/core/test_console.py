@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,7 +13,8 @@ import click
 import pytest
 import typer
 
-from noren_core.console import run_command
+from noren_core.console import progress, run_command, tell_progress
+from noren_core.error_guide import advice
 from noren_core.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -127,11 +130,120 @@ def test_every_family_has_its_exit_code(run: Run, family: type[NorenError], exit
     """An error is its code and sentence: on stderr for people, as one object on stdout for machines."""
     done = run(failing(family("expected a, got b")))
     assert (done.exit_code, done.stdout) == (exit_code, "")
-    assert done.stderr.startswith(f"noren-test: {family.code}: expected a, got b\n")
-    assert "docs/deploying.md" in done.stderr
+    said = advice(family.code)
+    assert done.stderr.splitlines() == [
+        f"noren-test: {family.code}: expected a, got b",
+        f"Cause: {said.cause}",
+        f"What to do: {said.fix}",
+        f"See: docs/errors.md#{family.code.lower()}",
+    ]
     done = run(failing(family("expected a, got b")), "work", "x", "--json")
     assert (done.exit_code, done.stderr) == (exit_code, "")
-    assert done.fields == {"success": False, "code": family.code, "message": "expected a, got b"}
+    told = {"code": family.code, "message": "expected a, got b"}
+    assert done.fields == {"success": False, **told, "cause": said.cause, "fix": said.fix, "page": said.page}
+
+
+@pytest.mark.parametrize(
+    ("variables", "label"),
+    [
+        ({"LANG": "ja_JP.UTF-8"}, "原因: "),
+        ({"LC_ALL": "en_GB.UTF-8", "LANG": "ja_JP.UTF-8"}, "Cause: "),
+        ({"LC_ALL": "", "LC_MESSAGES": "ja", "LANG": "C"}, "原因: "),
+        ({}, "Cause: "),
+    ],
+)
+def test_advice_is_in_the_language_of_the_locale(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], label: str
+) -> None:
+    """LC_ALL before LC_MESSAGES before LANG; what scripts read is in English whatever the locale."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run(failing(DataError("x"))).stderr.splitlines()[1].startswith(label)
+    fields = run(failing(DataError("x")), "work", "x", "--json").fields
+    assert fields["cause"] == advice("BAD_DATA").cause
+
+
+def test_who_is_not_let_in_and_what_is_held_back_have_exit_codes_of_their_own(run: Run) -> None:
+    """The same for a code whichever family its error is of."""
+    for family in (LocalProtocolError, RemoteProtocolError, VerificationError):
+        assert run(failing(family("x", code="NOT_SIGNED_IN"))).exit_code == 5
+        assert run(failing(family("x", code="GATE_NOT_OPEN"))).exit_code == 7
+
+
+def test_quiet_leaves_out_what_only_tells_how_far_it_is(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """INFO lines are gone with --quiet, warnings stay, and the next command is as before."""
+
+    def work() -> dict[str, Any]:
+        tell_progress("1 of 2")
+        logging.getLogger("noren_test").info("half done")
+        logging.getLogger("noren_test").warning("disk is nearly full")
+        return {"state": "done"}
+
+    caplog.set_level(logging.INFO)
+    for arguments, logged, told in (
+        (["work", "x", "--quiet"], ["disk is nearly full"], ""),
+        (["work", "x"], ["half done", "disk is nearly full"], "1 of 2\n"),
+    ):
+        caplog.clear()
+        assert run(work, *arguments) == Done(0, "state: done\n", told)
+        assert caplog.messages == logged
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("terminal", "arguments", "term", "is_drawn"),
+    [
+        (True, [], "xterm", True),
+        (True, ["--quiet"], "xterm", False),
+        (True, ["--json"], "xterm", False),
+        (True, [], "dumb", False),
+        (False, [], "xterm", False),
+    ],
+)
+def test_a_bar_is_drawn_on_a_terminal_alone(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    arguments: list[str],
+    term: str,
+    is_drawn: bool,
+) -> None:
+    """Never into a pipe or a file, not with --quiet or --json, not on a dumb terminal."""
+    shown = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", term)
+
+    def work() -> dict[str, Any]:
+        with progress("Reading") as report:
+            report(1, 2)
+        return {"state": "done"}
+
+    assert run(work, "work", "x", *arguments).exit_code == 0
+    assert ("Reading" in shown.getvalue()) is is_drawn
+
+
+def test_no_bar_outside_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that calls the same functions in its pages gets nothing on its terminal."""
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    with progress("Reading") as report:
+        report(1, 2)
+    assert shown.getvalue() == ""
+
+
+def test_a_connection_that_broke_is_not_taken_for_a_reader_that_hung_up(run: Run) -> None:
+    """A broken pipe that is not our output's is an error like any other, not silence."""
+    done = run(failing(BrokenPipeError(32, "Broken pipe")))
+    assert done.exit_code == 1
+    assert "INTERNAL: BrokenPipeError at " in done.stderr
 
 
 def test_an_error_may_have_a_code_of_its_own(run: Run) -> None:

@@ -203,7 +203,7 @@ def test_commands_convert_a_directory_there_and_back(
     code, result, said = side.run("keys", "change-passphrase", "--new-passphrase-file", str(second))
     assert (code, said) == (0, "")
     code, result, _ = side.run("keys", "unprotect")
-    assert (code, result["code"]) == (3, "WRONG_PASSPHRASE")
+    assert (code, result["code"]) == (5, "WRONG_PASSPHRASE")
     monkeypatch.setenv("NOREN_PASSPHRASE_FILE", str(second))
     assert side.run("keys", "unprotect")[0] == 0
     assert side.stored() == before

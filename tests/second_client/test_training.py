@@ -29,6 +29,7 @@ from noren_core.season.round_event import round_event
 from noren_core.secagg.client import SecAggClient
 from noren_core.secagg.server import SecAggServer
 from noren_server.campaign_rounds import CampaignRun, Progress
+from noren_server.round_control import RoundControl
 
 from . import (
     RefusedError,
@@ -283,6 +284,7 @@ def test_the_platform_runs_a_campaign_of_second_clients(setting: Setting, silent
         exchange=network,
         newest_revocations=newest_revocations,
         progress=Progress(setting.platform.directory / "progress.json", plan.training.rounds),
+        control=RoundControl(setting.platform.store, plan),
     ).run()
     key = CohortKey(SecretBytes(sessions[US]._member.cohort_key), session=plan.digest())
     expected, settles = HeadState.initial(plan.training), {}

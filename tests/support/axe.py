@@ -24,9 +24,7 @@ axe.run().then(result => result.violations.map(found => [found.id, ...found.node
 def violations(browser: Chromium) -> list[list[str]]:
     """What axe objects to in the page that is open: rule and elements; all of its rules are run."""
     if not _PROGRAM.is_file():
-        raise AssertionError(
-            f"axe-core {VERSION} is needed for the tests of the HTML report: run scripts/test"
-        )
+        raise AssertionError(f"axe-core {VERSION} is needed for the tests of pages: run scripts/test")
     program = _PROGRAM.read_bytes()
     assert hashlib.sha256(program).hexdigest() == _SHA256, f"{_PROGRAM} is not the release: delete it"
     browser.evaluate(program.decode())

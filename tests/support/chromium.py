@@ -63,6 +63,32 @@ class Chromium:
         found = self.evaluate(f"(item => {{ item?.click(); return item !== null }})({item})")
         assert found, f"nothing to click: {selector}"
 
+    def follow(self, selector: str) -> None:
+        """Click what leads to another page, and wait until that has loaded."""
+        before = self._loader()
+        self.events.clear()
+        self.click(selector)
+        self._wait_for_another(before)
+
+    def upload(self, selector: str, file: Path) -> None:
+        """Choose a file in a file input, as somebody does in the dialogue."""
+        script = f"document.querySelector({json.dumps(selector)})"
+        found = self._call("Runtime.evaluate", expression=script)["result"]
+        assert "objectId" in found, f"no file input: {selector}"
+        self._call("DOM.setFileInputFiles", files=[str(file)], objectId=found["objectId"])
+
+    def run_scripts(self, *, enabled: bool) -> None:
+        """Whether pages may run scripts; a test's own run all the same."""
+        self._call("Emulation.setScriptExecutionDisabled", value=not enabled)
+
+    def trust_every_certificate(self) -> None:
+        """For sites on loopback, whose certificates nobody else knows."""
+        self._call("Security.setIgnoreCertificateErrors", ignore=True)
+
+    def forget_cookies(self) -> None:
+        """Every site sees a new visitor."""
+        self._call("Network.clearBrowserCookies")
+
     def evaluate(self, script: str) -> Any:
         """The value of an expression; of a promise, what it resolves to."""
         done = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
@@ -81,6 +107,11 @@ class Chromium:
         """The window, or the whole page, as PNG."""
         done = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(done["data"])
+
+    def picture(self) -> bytes:
+        """The whole page, small enough for a repository, as WebP."""
+        options = {"format": "webp", "quality": 45, "captureBeyondViewport": True}
+        return base64.b64decode(self._call("Page.captureScreenshot", **options)["data"])
 
     def pdf(self) -> bytes:
         """The page as it would be printed."""
@@ -122,6 +153,22 @@ class Chromium:
         ):
             self._receive()
 
+    def _loader(self) -> str:
+        loader: str = self._call("Page.getFrameTree")["frameTree"]["frame"]["loaderId"]
+        return loader
+
+    def _wait_for_another(self, before: str) -> None:
+        """Until a document other than `before` has loaded in the page itself, not in a frame of it."""
+        frame = self._call("Page.getFrameTree")["frameTree"]["frame"]["id"]
+        while not any(
+            event["method"] == "Page.lifecycleEvent"
+            and event["params"]["name"] == "load"
+            and event["params"]["frameId"] == frame
+            and event["params"]["loaderId"] != before
+            for event in self.events
+        ):
+            self._receive()
+
     def _receive(self) -> dict[str, Any]:
         """The next message; events are kept."""
         deadline = monotonic() + _SECONDS
@@ -142,7 +189,7 @@ class Chromium:
 def chromium(profile: Path) -> Iterator[Chromium]:
     """A browser of its own, with a new profile, that ends with the block."""
     program = shutil.which("chromium")
-    assert program, f"Chromium is needed for the tests of the HTML report: {COMMAND}"
+    assert program, f"Chromium is needed for the tests of pages: {COMMAND}"
     their_read, our_write = os.pipe()
     our_read, their_write = os.pipe()
     process = subprocess.Popen(

@@ -15,6 +15,7 @@ from coverage_figures import figures, with_class
 from noren_audit.rights import coverage_check
 from noren_core.crypto.identity import SigningKey
 from noren_core.rights.consent.consent_event import Action, EventKind
+from noren_core.rights.coverage import coverage_report
 from noren_core.rights.coverage.classes import (
     AgreementPeriod,
     Evidence,
@@ -22,7 +23,6 @@ from noren_core.rights.coverage.classes import (
     Register,
     Scope,
     ScreenPeriod,
-    coverage_report,
 )
 from noren_core.rights.purposes import Purpose
 from noren_server.coverage import statistics

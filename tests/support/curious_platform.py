@@ -37,6 +37,7 @@ def main(directory: Path) -> None:
             provisions_of=lambda _: [],
             is_logged=lambda _: True,
             erase=lambda _: None,
+            erasures_of=lambda _: (),
         ) as side,
         run_student_api(
             side.services,

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import active_policy
+import backup_decoders
 import consenting_students
 import coverage_decoders
 import erasure_decoders
 import gate_decoders
 import hostile_input as shapes
+import import_decoders
+import machine_decoders
 import mirror_decoders
 import numpy as np
 import pyarrow as pa
@@ -1772,7 +1775,7 @@ _PLATFORM = (
     Decoder(
         name="noren_server.traffic_meter.read_counts",
         shape=shapes.JsonBytes(),
-        valid=lambda _: [b'{"company-1":[1,2],"company-2":[3,4]}'],
+        valid=lambda _: [b'{"company-1":[1,2,5],"company-2":[3,4,6]}'],
         decode=_file(traffic_meter.read_counts),
     ),
 )
@@ -2468,6 +2471,9 @@ DECODERS = (
     *_AT_REST,
     *_POLICIES,
     *(Decoder(**fields) for fields in gate_decoders.FIELDS),
+    *(Decoder(**fields) for fields in import_decoders.FIELDS),
+    *(Decoder(**fields) for fields in machine_decoders.FIELDS),
+    *(Decoder(**fields) for fields in backup_decoders.FIELDS),
     *(Decoder(**fields) for fields in mirror_decoders.FIELDS),
     *(Decoder(**fields) for fields in coverage_decoders.FIELDS),
     *(Decoder(**fields) for fields in erasure_decoders.FIELDS),
@@ -2475,7 +2481,13 @@ DECODERS = (
 """All of them."""
 
 _EXEMPT_ELSEWHERE = (
-    gate_decoders.EXEMPT | mirror_decoders.EXEMPT | coverage_decoders.EXEMPT | erasure_decoders.EXEMPT
+    gate_decoders.EXEMPT
+    | mirror_decoders.EXEMPT
+    | coverage_decoders.EXEMPT
+    | erasure_decoders.EXEMPT
+    | import_decoders.EXEMPT
+    | machine_decoders.EXEMPT
+    | backup_decoders.EXEMPT
 )
 EXEMPT = _EXEMPT_ELSEWHERE | {
     "noren_core.rights.notices.flow_manifest.verify_declared": (

@@ -18,15 +18,14 @@ from noren_core.ledger.entries import EntryKind, SignedEntry, parse_entry, sign_
 from noren_core.rights import fields, student_request
 from noren_core.rights.consent import link_offer
 from noren_core.rights.consent.consent_record import ConsentState
+from noren_core.rights.disclosure import mirror, mirror_copy
+from noren_core.rights.disclosure import requests as disclosure
 from noren_core.rights.disclosure.mirror import CommittedRecord, MirrorRecord
 from noren_core.rights.disclosure.mirror_copy import Access, AccessCopy, AnswerCopy, ScoreCopy
 from noren_core.rights.disclosure.requests import (
     InboxItem,
     KeyChange,
     Scope,
-    disclosure,
-    mirror,
-    mirror_copy,
 )
 from noren_core.rights.disclosure.student_report import BudgetLine, ConsentLine, ProvisionLine, StudentReport
 from noren_core.rights.purposes import Purpose

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any
 
 import httpx
@@ -38,6 +39,7 @@ from noren_core.season.plan import CampaignPlan
 from noren_server.consents.consent_service import ConsentService
 from noren_server.consents.opening import consent_service
 from noren_server.platform_files import Platform, initialise
+from noren_server.rights.erasure_status import ErasureStatus
 from noren_server.rights.student_api import ErasureRequest, StudentServices, application
 from noren_server.rights.student_services import StudentsSide, students_side
 
@@ -54,6 +56,13 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
+
+
+class RealClock(Clock):
+    """The time that it is, as a browser's clock has it."""
+
+    def __call__(self) -> int:
+        return int(time())
 
 
 class InProcess:
@@ -192,6 +201,7 @@ class StudentsPlatform:
     company_sealing: SealingKey
     provisions: list[ProvisionLine] = field(default_factory=list)
     erased: list[ErasureRequest] = field(default_factory=list)
+    statuses: list[ErasureStatus] = field(default_factory=list)
 
     def publish(self, body: dict[str, Any]) -> CampaignPlan:
         """A campaign that scores the season, with the company in its cohort."""
@@ -221,10 +231,16 @@ class StudentsPlatform:
 
 
 @contextmanager
-def students_platform(directory: Path, *, notices: Sequence[str] = (COMPANY,)) -> Iterator[StudentsPlatform]:
-    """A platform with one enrolled company per notice, a policy in force, and nobody."""
+def students_platform(
+    directory: Path, *, notices: Sequence[str] = (COMPANY,), clock: Clock | None = None
+) -> Iterator[StudentsPlatform]:
+    """A platform with one enrolled company per notice, a policy in force, and nobody.
+
+    `clock` is asked in place of one that is moved by hand.
+    """
     platform = initialise(directory / "platform", name="jobs", host="127.0.0.1", ports=(1, 2, 3, 4))
-    clock, signing, sealing = Clock(), SigningKey.generate(), SealingKey.generate()
+    clock = clock or Clock()
+    signing, sealing = SigningKey.generate(), SealingKey.generate()
     _enrol(platform, COMPANY, signing, sealing)
     facts = [notice_facts(company, POSITION) for company in notices]
     active = activate_policy(platform, season=SEASON, notices=facts, now=NOW - 1)
@@ -235,6 +251,7 @@ def students_platform(directory: Path, *, notices: Sequence[str] = (COMPANY,)) -
         consents = stack.enter_context(consent_service(platform, permissive.at))
         provisions: list[ProvisionLine] = []
         erased: list[ErasureRequest] = []
+        statuses: list[ErasureStatus] = []
         side = stack.enter_context(
             students_side(
                 platform,
@@ -242,11 +259,12 @@ def students_platform(directory: Path, *, notices: Sequence[str] = (COMPANY,)) -
                 provisions_of=lambda student: provisions,
                 is_logged=lambda student: True,
                 erase=erased.append,
+                erasures_of=lambda student: statuses,
                 clock=clock,
             )
         )
         yield StudentsPlatform(
-            platform, consents, side, permissive, clock, signing, sealing, provisions, erased
+            platform, consents, side, permissive, clock, signing, sealing, provisions, erased, statuses
         )
     platform.ledger_store.close()
     platform.store.close()

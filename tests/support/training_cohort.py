@@ -43,6 +43,7 @@ from noren_core.season.head import row_scale
 from noren_core.season.plan import CampaignPlan, TrainingMode
 from noren_server import platform_files
 from noren_server.campaign_rounds import CampaignRun, Progress
+from noren_server.round_control import RoundControl
 
 COMPANIES = tuple(f"company-{number}" for number in range(1, 6))
 ROWS = 12
@@ -153,7 +154,7 @@ class TrainingCohort:
     def handle(self, company: str, request: m.Request) -> bytes:
         return self.workers[company].handle(self.directory(company), m.encode_request(request))
 
-    def train(self, around: Around | None = None) -> None:
+    def train(self, around: Around | None = None, control: RoundControl | None = None) -> None:
         """All rounds."""
         self.around = around or self.around
         CampaignRun(
@@ -164,6 +165,7 @@ class TrainingCohort:
             exchange=self,
             progress=Progress(self.root / "progress.json", self.plan.training.rounds),
             newest_revocations=self.lists.newest,
+            control=control or RoundControl(self.platform.store, self.plan),
         ).run()
 
     def session(self, company: str) -> TrainingSession:

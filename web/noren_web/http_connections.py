@@ -35,6 +35,12 @@ class PromptHttp(H11Protocol):
         super().on_response_complete()
         self._follow()
 
+    def shutdown(self) -> None:
+        """End with the server. A TLS peer that does not say goodbye would keep it from ending."""
+        super().shutdown()
+        if self.conn.our_state is h11.CLOSED:  # no answer is under way
+            self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._stop_waiting()

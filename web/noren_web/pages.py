@@ -69,7 +69,7 @@ def download(content: bytes, *, name: str, media_type: str) -> Response:
     return Response(content, media_type=media_type, headers=headers)
 
 
-def template_environment(packages: list[str], catalogue: translations.Catalogue) -> jinja2.Environment:
+def template_environment(packages: list[str]) -> jinja2.Environment:
     """Templates of these packages, the first that has one wins; translated by the request's language."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
@@ -85,7 +85,6 @@ def template_environment(packages: list[str], catalogue: translations.Catalogue)
     )
     environment.globals["csrf_token"] = _CSRF.get
     environment.filters |= {"moment": moment, "day": day, "bytes": byte_count, "number": number}
-    environment.globals["has_catalogue"] = bool(catalogue)
     return environment
 
 

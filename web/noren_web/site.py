@@ -64,11 +64,14 @@ _METHODS = frozenset({"GET", "HEAD", "POST"})
 _STATIC = "/static/"
 _STATUS = {
     "BREAK_GLASS_REQUIRED": 403,
+    "BUSY": 503,
     "CSRF_REJECTED": 403,
+    "CUSTODIAN_UNAVAILABLE": 503,
     "ENTRY_REFUSED": 403,
     "NOT_AVAILABLE": 404,
     "NOT_FOUND": 404,
     "NOT_SIGNED_IN": 401,
+    "PLATFORM_UNAVAILABLE": 503,
     "ROLE_FORBIDDEN": 403,
     "SERVICE_SUSPENDED": 423,
     "TOO_MANY_REQUESTS": 429,
@@ -141,7 +144,7 @@ def build_site(site: Site) -> FastAPI:
     app.state.sessions = Sessions(site.clock, idle=site.idle_seconds, absolute=site.absolute_seconds)
     app.state.jobs = Jobs(site.clock)
     app.state.cross_site_posts = site.cross_site_posts
-    app.state.templates = template_environment([site.package, "noren_web"], catalogue)
+    app.state.templates = template_environment([site.package, "noren_web"])
     for router in (*site.routers, _own):
         app.router.routes.extend(router.routes)  # including it would hide its routes from `declared`
     app.state.access = {route.path: access for route, access in declared(app) if "GET" in methods_of(route)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
+
+from noren_core.console import tell_progress
 
 EXIT_NOT_CERTIFIED = 9
 
@@ -46,7 +47,7 @@ def certify(
         commands,
         certification.parse_claims(claims),
         looks=certification.QUICK_LOOKS if quick else certification.LOOKS,
-        progress=lambda name: print(f"examining {name}", file=sys.stderr),
+        progress=lambda name: tell_progress(f"examining {name}"),
     )
     exit_code = 0 if result.is_certified else EXIT_NOT_CERTIFIED
     if context.obj:

@@ -34,6 +34,7 @@ def fairness(
     from noren_audit.fairness import publication, statistics
     from noren_audit.fairness.people import read_people
     from noren_audit.fairness.report import print_report, to_fields
+    from noren_audit.witness.durable_file import write_result
     from noren_core.privacy.discrete_gaussian import NoiseStream
 
     everybody = read_people(people)
@@ -49,7 +50,7 @@ def fairness(
             "threshold": public.threshold,
             "variance": public.variance,
         }
-        publish.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_result(publish, (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode())
     exit_code = EXIT_ALERT if found.alerts() else 0
     if context.obj:
         return {"exit_code": exit_code, **to_fields(found)}

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from noren_core.console import progress
+
 EXIT_NOT_REPLAYED = 9
 
 Result = dict[str, Any]
@@ -39,16 +41,18 @@ def replay(
     """
     from noren_audit.replay import auditor_key, replay_file, replay_session, replay_verdict
     from noren_audit.verification.trust import load_trust
+    from noren_audit.witness.durable_file import write_result
 
     signing_key = auditor_key.load(key)
     shown = replay_file.parse(_read(file, replay_file.MAX_FILE_BYTES))
-    done = replay_session.run(shown, bundle, load_trust(trust), signing_key)
+    with progress("Replaying"):
+        done = replay_session.run(shown, bundle, load_trust(trust), signing_key)
     for finding in done.findings:
         where = "" if finding.round_number is None else f" (round {finding.round_number})"
         print(f"{finding.code}{where}", file=sys.stderr)
     exit_code = 0 if done.word == replay_verdict.REPLAYED else EXIT_NOT_REPLAYED
     if out is not None:
-        out.write_bytes(done.signed_verdict + b"\n")
+        write_result(out, done.signed_verdict + b"\n")
         return {"exit_code": exit_code, "verdict": done.word, "file": str(out)}
     if context.obj:
         return {"exit_code": exit_code, "verdict": done.word, "signed": done.signed_verdict.decode()}

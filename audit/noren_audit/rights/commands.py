@@ -51,8 +51,9 @@ def attest_file(
     """Check a report and sign what it says, clear or blocked."""
     from noren_audit.replay import auditor_key
     from noren_audit.rights.coverage_check import attest_report, read_report
+    from noren_audit.witness.durable_file import write_result
 
     found = read_report(report)
     said = attest_report(found, auditor_key.load(key), snapshot=snapshot)
-    out.write_bytes(said.to_bytes() + b"\n")
+    write_result(out, said.to_bytes() + b"\n")
     return {"campaign": said.campaign, "verdict": said.verdict.value, "file": str(out)}

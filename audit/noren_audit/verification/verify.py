@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ NOT_CHECKED = (
     "in how many campaigns a person was: her total is a bound if the consent service keeps to the plans",
 )
 """Printed with every verdict: what VERIFIED does not mean."""
+
+_REPORTED_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,12 @@ class Verdict:
 
 
 def verify_bundle(
-    directory: Path, trust: Trust, seen: Sequence[bytes] = (), verdicts: Sequence[bytes] = ()
+    directory: Path,
+    trust: Trust,
+    seen: Sequence[bytes] = (),
+    verdicts: Sequence[bytes] = (),
+    *,
+    report: Callable[[int, int], None] = lambda _read, _in_all: None,
 ) -> Verdict:
     """Everything that can be concluded from a bundle, a trust file and what others saw or computed again.
 
@@ -108,7 +115,7 @@ def verify_bundle(
     10. Every verdict of a replay in `verdicts` is signed by an auditor of the trust file, about this ledger,
         and found nothing.
     Every step goes on after a defect. What no bundle can show is listed in `NOT_CHECKED`. Entries are read
-    one after the other and are not kept.
+    one after the other and are not kept. `report` is called now and then with how many of how many were read.
     """
     findings = Findings()
     # 1
@@ -126,6 +133,9 @@ def verify_bundle(
         if parties.admit(index, entry):
             # 6, 7
             season.read(index, entry)
+        if index % _REPORTED_EVERY == 0:
+            report(index, bundle.size)
+    report(bundle.size, bundle.size)
     parties.finish()
     # 5
     checkpoint = verify_checkpoint(bundle, parties.keys, findings)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
+
+from noren_core.errors import ConfigurationError
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -28,3 +31,22 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def write_result(path: Path, data: bytes) -> None:
+    """Write what a command was asked to write: a file is there whole (mode 0600) or as it was before.
+
+    Pipes, devices and symbolic links (/dev/stdout) are written through. No directory is made.
+
+    Raises:
+        ConfigurationError: if it cannot be written there.
+    """
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(data)
+        elif not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "no such directory")
+        else:
+            replace_file(path, data)
+    except OSError as error:
+        raise ConfigurationError(f"output: expected a place for a file, got: {error.strerror}") from error

@@ -27,6 +27,7 @@ from noren_client.evaluated_identifiers import Evaluated, padded
 from noren_client.gate import access_log, score_records
 from noren_client.gate.access_log import LoggedAccess
 from noren_client.gate.staff import Authorised
+from noren_client.imports import import_journal
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.rights.custody import CustodyStore
 from noren_client.table_reading import Aligner, Sleep
@@ -203,7 +204,7 @@ def seal(
         people = applicants_for(
             alignment.applicants(company_dir, plan), season=plan.score_season, position=position
         )
-        _verify_unchanged(people, kept)  # 2
+        verify_unchanged(people, kept)  # 2
         _verify_has_not_looked(company_dir, decider)
         if len(kept) >= plan.gate.batches:
             raise BudgetExceededError(Refusal.BATCH_LIMIT.sentence, code=Refusal.BATCH_LIMIT)
@@ -290,6 +291,17 @@ def batch_of(batches: Sequence[KeptBatch], identifier: bytes) -> KeptBatch | Non
     return next((item for item in batches if item.batch.decision(identifier) is not None), None)
 
 
+def verify_unchanged(people: Sequence[Applicant], kept: Sequence[KeptBatch]) -> None:
+    """Raise LocalProtocolError (DECISION_IMMUTABLE) if the file says other than what was sealed."""
+    for person in people:
+        batch = batch_of(kept, person.key)
+        if batch is None:
+            continue
+        said, sealed = _SEALED_AS[person.decision], batch.batch.decision(person.key)
+        if said not in (sealed, batch.decision(person.key)):
+            raise _immutable()
+
+
 def deciders_of(company_dir: Path, *, position: str, season: str) -> frozenset[str]:
     """Everybody who decided about a position of a season, in any campaign."""
     found: set[str] = set()
@@ -336,6 +348,7 @@ def _begin(
         padded_batch=max(size, len(fresh) + 1),  # one leaf says who decided
         minimum_batch=plan.gate.minimum_batch,
     )
+    import_journal.note_use(company_dir, import_journal.Use.SEALING)
     statement = DeciderStatement(
         (decider.name,), decider.position, plan.score_season, secrets.token_bytes(SALT_BYTES)
     )
@@ -427,17 +440,6 @@ def _body(plan: CampaignPlan, company: str, batch: KeptBatch) -> dict[str, Any]:
         "evaluation_sha256": evaluation_sha256(blinded).hex(),
         "sealed_at": batch.sealed_at,
     }
-
-
-def _verify_unchanged(people: Sequence[Applicant], kept: Sequence[KeptBatch]) -> None:
-    """Raise LocalProtocolError (DECISION_IMMUTABLE) if the file says other than what was sealed."""
-    for person in people:
-        batch = batch_of(kept, person.key)
-        if batch is None:
-            continue
-        said, sealed = _SEALED_AS[person.decision], batch.batch.decision(person.key)
-        if said not in (sealed, batch.decision(person.key)):
-            raise _immutable()
 
 
 def _verify_has_not_looked(company_dir: Path, decider: Authorised) -> None:

@@ -83,8 +83,13 @@ def actions_for(
 ) -> tuple[FollowUpAction, ...]:
     """Every action for one person, oldest first; the gate must be open for her as for a look."""
     person, _ = viewing.open_record(company_dir, request, Action.PLAN_FOLLOW_UP, clock=clock, sleep=sleep)
+    return actions_of(company_dir, request.campaign, person)
+
+
+def actions_of(company_dir: Path, campaign: str, person: ScoredPerson) -> tuple[FollowUpAction, ...]:
+    """Every action for a person whose record `viewing.open_record` gave just now, oldest first."""
     with CustodyStore(company_dir) as custody:
-        return tuple(action for _, action in _actions(custody, request.campaign, person))
+        return tuple(action for _, action in _actions(custody, campaign, person))
 
 
 def _actions(custody: CustodyStore, campaign: str, person: ScoredPerson) -> list[tuple[str, FollowUpAction]]:

@@ -12,19 +12,9 @@ Result = dict[str, Any]
 
 def answer(context: typer.Context, campaign: str) -> Result:
     """Answer students' requests and tell them who looked; nobody here sees whose. Run it daily."""
-    from noren_client import campaign_files
-    from noren_client.rights.custody import CustodyStore
-    from noren_client.rights.disclosure_answers import DisclosureAnswers
-    from noren_client.rights.transport import RightsClient
+    from noren_client.rights.daily_work import answer_students
 
-    plan = campaign_files.load_plan(context.obj, campaign)
-    now = int(time.time())
-    with RightsClient(context.obj) as transport, CustodyStore(context.obj) as custody:
-        answers = DisclosureAnswers(context.obj, plan, transport=transport, custody=custody)
-        try:
-            answers.answer(now=now)
-        finally:
-            answers.tell_accesses(now=now)
+    answer_students(context.obj, campaign, now=int(time.time()))
     return {"campaign": campaign}
 
 

@@ -28,26 +28,12 @@ def erase(
     ] = None,
 ) -> Result:
     """Carry out every erasure order, search for what was deleted, certify; students' questions come first."""
-    import tempfile
-
     from noren_client import campaign_files
-    from noren_client.rights import erasure
-    from noren_client.rights.transport import RightsClient
-    from noren_client.transport import PlatformClient
+    from noren_client.rights import daily_work
 
     directory: Path = context.obj
     names = [campaign] if campaign else campaign_files.accepted(directory)
-    done = []
-    with RightsClient(directory) as rights:
-        tools = erasure.Erasure(
-            rights=rights,
-            platform=lambda: PlatformClient(directory),
-            disclose=lambda name: _disclose(directory, name, rights),
-            clock=time.time,
-            places=(Path(tempfile.gettempdir()), *(also or ())),
-        )
-        done = [name for name in names if erasure.erase(directory, name, tools)]
-    return {"certified": done}
+    return {"certified": list(daily_work.carry_out_orders(directory, names, also=also or ()))}
 
 
 @rights_app.command("hold")
@@ -96,15 +82,3 @@ def compare_provisions(
         raise ConfigurationError("table: expected 32 hex digits, got another text") from error
     provision_records.compare(context.obj, file.read_bytes(), table_id)
     return {"table": table, "state": "reconciled"}
-
-
-def _disclose(directory: Path, campaign: str, rights: Any) -> bool:
-    """Answer what students ask; whether nothing is open any more."""
-    from noren_client import campaign_files
-    from noren_client.rights.custody import CustodyStore
-    from noren_client.rights.disclosure_answers import DisclosureAnswers
-
-    plan = campaign_files.load_plan(directory, campaign)
-    with CustodyStore(directory) as custody:
-        answers = DisclosureAnswers(directory, plan, transport=rights, custody=custody)
-        return answers.answer(now=int(time.time()))

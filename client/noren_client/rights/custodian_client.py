@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
-from noren_client import keystore
+from noren_client import keystore, outbound
 from noren_client.config import CustodianAddress
+from noren_client.outbound import NetworkSettings
 from noren_core.crypto.identity import SealingKey
 from noren_core.crypto.secret import SecretBytes
 from noren_core.errors import (
@@ -63,22 +64,29 @@ class CustodianClient:
     """One custodian, as this company asks it; use as a context manager."""
 
     def __init__(
-        self, address: CustodianAddress, keys: keystore.CompanyKeys, *, clock: Callable[[], float]
+        self,
+        address: CustodianAddress,
+        keys: keystore.CompanyKeys,
+        *,
+        clock: Callable[[], float],
+        network: NetworkSettings,
+        note_sent: Callable[[CustodyOperation, int], None],
     ) -> None:
-        """Prepare a connection; nothing is sent yet.
+        """Prepare a connection; nothing is sent yet. `note_sent` is told the bytes of each request.
 
         Raises:
-            ConfigurationError: for a url that is not http(s)://host[:port][/path].
+            ConfigurationError: for a url that is not http(s)://host[:port][/path], or a network that is
+                not configured properly.
         """
         parts = urlsplit(address.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigurationError("custodian.url: expected http(s)://host[:port][/path], got another text")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+        self._connection = _connection(parts.scheme, parts.hostname, parts.port, network)
         self._path = parts.path.rstrip("/") + PATH
         self._key = address.key
         self._keys = keys
         self._clock = clock
+        self._note_sent = note_sent
 
     def __enter__(self) -> Self:
         return self
@@ -167,8 +175,10 @@ class CustodianClient:
 
     def _asked_once(self, request: CustodyRequest) -> tuple[CustodyAnswer, SignedStatement]:
         sent = request.sign(self._keys.signing)
+        data = sent.to_bytes()
+        self._note_sent(request.operation, len(data))
         try:
-            self._connection.request("POST", self._path, body=sent.to_bytes())
+            self._connection.request("POST", self._path, body=data)
             response = self._connection.getresponse()
             body = response.read(MAX_ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -179,6 +189,23 @@ class CustodianClient:
         if response.status != _OK:
             raise _refused(body)
         return CustodyAnswer.open(body, sent, custodian_key=self._key), sent
+
+
+def _connection(
+    scheme: str, host: str, port: int | None, network: NetworkSettings
+) -> http.client.HTTPConnection:
+    """To the custodian, or through the proxy, which is asked to CONNECT; nothing is opened yet."""
+    port = port or (http.client.HTTPS_PORT if scheme == "https" else http.client.HTTP_PORT)
+    proxy = outbound.proxy_for(network, host, port)
+    at = (host, port) if proxy is None else (proxy.host, proxy.port)
+    connection = (
+        http.client.HTTPSConnection(*at, timeout=TIMEOUT_SECONDS, context=outbound.authority_context(network))
+        if scheme == "https"
+        else http.client.HTTPConnection(*at, timeout=TIMEOUT_SECONDS)
+    )
+    if proxy is not None:
+        connection.set_tunnel(host, port, proxy.headers())
+    return connection
 
 
 def _refused(body: bytes) -> NorenError:

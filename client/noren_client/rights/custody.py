@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from noren_client import config, keystore
+from noren_client.leaving import sent_bytes
 from noren_client.rights.custodian_client import CustodianClient
 from noren_core import canonical_json, ids
 from noren_core.crypto.secret import SecretBytes
@@ -34,6 +35,7 @@ from noren_core.rights.erasure.artefacts import IN_CUSTODY, ArtefactClass
 from noren_core.rights.erasure.custody import (
     HANDLE_BYTES,
     SHARE_BYTES,
+    CustodyOperation,
     DestructionStatement,
     open_record,
     record_key,
@@ -96,7 +98,13 @@ class CustodyStore:
         self._clock = clock
         self._custodian: CustodianClient | None = None
         if settings.custodian is not None:
-            self._custodian = CustodianClient(settings.custodian, keystore.load(company_dir), clock=clock)
+            self._custodian = CustodianClient(
+                settings.custodian,
+                keystore.load(company_dir),
+                clock=clock,
+                network=settings.network,
+                note_sent=self._note_sent,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +112,9 @@ class CustodyStore:
     def __exit__(self, *_: object) -> None:
         if self._custodian is not None:
             self._custodian.close()
+
+    def _note_sent(self, operation: CustodyOperation, size_bytes: int) -> None:
+        sent_bytes.note_sent(self._company_dir, f"Custody.{operation.value}", size_bytes)
 
     @property
     def is_custodian_held(self) -> bool:

@@ -89,7 +89,7 @@ def fetch(
     }
     if sorted(parsed) != sorted(item.entry.body["order_sha256"] for item in entries):  # 2
         raise VerificationError("erasure: expected the orders that the ledger has, got others")
-    states = _states(company_dir, campaign)
+    states = kept_states(company_dir, campaign)
     received = []
     for item in entries:
         order, statement = parsed[item.entry.body["order_sha256"]]
@@ -115,7 +115,7 @@ def verify_up_to_date(company_dir: Path, campaign: str, transport: OrderTranspor
 
 def advance(company_dir: Path, campaign: str, index: int, event: OrderEvent) -> OrderState:
     """Write down that something happened to an order; its state then."""
-    states = _states(company_dir, campaign)
+    states = kept_states(company_dir, campaign)
     states[index] = next_order_state(states.get(index, OrderState.ISSUED), event)
     _write_states(company_dir, campaign, states)
     return states[index]
@@ -129,14 +129,34 @@ def set_hold(company_dir: Path, hold: LegalHold) -> None:
 
 def verify_no_hold(company_dir: Path, campaign: str, *, now: int) -> None:
     """Raise LocalProtocolError (LEGAL_HOLD_ACTIVE) while there is a duty to keep."""
+    hold = kept_hold(company_dir, campaign)
+    if hold is not None:
+        hold.verify_over(now=now)
+
+
+def kept_hold(company_dir: Path, campaign: str) -> LegalHold | None:
+    """The duty to keep that was recorded last, over or not; LocalProtocolError if its file is damaged."""
     path = campaign_files.directory(company_dir, campaign) / HOLD_FILE
     if not path.exists():
-        return
+        return None
     try:
-        hold = LegalHold.from_body(canonical_json.parse_object(path.read_bytes()))
+        return LegalHold.from_body(canonical_json.parse_object(path.read_bytes()))
     except DataError as error:
         raise LocalProtocolError(f"{HOLD_FILE}: expected a legal hold, got another file") from error
-    hold.verify_over(now=now)
+
+
+def kept_states(company_dir: Path, campaign: str) -> dict[int, OrderState]:
+    """By ledger index, how far every order is that was fetched; asks nobody."""
+    path = campaign_files.directory(company_dir, campaign) / STATE_FILE
+    if not path.exists():
+        return {}
+    try:
+        body = canonical_json.parse_object(path.read_bytes())
+        return {int(index): OrderState(state) for index, state in body.items()}
+    except (NorenError, TypeError, ValueError) as error:
+        raise LocalProtocolError(
+            f"{STATE_FILE}: expected the orders that we kept, got another file"
+        ) from error
 
 
 def _verify(
@@ -151,19 +171,6 @@ def _verify(
     if said != (*ours, body["ground"], body["due_at"]):
         raise VerificationError("erasure: expected the order that its entry describes, got another")
     verify_order(statement, bytes.fromhex(watch.keys().key_at(PLATFORM, PlatformKey.PLATFORM, item.index)))
-
-
-def _states(company_dir: Path, campaign: str) -> dict[int, OrderState]:
-    path = campaign_files.directory(company_dir, campaign) / STATE_FILE
-    if not path.exists():
-        return {}
-    try:
-        body = canonical_json.parse_object(path.read_bytes())
-        return {int(index): OrderState(state) for index, state in body.items()}
-    except (NorenError, TypeError, ValueError) as error:
-        raise LocalProtocolError(
-            f"{STATE_FILE}: expected the orders that we kept, got another file"
-        ) from error
 
 
 def _write_states(company_dir: Path, campaign: str, states: dict[int, OrderState]) -> None:

@@ -1,9 +1,10 @@
 """Keys that say who a party is, and sealing to a party (docs/protocol.md §0).
 
 Ed25519 signs everything a party says; every signature is over a label that names protocol, version
-and purpose, so a signature made for one thing never verifies for another. X25519 with HPKE (RFC 9180,
-base mode, HKDF-SHA256, ChaCha20-Poly1305) seals a small secret to a party. Private keys have a
-redacted repr and refuse to be pickled.
+and purpose, so a signature made for one thing never verifies for another. HPKE (RFC 9180, base mode) of the
+suite DHKEM(X25519, HKDF-SHA256) 0x0020, HKDF-SHA256 0x0001, AES-256-GCM 0x0002 seals a small secret to a
+party: every part of it is in browsers' WebCrypto, where students open what is sealed to them (ADR 0032).
+Private keys have a redacted repr and refuse to be pickled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from noren_core.crypto.secret import Secret
 from noren_core.errors import DataError, VerificationError
 
-_HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class SigningKey(Secret):

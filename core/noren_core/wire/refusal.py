@@ -11,6 +11,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 METADATA_KEY = "noren-code"
+VERSION_KEY = "noren-version"
+"""With every answer of the company service: the platform's release, for people to compare."""
 
 
 class Refusal(StrEnum):

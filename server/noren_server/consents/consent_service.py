@@ -1,6 +1,7 @@
 """The consent service: what the platform itself says about consents, and what leaves only with a permit.
 
-docs/rights/consent.md. Promises: the service can show, request and end a consent, and never give one; nothing
+docs/rights/consent.md. Promises: the service can show, request and end a consent, and never give one; for a
+student who is signed in it can write down that she says no, marked as said in a session; nothing
 about a person is handed on without a permit that was redeemed a moment before, and not before it was written
 down that it is (`ProvisionSink`); receipts say only what events prove.
 """
@@ -16,6 +17,7 @@ from noren_core.crypto.identity import SigningKey
 from noren_core.errors import DataError, LocalProtocolError
 from noren_core.rights.consent.consent_event import (
     RECORD_BYTES,
+    SESSION_KINDS,
     ConsentEvent,
     ConsentKey,
     EventKind,
@@ -92,6 +94,32 @@ class ConsentService:
     def request(self, record: ConsentRecord, *, now: int) -> None:
         """Note that she is asked for a consent that was shown."""
         self._say(ConsentEvent(EventKind.REQUESTED, record.key, record.record, now), now)
+
+    def say_no(self, student: str, kind: EventKind, records: Collection[bytes], *, now: int) -> None:
+        """Write down that a student who is signed in refuses, defers or withdraws; all of it or nothing.
+
+        Whoever calls has found out that it is she. The events are signed by the service and say `via
+        session`, so that they are never taken for hers.
+
+        Args:
+            student: who.
+            kind: one of `SESSION_KINDS`.
+            records: ids of records of hers.
+            now: Unix seconds; a record of which her clock said a later time gets that time.
+
+        Raises:
+            DataError: for another kind, or no record.
+            LocalProtocolError: with code NOT_AVAILABLE, if one is not hers; as `ConsentBook.record`.
+        """
+        if kind not in SESSION_KINDS or not records:
+            raise DataError("consents: expected a no, and to what, got another")
+        hers = {item.record.record: item.record for item in self.book.student_records(student)}
+        if not hers.keys() >= set(records):
+            raise LocalProtocolError("consents: expected a record of hers, got another", code="NOT_AVAILABLE")
+        events = [
+            ConsentEvent(kind, hers[r].key, r, max(now, hers[r].last_time), via_session=True) for r in records
+        ]
+        self.book.record_all([sign_event(event, self._key) for event in events], now=now)
 
     def end(self, state: EventKind, is_meant: Callable[[ConsentRecord], bool], *, now: int) -> int:
         """End every live consent that is meant; how many.

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.consent.consent_event import (
-    STUDENT_KINDS,
     ConsentEvent,
     EventKind,
     KeyRegistered,
     OfferAcknowledged,
     SignedEvent,
+    is_signed_by_student,
     verify_event,
 )
 from noren_core.rights.consent.consent_log import SALT_BYTES, log_leaf
@@ -113,7 +113,7 @@ class EventAppender:
         place = place_of(self._database, verified.digest)  # 1
         if place is not None:
             return place
-        is_hers = event.kind in STUDENT_KINDS
+        is_hers = is_signed_by_student(event)
         if is_hers and registered_key(self._database, event.student) != verified.student_key:  # 2
             raise _refused("the student's key to be the same as a moment ago", "CONSENT_KEY_CHANGED")
         if event.time > self._now + MAX_SKEW_SECONDS:  # 3

@@ -70,33 +70,24 @@ def attest(
 ) -> Result:
     """Put an auditor's attestation in the ledger."""
     from noren_core.rights.coverage.coverage_report import MAX_ATTESTATION_BYTES
-    from noren_server.coverage.opening import auditor_keys, coverage_runs
+    from noren_server.coverage.opening import take_attestation
 
-    platform = _platform(context)
     with file.open("rb") as stream:
-        data = stream.read(MAX_ATTESTATION_BYTES + 2)
-    said = coverage_runs(context.obj).attest(
-        data.removesuffix(b"\n"), platform.ledger, auditors=auditor_keys(platform)
-    )
+        said = take_attestation(_platform(context), stream.read(MAX_ATTESTATION_BYTES + 2))
     return {"campaign": said.campaign, "as_of": said.as_of, "verdict": said.verdict.value}
 
 
 @coverage_app.command("status")
 def status(context: typer.Context, campaign: _Campaign) -> Result:
     """Every run of a campaign, and what stands in the way of a launch now; exit 0 if nothing, 9 otherwise."""
-    from noren_core.rights.coverage.launch_gate import launch_obstacles
     from noren_server.consents.opening import unix_now
-    from noren_server.coverage.opening import coverage_runs, launch_gate
+    from noren_server.coverage.opening import standing
 
-    now = unix_now()
-    facts = launch_gate(_platform(context)).facts(campaign)
-    runs = coverage_runs(context.obj)
-    runs.mark_stale(campaign, facts.judged_by, now=now)
-    obstacles = launch_obstacles(facts, now=now)
+    now = standing(_platform(context), campaign, now=unix_now())
     return {
-        "exit_code": EXIT_BLOCKED if obstacles else 0,
-        "runs": {item.name: item.state.value for item in runs.runs(campaign)},
-        "obstacles": [reason.value for reason in obstacles],
+        "exit_code": EXIT_BLOCKED if now.obstacles else 0,
+        "runs": {item.name: item.state.value for item in now.runs},
+        "obstacles": [reason.value for reason in now.obstacles],
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from noren_core.ledger.entries import EntryKind, ServiceScope, ServiceStatus
-from noren_core.rights.coverage.coverage_report import JudgedBy, ReportSource
+from noren_core.rights.coverage.coverage_report import Attestation, BlockReason, JudgedBy, ReportSource
 from noren_core.rights.coverage.launch_gate import launch_obstacles
 from noren_core.rights.service.service_state import sign_request
 from noren_server.coverage.classification import Question
@@ -60,6 +61,28 @@ def require_may_process(platform: Platform, campaign: str, company: str = "", *,
 def is_clear(platform: Platform, campaign: str, *, now: int) -> bool:
     """Whether nothing stands in the way of a launch now."""
     return not launch_obstacles(launch_gate(platform).facts(campaign), now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a campaign is: its runs, and what stands in the way of a launch now."""
+
+    runs: tuple[Run, ...]
+    obstacles: tuple[BlockReason, ...]
+
+
+def standing(platform: Platform, campaign: str, *, now: int) -> Standing:
+    """Every run of a campaign, marked stale if it is, and what stands in the way of a launch now."""
+    facts = launch_gate(platform).facts(campaign)
+    runs = coverage_runs(platform.directory)
+    runs.mark_stale(campaign, facts.judged_by, now=now)
+    return Standing(runs.runs(campaign), launch_obstacles(facts, now=now))
+
+
+def take_attestation(platform: Platform, data: bytes) -> Attestation:
+    """Put an auditor's attestation, as the auditor's program wrote it, in the ledger."""
+    runs = coverage_runs(platform.directory)
+    return runs.attest(data.removesuffix(b"\n"), platform.ledger, auditors=auditor_keys(platform))
 
 
 def compute_on_platform(platform: Platform, campaign: str, question: Question, *, now: int) -> Run:

@@ -21,7 +21,13 @@ from noren_core.rights.notices.notice_texts import NoticeFacts
 from noren_core.rights.notices.policy import PolicyVersion, Route, material_change
 from noren_core.rights.notices.policy_approval import Approval, verify_approved
 from noren_core.rights.notices.purpose_text import lint_policy
-from noren_core.rights.notices.screen import Device, ScreenPlace, ScreenVersion, verify_screen
+from noren_core.rights.notices.screen import (
+    Device,
+    ScreenPlace,
+    ScreenState,
+    ScreenVersion,
+    verify_screen,
+)
 from noren_core.rights.purposes import Purpose
 from noren_server.ledger_service import LedgerService
 from noren_server.policies import consent_screen
@@ -68,6 +74,42 @@ def review(book: PolicyBook, policy: str, *, at: int) -> None:
     for objection in objections(book.version(policy)):
         raise DataError(f"policy, {objection.where}: {objection.what}", code=objection.code)
     book.advance(policy, PolicyStatus.REVIEWED, at=at)
+
+
+def take_over(book: PolicyBook, version: PolicyVersion, *, at: int) -> None:
+    """Keep a version and review it; with objections it stays a DRAFT.
+
+    Raises:
+        LocalProtocolError: as `PolicyBook.add`.
+        DataError: as `review`.
+    """
+    book.add(version, at=at)
+    review(book, version.policy, at=at)
+
+
+def retire(book: PolicyBook, register: ScreenRegister, policy: str, *, at: int) -> None:
+    """End a version at once, without days of grace, and its screens with it."""
+    book.advance(policy, PolicyStatus.RETIRED, at=at)
+    register.retire(policy, at=at)
+
+
+def unretired(book: PolicyBook, *, at: int) -> tuple[PolicyVersion, ...]:
+    """Every version whose screens may still be shown some day."""
+    return tuple(
+        version
+        for version in book.versions()
+        if book.status(version.policy, at=at) is not PolicyStatus.RETIRED
+    )
+
+
+def waiting_own_texts(book: PolicyBook, register: ScreenRegister, *, at: int) -> frozenset[str]:
+    """The texts that were looked at, wait to be verified, and say what our own pages say."""
+    ours = {text for version in unretired(book, at=at) for text in own_texts(book, version)}
+    return frozenset(
+        screen.sha256
+        for screen in register.versions()
+        if screen.state is ScreenState.DISCOVERED and screen.sha256 in ours
+    )
 
 
 def take_approval(book: PolicyBook, approval: Approval, *, at: int) -> PolicyStatus:

@@ -84,8 +84,7 @@ def _add(
 
     version = _policy_file(file)
     with _stores(context) as (book, _):
-        book.add(version, at=_now())
-        activation.review(book, version.policy, at=_now())
+        activation.take_over(book, version, at=_now())
         return {"policy": version.policy, "sha256": version.digest().hex(), "state": "REVIEWED"}
 
 
@@ -192,11 +191,10 @@ def _activate(context: Context, policy: PolicyName) -> Result:
 
 def _retire(context: Context, policy: PolicyName) -> Result:
     """End a policy at once, without days of grace: consents under it no longer count."""
-    from noren_core.rights.consent.consent_validity import PolicyStatus
+    from noren_server.policies import activation
 
     with _stores(context) as (book, register):
-        book.advance(policy, PolicyStatus.RETIRED, at=_now())
-        register.retire(policy, at=_now())
+        activation.retire(book, register, policy, at=_now())
     return {"policy": policy, "state": "RETIRED"}
 
 
@@ -240,19 +238,15 @@ def _crawl(
 
     with _stores(context) as (book, register):
         found = crawler.Into(book, register, clock=_now, valid_seconds=valid_hours * 3600)
-        if urls:
-            results = [crawler.crawl_urls(found, urls, follow=follow)]
-        else:
-            results = [crawler.crawl_own(found, version) for version in _shown(book, policy)]
-    screens = [screen for result in results for screen in result.screens]
-    rejected = [screen for screen in screens if screen.findings]
-    lost = [url for result in results for url in (*result.unplaced, *result.unreadable)]
+        result = crawler.crawl(found, urls or (), policy=policy, follow=follow)
+    rejected = [screen for screen in result.screens if screen.findings]
+    lost = [*result.unplaced, *result.unreadable]
     return {
-        "screens": len(screens),
-        "verified": sum(screen.state == "VERIFIED" for screen in screens),
+        "screens": len(result.screens),
+        "verified": sum(screen.state == "VERIFIED" for screen in result.screens),
         "rejected": [_screen(screen) for screen in rejected],
         "not_placed_or_read": lost,
-        "without_consent": sum(result.others for result in results),
+        "without_consent": result.others,
         "exit_code": _FINDINGS_EXIT_CODE if rejected or lost else 0,
     }
 
@@ -265,12 +259,11 @@ def _verify(
     valid_hours: ValidHours = 24,
 ) -> Result:
     """Verify screens that were looked at: those with our own words, or the texts that are named."""
-    from noren_server.policies.activation import own_texts
+    from noren_server.policies.activation import waiting_own_texts
 
     with _stores(context) as (book, register):
         waiting = {screen.sha256 for screen in register.versions() if screen.state == "DISCOVERED"}
-        ours = {text for version in _shown(book, "") for text in own_texts(book, version)}
-        texts = set(sha256) if sha256 else waiting & ours
+        texts = set(sha256) if sha256 else waiting_own_texts(book, register, at=_now())
         verified = register.verify(texts, at=_now(), valid_seconds=valid_hours * 3600)
     return {"verified": [_screen(screen) for screen in verified], "waiting": len(waiting - texts)}
 
@@ -286,11 +279,7 @@ def _matrix(context: Context, policy: PolicyName) -> Result:
     from noren_core.rights.clauses import Clause
 
     with _stores(context) as (_, register):
-        standing = [
-            screen
-            for screen in register.versions(policy)
-            if screen.state in ("DISCOVERED", "VERIFIED", "REJECTED")
-        ]
+        standing = register.standing(policy)
     return {
         "matrix": [
             {**_screen(screen), "clauses": {clause.value: clause in screen.clauses for clause in Clause}}
@@ -316,26 +305,15 @@ def _screen(screen: Any) -> Result:
     }
 
 
-def _shown(book: Any, policy: str) -> list[Any]:
-    """The version of that name; without one, all that are not retired."""
-    if policy:
-        return [book.version(policy)]
-    return [version for version in book.versions() if book.status(version.policy, at=_now()) != "RETIRED"]
-
-
 @contextmanager
 def _stores(context: Context) -> Iterator[tuple[Any, Any]]:
     from noren_server.platform_files import Platform
-    from noren_server.policies.policy_book import PolicyBook
-    from noren_server.policies.screen_register import ScreenRegister
+    from noren_server.policies.opening import policy_stores
 
-    directory = Platform(context.obj).directory  # refuses a directory that is no platform's
-    book, register = PolicyBook.open(directory), ScreenRegister.open(directory)
-    try:
-        yield book, register
-    finally:
-        register.close()
-        book.close()
+    with policy_stores(
+        Platform(context.obj).directory
+    ) as stores:  # refuses a directory that is no platform's
+        yield stores
 
 
 def _policy_file(file: Path) -> Any:

@@ -2,7 +2,9 @@
 
 docs/rights/policies-and-screens.md §3. Promises: every clause that the purposes need stands in an element of
 its own, in the words of the policy; giving, refusing and answering later are three equal buttons; nothing is
-ticked beforehand. The page runs no script, loads nothing, and shows the same words at every width.
+ticked beforehand. The page runs no script, loads nothing, and shows the same words at every width. Where a
+browser is to sign on it (`Signing`), it loads its style sheet and one script from its own site instead of
+stating them, and shows exactly the same.
 
 Refuses purposes that the policy does not have, or that no route of it asks for together.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 
@@ -36,6 +39,8 @@ _CSS = resources.files("noren_server.policies").joinpath("consent_screen.css").r
 _CSS_HASH = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; form-action 'self'; base-uri 'none'"
 
+_STATED = f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n<style>{_CSS}</style>'
+
 HEADERS: Mapping[str, str] = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": f"{_POLICY}; frame-ancestors 'none'",
@@ -43,15 +48,41 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""What the page must be served with."""
+"""What the page must be served with, unless it is one to sign on: that has the headers of its site."""
+
+
+STYLESHEET_PATH = "/consent/screen.css"
+SCRIPT_PATH = "/static/site/consent_page.js"
+"""Where a site of ours has what a page to sign on loads: `stylesheet()`, and the script that signs."""
+
+_LOADED = (
+    f'<link rel="stylesheet" href="{STYLESHEET_PATH}">\n<script type="module" src="{SCRIPT_PATH}"></script>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What a page has besides, where a browser is to sign on it; nothing of it is shown.
+
+    Attributes:
+        fields: hidden ones, by purpose: what the script puts in the event, and what the form sends back.
+    """
+
+    fields: Mapping[Purpose, Mapping[str, str]] = field(repr=False)
 
 
 def render_consent_screen(
-    policy: PolicyVersion, facts: NoticeFacts, locale: Locale, purposes: Sequence[Purpose]
+    policy: PolicyVersion,
+    facts: NoticeFacts,
+    locale: Locale,
+    purposes: Sequence[Purpose],
+    *,
+    signing: Signing | None = None,
 ) -> str:
     """The page that asks for a consent to each of `purposes`, for the company and position of `facts`.
 
     Its forms post `purpose` and one of the actions give, refuse and later to the address `answer` beside it.
+    With `signing` it is the same page for a browser that signs: its text, and so its hash, do not differ.
 
     Raises:
         DataError: with code PURPOSE_UNKNOWN, if no route of the policy asks for exactly these purposes.
@@ -67,7 +98,8 @@ def render_consent_screen(
         f"<h2>{escape(words['notice'])}</h2>",
         *(_clause(clause, clauses[clause], locale) for clause in shown),
         f"<h2>{escape(words['question'])}</h2>",
-        *(_form(policy, facts, locale, purpose) for purpose in route.purposes),
+        f"<p>{escape(words['signs'])}</p>",
+        *(_form(policy, facts, locale, purpose, signing) for purpose in route.purposes),
         f"<footer><p>{escape(version)}</p></footer>",
     ]
     stated = {
@@ -81,9 +113,8 @@ def render_consent_screen(
     place = "".join(f' data-{name}="{escape(value)}"' for name, value in stated.items())
     return (
         f'<!doctype html>\n<html lang="{locale.value}"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style></head>\n"
+        f"<title>{escape(title)}</title>\n{_STATED if signing is None else _LOADED}</head>\n"
         f"<body><main{place}>\n" + "\n".join(body) + "\n</main></body></html>\n"
     )
 
@@ -124,8 +155,15 @@ def _clause(clause: Clause, text: str, locale: Locale) -> str:
     return f'<section>{heading}<p data-clause="{clause.value}">{escape(text)}</p></section>'
 
 
-def _form(policy: PolicyVersion, facts: NoticeFacts, locale: Locale, purpose: Purpose) -> str:
+def _form(
+    policy: PolicyVersion, facts: NoticeFacts, locale: Locale, purpose: Purpose, signing: Signing | None
+) -> str:
     words, text = _WORDS[locale], notice_purpose(policy, facts, locale, purpose)
+    hidden = {"purpose": purpose.value, **({} if signing is None else signing.fields[purpose])}
+    fields = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in hidden.items()
+    )
     buttons = "".join(
         f'<button type="submit" name="action" value="{choice.value}">{escape(words[choice.value])}</button>'
         for choice in Choice
@@ -134,7 +172,7 @@ def _form(policy: PolicyVersion, facts: NoticeFacts, locale: Locale, purpose: Pu
         f'<form method="post" action="answer" data-purpose="{purpose.value}">'
         f"<h3>{escape(_PURPOSES[locale][purpose])}</h3>"
         f"<p data-purpose-text>{escape(text)}</p>"
-        f'<input type="hidden" name="purpose" value="{purpose.value}">'
+        f"{fields}"
         f'<div class="choices">{buttons}</div>'
         f'<p class="note">{escape(words["free"])}</p></form>'
     )
@@ -146,6 +184,10 @@ _WORDS: Mapping[Locale, Mapping[str, str]] = {
         "lead": "目的ごとに、同意するかどうかを選んでください。答えなくても応募はそのまま続けられます。",
         "notice": "説明",
         "question": "あなたの選択",
+        "signs": (
+            "「同意する」を選ぶと、あなたの端末だけにある鍵で署名します。そのためにはブラウザーのJavaScriptが必要です。"
+            "「同意しない」と「後で決める」には必要ありません。"
+        ),
         "give": "同意する",
         "refuse": "同意しない",
         "later": "後で決める",
@@ -157,6 +199,10 @@ _WORDS: Mapping[Locale, Mapping[str, str]] = {
         "lead": "Please choose for each purpose. You can go on with your application without answering.",
         "notice": "What you should know",
         "question": "Your choice",
+        "signs": (
+            "“I agree” is signed with a key that only your device has; for that your browser must allow "
+            "JavaScript. “I do not agree” and “Decide later” need none."
+        ),
         "give": "I agree",
         "refuse": "I do not agree",
         "later": "Decide later",

@@ -23,7 +23,7 @@ from noren_core.rights.locales import Locale
 from noren_core.rights.notices.policy import PolicyVersion
 from noren_core.rights.notices.screen import Device, PageReading, ScreenPlace, ScreenVersion
 from noren_server.policies import consent_screen
-from noren_server.policies.activation import own_screens
+from noren_server.policies.activation import own_screens, unretired
 from noren_server.policies.browser import Browser, Sight, browser, origin_of
 from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import VALID_SECONDS, ScreenRegister
@@ -81,6 +81,38 @@ class Into:
     register: ScreenRegister
     clock: Callable[[], int]
     valid_seconds: int = VALID_SECONDS
+
+
+def crawl(
+    into: Into,
+    urls: Sequence[str] = (),
+    *,
+    policy: str = "",
+    follow: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> CrawlResult:
+    """Look at these pages; without any, at our own consent pages.
+
+    Args:
+        into: where it is written down.
+        urls: of pages.
+        policy: whose own pages; those of every version that is not retired, if empty.
+        follow: also what the pages link to within the same origins.
+        progress: told how many of how many rounds are done.
+    """
+    if urls:
+        return crawl_urls(into, urls, follow=follow)
+    versions = [into.book.version(policy)] if policy else unretired(into.book, at=into.clock())
+    results = []
+    for done, version in enumerate(versions):
+        progress(done, len(versions))
+        results.append(crawl_own(into, version))
+    return CrawlResult(
+        screens=tuple(screen for result in results for screen in result.screens),
+        unplaced=tuple(url for result in results for url in result.unplaced),
+        unreadable=tuple(url for result in results for url in result.unreadable),
+        others=sum(result.others for result in results),
+    )
 
 
 def crawl_own(into: Into, version: PolicyVersion) -> CrawlResult:

@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 from noren_core.errors import DataError
 from noren_core.rights.notices.page_text import normalise_text
 from noren_core.rights.notices.screen import ClauseReading, FormReading, PageReading
-from noren_server.policies.consent_screen import stylesheet
+from noren_server.policies.consent_screen import SCRIPT_PATH, STYLESHEET_PATH, stylesheet
 
 _BARE = ("head", "title", "style", "body", "section", "h1", "h2", "h3", "footer")
 _ATTRIBUTES: dict[str, set[str]] = {
@@ -28,9 +28,17 @@ _ATTRIBUTES: dict[str, set[str]] = {
     "input": {"type", "name", "value"},
     "button": {"type", "name", "value"},
     "meta": {"charset", "http-equiv", "content", "name"},
+    "link": {"rel", "href"},
+    "script": {"type", "src"},
 }
+_LOADED = {
+    "link": {"rel": "stylesheet", "href": STYLESHEET_PATH},
+    "script": {"type": "module", "src": SCRIPT_PATH},
+}
+"""The one style sheet and the one script that a page to sign on may load; the site has no others there."""
+
 _UNSHOWN = ("title", "style")
-_VOID = frozenset({"meta", "input"})
+_VOID = frozenset({"meta", "input", "link"})
 
 
 @dataclass(slots=True)
@@ -48,6 +56,7 @@ class _Reader(HTMLParser):
         self.place: dict[str, str] = {}
         self.clauses: list[tuple[str, list[str]]] = []
         self.forms: list[_Form] = []
+        self.loaded: list[str] = []
         self._open: list[str] = []
         self._into: list[str] | None = None
 
@@ -55,6 +64,10 @@ class _Reader(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag not in _ATTRIBUTES or not given.keys() <= _ATTRIBUTES[tag] or given.get("type") == "checkbox":
             raise DataError("consent page: expected elements of our own pages only, got another")
+        if tag in _LOADED:
+            if given != _LOADED[tag] or self._open != ["html", "head"]:
+                raise DataError("consent page: expected our own style sheet and script, got another")
+            self.loaded.append(tag)
         self.text.append(" ")  # every element of ours but the document's own is a block
         if tag not in _VOID:
             self._open.append(tag)
@@ -80,6 +93,8 @@ class _Reader(HTMLParser):
             self._into = None
 
     def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            raise DataError("consent page: expected no script in the page itself, got one")
         if self._open and self._open[-1] == "style":
             self.css.append(data)
         elif not self._open or self._open[-1] not in _UNSHOWN:
@@ -97,7 +112,7 @@ def read_page(page: str) -> PageReading:
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    if "".join(reader.css) != stylesheet():
+    if ("".join(reader.css), reader.loaded) not in ((stylesheet(), []), ("", ["link", "script"])):
         raise DataError("consent page: expected our own style sheet, got another")
     return PageReading(
         text=_joined(reader.text),

@@ -165,6 +165,10 @@ class ScreenRegister:
             rows = _rows(db, "TRUE") if policy is None else _rows(db, "policy = ?", policy)
         return tuple(map(_version, rows))
 
+    def standing(self, policy: str | None = None) -> tuple[ScreenVersion, ...]:
+        """What stands somewhere now, verified or not, of one policy if one is named."""
+        return tuple(version for version in self.versions(policy) if version.state in _STANDING)
+
     def text(self, sha256: str) -> str | None:
         """The normalised text with this hash, if it was ever seen."""
         with self._file.reading() as db:

@@ -116,15 +116,9 @@ def sweep(context: typer.Context) -> Result:
 
 @contextmanager
 def _desks(directory: Path) -> Iterator[tuple[DisclosureDesk, InquiryDesk]]:
-    from contextlib import closing
-
-    from noren_server.consents.opening import consent_service, unix_now
+    from noren_server.consents.opening import unix_now
     from noren_server.platform_files import Platform
-    from noren_server.rights.inquiries import InquiryDesk
-    from noren_server.rights.rights_file import open_rights_file
-    from noren_server.rights.student_services import company_signing_keys, disclosure_desk
+    from noren_server.rights.opening import officer_desks
 
-    platform = Platform(directory)
-    with closing(open_rights_file(directory)) as file, consent_service(platform) as consents:
-        inquiries = InquiryDesk(file, lambda company: company_signing_keys(platform, company), clock=unix_now)
-        yield disclosure_desk(platform, consents, file, clock=unix_now), inquiries
+    with officer_desks(Platform(directory), clock=unix_now) as desks:
+        yield desks

@@ -78,6 +78,26 @@ class RequestStatus:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class OfficersRequest:
+    """A request as the privacy officer sees it: not whose it is, nor what was answered.
+
+    Attributes:
+        request: its id, 16 bytes.
+        company: that it is about; empty if about the platform alone.
+        state: how far it is.
+        opened_at, due_at: Unix seconds.
+        reasons: why it was denied.
+    """
+
+    request: bytes
+    company: str
+    state: DisclosureState
+    opened_at: int
+    due_at: int
+    reasons: tuple[DenialReason, ...]
+
+
 class DisclosureDesk:
     """The requests of every student of one platform."""
 
@@ -154,6 +174,16 @@ class DisclosureDesk:
             ).fetchall()
             return tuple(_status(database, row) for row in rows)
 
+    def open_requests(self) -> tuple[OfficersRequest, ...]:
+        """The unfinished ones, the most urgent first: for the privacy officer, without whose they are."""
+        return self._officers("state IN (?)", *_UNFINISHED)
+
+    def request(self, request: bytes) -> OfficersRequest:
+        """One request as the officer sees it; LocalProtocolError (NOT_AVAILABLE) if there is none."""
+        for found in self._officers("request = ?", request):
+            return found
+        raise _unknown()
+
     def received(self, student: str, item: bytes) -> None:
         """Her device opened the answer to this item.
 
@@ -203,6 +233,26 @@ class DisclosureDesk:
                 "SELECT DISTINCT company FROM owed WHERE received = 0 AND due_at <= ?", (self._clock(),)
             ).fetchall()
         return frozenset(company for (company,) in found)
+
+    def _officers(self, condition: str, *values: object) -> tuple[OfficersRequest, ...]:
+        with self._file.writing() as database:
+            self._settle(database)
+            rows = database.execute(
+                "SELECT request, company, state, opened_at, due_at, reasons FROM requests "  # noqa: S608
+                f"WHERE {condition} ORDER BY due_at, request",
+                values,
+            ).fetchall()
+        return tuple(
+            OfficersRequest(
+                request,
+                company,
+                DisclosureState(state),
+                opened_at,
+                due_at,
+                tuple(DenialReason(reason) for reason in reasons.split()),
+            )
+            for request, company, state, opened_at, due_at, reasons in rows
+        )
 
     def _unfinished(self, database: sqlite3.Connection, student: str) -> list[tuple[bytes, str]]:
         return database.execute(

@@ -55,7 +55,10 @@ def issue(
 
 
 @erasure_app.command("list")
-def list_orders(context: Context, campaign: str = "") -> Result:
+def list_orders(
+    context: Context,
+    campaign: Annotated[str, typer.Option(help="Those of this campaign alone.")] = "",
+) -> Result:
     """Every order, how far it is, and what its certificate is worth."""
     with _desk(context) as desk:
         found = desk.orders(campaign or None)
@@ -81,10 +84,11 @@ def list_orders(context: Context, campaign: str = "") -> Result:
 def sweep(context: Context) -> Result:
     """Suspend companies whose orders fell due without a certificate; run it daily."""
     from noren_server.platform_files import Platform
+    from noren_server.rights.opening import sweep_erasure
 
     platform = Platform(context.obj)
     with _desk(context) as desk:
-        found = desk.sweep(lambda company: _suspend(platform, company))
+        found = sweep_erasure(platform, desk)
     return {
         "overdue": sorted({item.order.company for item in found.overdue}),
         "escalated": sorted({item.order.company for item in found.escalated}),
@@ -156,8 +160,10 @@ def dispute(
 @erasure_app.command("report")
 def report(context: Context, output: Path) -> Result:
     """Write every order, certificate state and legal hold, signed: for the auditor; no personal data."""
+    from noren_local.private_file import write_result
+
     with _desk(context) as desk:
-        output.write_bytes(desk.report())
+        write_result(output, desk.report())
     return {"report": str(output)}
 
 
@@ -212,26 +218,3 @@ def _desk(context: Context) -> Iterator[ErasureDesk]:
 
     with opened_erasure_desk(Platform(context.obj)) as desk:
         yield desk
-
-
-def _suspend(platform: Any, company: str) -> None:
-    """Suspend a company; one that is suspended itself needs no second word.
-
-    A suspension of the whole service is another one: the company would run again when that is over.
-    """
-    from noren_core.ledger.entries import ServiceScope, ServiceStatus
-    from noren_core.rights.service.service_state import sign_request
-    from noren_server.rights.service_states import service_desk
-
-    desk = service_desk(platform)
-    if desk.states().of(ServiceScope.COMPANY, company) is not ServiceStatus.RUNNING:
-        return
-    request = sign_request(
-        scope=ServiceScope.COMPANY,
-        name=company,
-        state=ServiceStatus.SUSPENDED,
-        reason="ORDER_OVERDUE",
-        at=int(time.time()),
-        key=platform.signing_key,
-    )
-    desk.suspend(request)

@@ -105,6 +105,17 @@ class FollowedOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceivedCertificate:
+    """A certificate that was accepted: its id, 16 bytes, what it is worth now, and whose it is."""
+
+    certificate_id: bytes
+    state: CertificateState
+    received_at: int
+    company: str
+    campaign: str
+
+
+@dataclass(frozen=True, slots=True)
 class OverdueOrders:
     """What a sweep found: whose orders fell due just now, and whose were left to escalate."""
 
@@ -275,6 +286,19 @@ class ErasureDesk:
             self._certify(database, followed, state)
         return index
 
+    def certificates(self) -> list[ReceivedCertificate]:
+        """Every certificate that was accepted and is kept, oldest first."""
+        query = """
+            SELECT c.certificate_id, c.state, c.received_at, o.company, o.campaign
+            FROM certificates c JOIN orders o ON o.order_id = c.order_id ORDER BY c.entry
+        """
+        with self._file.reading() as database:
+            rows = database.execute(query).fetchall()
+        return [
+            ReceivedCertificate(certificate_id, CertificateState(state), received_at, company, campaign)
+            for certificate_id, state, received_at, company, campaign in rows
+        ]
+
     def dispute(self, certificate_id: bytes) -> None:
         """Somebody says that a certificate is not true; it counts no more until that is settled."""
         with self._file.writing() as database:
@@ -302,10 +326,10 @@ class ErasureDesk:
         now = self._clock()
         overdue, escalated = [], []
         for followed in self.orders():
-            if followed.state not in OPEN_STATES or self._due_at(followed.order) > now:  # 1
+            if followed.state not in OPEN_STATES or self.due_at(followed.order) > now:  # 1
                 continue
             if followed.state is OrderState.OVERDUE:
-                is_long = self._due_at(followed.order) + ESCALATION_SECONDS <= now  # 3
+                is_long = self.due_at(followed.order) + ESCALATION_SECONDS <= now  # 3
                 if is_long and self._mark(followed, OrderEvent.ESCALATE):
                     escalated.append(followed)
             elif followed.state is not OrderState.ESCALATED:
@@ -515,7 +539,7 @@ class ErasureDesk:
         row = database.execute("SELECT state FROM orders WHERE order_id = ?", (order_id,)).fetchone()
         return OrderState(row[0])
 
-    def _due_at(self, order: ErasureOrder) -> int:
+    def due_at(self, order: ErasureOrder) -> int:
         """When it is due, with a hold that is in force or was."""
         until = [
             hold.until

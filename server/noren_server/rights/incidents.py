@@ -169,6 +169,12 @@ class IncidentDesk:
             query = "SELECT EXISTS (SELECT 1 FROM incidents WHERE state <> ?)"
             return bool(database.execute(query, (IncidentState.CLOSED.value,)).fetchone()[0])
 
+    def incidents(self) -> list[Incident]:
+        """Every incident, the newest first."""
+        with self._file.reading() as database:
+            query = "SELECT incident FROM incidents ORDER BY detected_at DESC, incident"
+            return [self.incident(name) for (name,) in database.execute(query).fetchall()]
+
     def incident(self, incident: str) -> Incident:
         """The incident of that name; LocalProtocolError if there is none."""
         with self._file.reading() as database:

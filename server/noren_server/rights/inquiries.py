@@ -123,6 +123,11 @@ class InquiryDesk:
             ).fetchall()
         return tuple(map(_stored, rows))
 
+    def inquiry(self, inquiry_id: bytes) -> StoredInquiry:
+        """One of them, for the privacy officer; LocalProtocolError (NOT_AVAILABLE) if there is none."""
+        with self._file.reading() as database:
+            return _find(database, inquiry_id, None)
+
     def answer(self, inquiry_id: bytes, *, answer: str, reviewer: str) -> None:
         """A person's answer; `reviewer` is the name under which the staff register has that person."""
         ids.parse_name(reviewer, "inquiry: reviewer")

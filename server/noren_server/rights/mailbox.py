@@ -118,6 +118,14 @@ class Mailboxes:
             ).fetchall()
         return tuple(StoredCopy(*row) for row in found)
 
+    def days(self, *, company: str, mailbox: bytes) -> tuple[int, ...]:
+        """The day on which each copy came (Unix days), in the order in which they came."""
+        with self._file.reading() as database:
+            found = database.execute(
+                "SELECT day FROM copies WHERE company = ? AND mailbox = ? ORDER BY seq", (company, mailbox)
+            ).fetchall()
+        return tuple(day for (day,) in found)
+
     def sweep(self, is_mailbox: IsMailbox) -> None:
         """Remove what is older than three years, and what lies under handles that nobody has."""
         oldest = self._clock() // _DAY_SECONDS - RETENTION_DAYS

@@ -7,17 +7,19 @@ does not know raises its alarm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from noren_core.errors import LocalProtocolError
+from noren_core.errors import LocalProtocolError, VerificationError
 from noren_core.rights.clauses import Clause
 from noren_core.rights.consent.consent_event import ConsentKey, Screen
 from noren_core.rights.consent.consent_record import ConsentRecord
 from noren_core.rights.locales import Locale
-from noren_core.rights.notices.notice_texts import notice_clauses
+from noren_core.rights.notices.notice_texts import NoticeFacts, notice_clauses
+from noren_core.rights.notices.policy import PolicyVersion
+from noren_core.rights.purposes import Purpose
 from noren_server.consents.consent_service import ConsentService
-from noren_server.policies.consent_screen import render_consent_screen
+from noren_server.policies.consent_screen import Signing, render_consent_screen
 from noren_server.policies.page_markup import read_page
 from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import ScreenRegister
@@ -25,11 +27,30 @@ from noren_server.policies.screen_register import ScreenRegister
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A page, its screen, and the records that she may answer on, one for each purpose."""
+    """A page, its screen, and the records that she may answer on, one for each purpose.
+
+    `policy` and `facts` are what the page was drawn from, `locale` its language.
+    """
 
     page: str = field(repr=False)
     screen: Screen
     records: tuple[ConsentRecord, ...] = field(repr=False)
+    policy: PolicyVersion = field(repr=False)
+    facts: NoticeFacts = field(repr=False)
+    locale: Locale
+
+    def to_sign_on(self, fields: Mapping[Purpose, Mapping[str, str]]) -> str:
+        """The same page for a browser that signs, with these hidden fields.
+
+        Raises:
+            VerificationError: if it does not show the very text that was noted as shown.
+        """
+        page = render_consent_screen(
+            self.policy, self.facts, self.locale, list(fields), signing=Signing(fields)
+        )
+        if read_page(page).sha256 != self.screen.sha256:
+            raise VerificationError("notice: expected the text that was noted as shown, got another")
+        return page
 
 
 class NoticeDesk:
@@ -79,4 +100,13 @@ class NoticeDesk:
         ]
         self._screens.note_shown(screen.sha256, at=now)  # 3
         records = tuple(self._consents.show(key, screen, now=now) for key in keys)  # 4
-        return Shown(page, screen, records)
+        return Shown(page, screen, records, policy, facts, locale)
+
+    def routes(self, season: str) -> dict[str, tuple[Purpose, ...]]:
+        """The screens of the policy in force for a season, with the purposes that each asks for."""
+        policy = self._policies.active(season, at=self._clock())
+        return {} if policy is None else {name: route.purposes for name, route in policy.routes.items()}
+
+    def facts(self, company: str, position: str) -> NoticeFacts:
+        """Who the company is; LocalProtocolError if students are not asked about it."""
+        return self._policies.notice(company, position)

@@ -1,10 +1,12 @@
 """What the platform deletes by age, once a day, and whether that was done.
 
-    retention.json    when each closed campaign was first seen closed: its time runs from then
+    retention.json        when each closed campaign was first seen closed: its time runs from then
+    retention-last.json   when the job ran last, and of which kinds it deleted something
 
 docs/rights/erasure.md §7 and `noren_core.rights.erasure.retention`. Promises: provision records, erasure
-orders with their certificates, and the embeddings and tables of closed campaigns go when their time comes,
-by this job alone; `verify_nothing_overdue` looks at the same things and deletes none.
+orders with their certificates, students' wishes to be erased, and the embeddings and tables of closed
+campaigns go when their time comes, by this job alone; `verify_nothing_overdue` looks at the
+same things and deletes none.
 """
 
 from __future__ import annotations
@@ -16,15 +18,29 @@ from pathlib import Path
 
 from noren_core import canonical_json
 from noren_core.errors import ConfigurationError, NorenError
+from noren_core.rights import fields
 from noren_core.rights.erasure import retention
 from noren_core.rights.erasure.retention import GRACE_SECONDS, RETENTION, Kept, is_over
 from noren_local.private_file import write_private
 from noren_server.rights.erasure_orders import ErasureDesk
+from noren_server.rights.erasure_requests import ErasureRequests
 from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.store import CampaignState, Store
 
 CLOSED_FILE = "retention.json"
+LAST_RUN_FILE = "retention-last.json"
 _PLACES = {Kept.EMBEDDINGS: "embeddings", Kept.SEALED_TABLES: "tables"}
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """One run of the job: when (Unix seconds), and the kinds of which there was something to delete."""
+
+    at: int
+    deleted: tuple[Kept, ...]
+
+
+_LAST_RUN = {"at": fields.seconds, "deleted": fields.list_of(fields.word_of(Kept))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,7 @@ class Retention:
     store: Store
     provisions: ProvisionRecords
     erasure: ErasureDesk
+    requests: ErasureRequests
 
     def run(self, *, now: int) -> tuple[Kept, ...]:
         """Delete whatever has come to its end; the kinds of which there was something. Run it daily.
@@ -51,7 +68,22 @@ class Retention:
             if source.has_over(now):
                 source.delete(now)
                 deleted.append(source.kept)
-        return tuple(dict.fromkeys(deleted))
+        kinds = tuple(dict.fromkeys(deleted))
+        body = {"at": now, "deleted": [kept.value for kept in kinds]}
+        write_private(self.directory / LAST_RUN_FILE, canonical_json.encode(body))
+        return kinds
+
+    def last_run(self) -> LastRun | None:
+        """When the job ran last, and what it deleted; None if it never did.
+
+        Raises:
+            DataError: if the file is not what the job wrote.
+        """
+        path = self.directory / LAST_RUN_FILE
+        if not path.exists():
+            return None
+        body = canonical_json.parse_object(path.read_bytes())
+        return LastRun(**fields.read_fields(body, _LAST_RUN, LAST_RUN_FILE))
 
     def overdue(self, *, now: int) -> tuple[Kept, ...]:
         """The kinds of which something should have been deleted more than a day ago."""
@@ -73,6 +105,11 @@ class Retention:
             Kept.ERASURE_ORDERS,
             lambda now: self.erasure.has_older(before=now - seconds),
             lambda now: self.erasure.expire(before=now - seconds),
+        )
+        yield _Source(
+            Kept.ERASURE_ORDERS,
+            lambda now: self.requests.has_older(before=now - seconds),
+            lambda now: self.requests.expire(before=now - seconds),
         )
         for campaign, closed_at in self._closed().items():
             for kept, place in _PLACES.items():

@@ -13,6 +13,14 @@ Result = dict[str, Any]
 Scope = Annotated[str, typer.Option(help="global, company or campaign.")]
 Name = Annotated[str, typer.Option(help="Of the company or campaign.")]
 Reason = Annotated[str, typer.Option(help="A code in capitals; no names.")]
+SuspensionWord = Annotated[
+    str,
+    typer.Option(
+        help="OPERATOR, INCIDENT, CONSENT_DEFECT, UNKNOWN_SCREEN, COMPANY_REQUEST, AUTHORITY_REQUEST, DRILL."
+    ),
+]
+
+_LATE_EXIT_CODE = 9
 
 
 @service_app.command("status")
@@ -34,15 +42,47 @@ def suspend(
     context: typer.Context,
     scope: Scope = "global",
     name: Name = "",
-    reason: Reason = "OPERATOR",
+    reason: SuspensionWord = "OPERATOR",
     request: Annotated[
         Path | None, typer.Option(help="An auditor's or company's signed request, in place of our own.")
     ] = None,
 ) -> Result:
     """Stop processing at once; rights go on."""
-    data = request.read_bytes() if request else _own_request(context, scope, name, "suspended", reason)
-    change = _desk(context).suspend(data)
+    from noren_server.consents.opening import unix_now
+    from noren_server.platform_files import Platform
+    from noren_server.rights import service_changes
+
+    desk = _desk(context)
+    if request:
+        change = desk.suspend(request.read_bytes())
+    else:
+        change = service_changes.suspend(
+            Platform(context.obj),
+            desk,
+            scope=service_changes.parse_scope(scope),
+            name=name,
+            reason=service_changes.parse_reason(reason),
+            at=unix_now(),
+        )
     return {"scope": change.scope.value, "name": change.name, "state": change.state.value}
+
+
+@service_app.command("drill")
+def drill(context: typer.Context, scope: Scope = "global", name: Name = "") -> Result:
+    """Suspend for a drill and measure after how long other readers refuse; exit 9 after more than a minute.
+
+    It is a real suspension: it resumes as any other does.
+    """
+    from noren_server.platform_files import Platform
+    from noren_server.rights import service_changes
+
+    done = service_changes.drill(Platform(context.obj), scope=service_changes.parse_scope(scope), name=name)
+    return {
+        "exit_code": 0 if done.is_in_time else _LATE_EXIT_CODE,
+        "scope": done.scope.value,
+        "name": done.name,
+        "milliseconds": done.milliseconds,
+    }
 
 
 @service_app.command("resume")
@@ -61,7 +101,7 @@ def wind_down(context: typer.Context, reason: Reason = "ABOLITION") -> Result:
     from noren_server.platform_files import Platform
     from noren_server.rights import abolition
 
-    request = _own_request(context, "global", "", "winding-down", reason)
+    request = _own_request(context, "winding-down", reason)
     plans = abolition.begin(Platform(context.obj), _desk(context), request)
     return {"state": "winding-down", "ordered": [plan.campaign for plan in plans]}
 
@@ -78,7 +118,7 @@ def abolish(
     from noren_server.platform_files import Platform
     from noren_server.rights import abolition
 
-    request = _own_request(context, "global", "", "abolished", reason)
+    request = _own_request(context, "abolished", reason)
     report: Result = abolition.finish(
         Platform(context.obj), _desk(context), request, window_seconds=window_days * 86_400
     )
@@ -92,22 +132,18 @@ def _desk(context: typer.Context) -> Any:
     return service_desk(Platform(context.obj))
 
 
-def _own_request(context: typer.Context, scope: str, name: str, state: str, reason: str) -> bytes:
-    """The operator's own wish, signed with the platform's key."""
-    import time
-
-    from noren_core.errors import ConfigurationError
+def _own_request(context: typer.Context, state: str, reason: str) -> bytes:
+    """The operator's own wish about the whole service."""
     from noren_core.ledger.entries import ServiceScope, ServiceStatus
-    from noren_core.rights.service.service_state import sign_request
+    from noren_server.consents.opening import unix_now
     from noren_server.platform_files import Platform
+    from noren_server.rights.service_changes import own_request
 
-    if scope not in set(ServiceScope):
-        raise ConfigurationError("scope: expected global, company or campaign, got another word")
-    return sign_request(
-        scope=ServiceScope(scope),
-        name=name,
+    return own_request(
+        Platform(context.obj),
+        scope=ServiceScope.GLOBAL,
+        name="",
         state=ServiceStatus(state),
         reason=reason,
-        at=int(time.time()),
-        key=Platform(context.obj).signing_key,
+        at=unix_now(),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from noren_core.errors import LocalProtocolError, VerificationError
@@ -103,16 +104,24 @@ class ServiceDesk:
         """
         asked = self._opened(request)
         self._expect(asked, ServiceStatus.RUNNING)
-        suspended_at = self._suspended_at(asked.change)
-        as_of = [self._clear_coverage_as_of(campaign) for campaign in self._campaigns(asked.change)]
-        verify_resumption(
-            ResumeFacts(
-                is_coverage_clear=None not in as_of,
-                is_coverage_newer=all(at is not None and at > suspended_at for at in as_of),
-                auditor_agreed=self._is_auditor(asked),
-            )
-        )
+        facts = self.resume_facts(asked.change.scope, asked.change.name)
+        verify_resumption(replace(facts, auditor_agreed=self._is_auditor(asked)))
         return self._change(asked)
+
+    def resume_facts(self, scope: ServiceScope, name: str = "") -> ResumeFacts:
+        """What a suspended scope's resumption stands on now, before an auditor agreed to it."""
+        suspended_at = self._suspended_at(scope, name)
+        as_of = [self._clear_coverage_as_of(campaign) for campaign in self._campaigns(scope, name)]
+        return ResumeFacts(
+            is_coverage_clear=None not in as_of,
+            is_coverage_newer=all(at is not None and at > suspended_at for at in as_of),
+            auditor_agreed=False,
+        )
+
+    def history(self) -> list[StateChange]:
+        """Every change of a state, as the ledger has it, the newest first."""
+        entries = self._ledger.store.entries(kind=EntryKind.SERVICE_STATE)
+        return [StateChange.from_body(stored.entry.body) for stored in reversed(entries)]
 
     def wind_down(self, request: bytes) -> StateChange:
         """Begin the end: no processing from here on, rights go on until everything is answered."""
@@ -177,16 +186,13 @@ class ServiceDesk:
         except VerificationError:
             return False
 
-    def _suspended_at(self, change: StateChange) -> int:
-        entries = self._ledger.store.entries(kind=EntryKind.SERVICE_STATE)
-        bodies = [stored.entry.body for stored in entries]
-        times = [b["at"] for b in bodies if (b["scope"], b["name"]) == (change.scope.value, change.name)]
-        return max(times, default=0)
+    def _suspended_at(self, scope: ServiceScope, name: str) -> int:
+        return max((c.at for c in self.history() if (c.scope, c.name) == (scope, name)), default=0)
 
-    def _campaigns(self, change: StateChange) -> list[str]:
+    def _campaigns(self, scope: ServiceScope, name: str) -> list[str]:
         """The campaigns that a scope is about: the one that it names, or the ledger's that are open."""
-        if change.scope is ServiceScope.CAMPAIGN:
-            return [change.name]
+        if scope is ServiceScope.CAMPAIGN:
+            return [name]
         store = self._ledger.store
         closed = {stored.entry.campaign for stored in store.entries(kind=EntryKind.CAMPAIGN_CLOSED)}
         plans = [stored.entry.body for stored in store.entries(kind=EntryKind.PLAN)]
@@ -194,7 +200,7 @@ class ServiceDesk:
             plan["campaign"]
             for plan in plans
             if plan["campaign"] not in closed
-            and change.name in ("", *(member["company"] for member in plan["cohort"]))
+            and name in ("", *(member["company"] for member in plan["cohort"]))
         ]
 
     def _clear_coverage_as_of(self, campaign: str) -> int | None:

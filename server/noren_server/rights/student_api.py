@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
-import threading
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +20,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from noren_core import canonical_json, ids
 from noren_core.errors import DataError, LocalProtocolError, NorenError, VerificationError
@@ -45,23 +44,22 @@ from noren_core.rights.disclosure.requests import Scope
 from noren_core.rights.disclosure.student_report import to_html, to_markdown
 from noren_core.rights.fields import read_fields
 from noren_core.rights.locales import Locale
-from noren_local.private_file import in_memory
 from noren_server.consents.consent_service import ConsentService
 from noren_server.rights.disclosure import DisclosureDesk
-from noren_server.rights.http_connections import PromptHttp
+from noren_server.rights.erasure_status import ErasureStatus
 from noren_server.rights.inquiries import InquiryDesk
 from noren_server.rights.link_offers import LinkOffers, verify_subject
 from noren_server.rights.mailbox import Mailboxes
 from noren_server.rights.notices import NoticeDesk, Shown
 from noren_server.rights.student_auth import CODE_HEADER, AccountCodes, StudentAuthenticator
 from noren_server.rights.student_report import StudentReports
+from noren_web.serving import bound, served, server_of
 
+API_PREFIX = "/v1/"
 MAX_BODY_BYTES = 256 << 10
 MAX_TARGET_CHARACTERS = 2048
 MAX_WITHDRAWALS = 256
 BODY_SECONDS = 10
-CONNECTIONS = 512
-"""At once; beyond them everybody is refused. Each may bring a body of `MAX_BODY_BYTES`."""
 
 _LOG = logging.getLogger(__name__)
 _JSON = "application/json"
@@ -109,6 +107,7 @@ class StudentServices:
         mailboxes, disclosure, reports, inquiries: her rights.
         incidents: the notices of incidents that affect a student, in her language.
         erase: hands an erasure on.
+        erasures_of: what became of a student's wishes to be erased.
         is_running: whether consents can be given for a company now.
         codes, authenticator: who is asking.
         clock: Unix seconds.
@@ -124,6 +123,7 @@ class StudentServices:
     inquiries: InquiryDesk
     incidents: Callable[[str, Locale], list[dict[str, Any]]]
     erase: Callable[[ErasureRequest], None]
+    erasures_of: Callable[[str], Sequence[ErasureStatus]]
     is_running: Callable[[str], bool]
     codes: AccountCodes
     authenticator: StudentAuthenticator
@@ -424,7 +424,13 @@ def application(services: StudentServices) -> Starlette:
 
 @contextmanager
 def run_student_api(
-    services: StudentServices, *, host: str, port: int, private_key: bytes, certificate: Path
+    services: StudentServices,
+    *,
+    host: str,
+    port: int,
+    private_key: bytes,
+    certificate: Path,
+    pages: ASGIApp | None = None,
 ) -> Iterator[int]:
     """Serve over TLS in a thread until the end of the block; gives the port.
 
@@ -434,43 +440,26 @@ def run_student_api(
         port: 0 takes a free one.
         private_key: PEM, of the platform's server certificate; it is not written to disk.
         certificate: the PEM file of that certificate.
+        pages: what answers everything that does not begin with `API_PREFIX`, on the same port.
 
     Raises:
-        OSError: if the address is taken.
+        ConfigurationError: if the address is taken.
     """
-    with in_memory(private_key) as descriptor:
-        config = uvicorn.Config(
-            application(services),
-            ssl_keyfile=f"/proc/self/fd/{descriptor}",
-            ssl_certfile=str(certificate),
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            http=PromptHttp,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=16 << 10,
-        )
-        config.load()
-    listening = _bound(host, port)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="student-api")
-    thread.start()
-    try:
-        yield int(listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
+    api = application(services)
+    app = api if pages is None else beside(api, pages)
+    server = server_of(app, private_key=private_key, certificate=certificate)
+    with served(server, bound(host, port), name="student-api") as bound_port:
+        yield bound_port
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+def beside(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
+    """The API under `API_PREFIX` and pages everywhere else, behind one port."""
+
+    async def both(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        chosen = api if scope.get("path", "").startswith(API_PREFIX) else pages
+        await chosen(scope, receive, send)
+
+    return both
 
 
 def _endpoint(

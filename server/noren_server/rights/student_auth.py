@@ -5,7 +5,8 @@ is on disk before its request is acted on, so that a restart does not make one g
 often than `RATE_REQUESTS` in `RATE_SECONDS`, and who has no key makes the platform write nothing.
 
 The first key of an account, and one in place of a lost key, come with a one-time code that the site's own
-login hands out (`AccountCodes`); how that login knows who somebody is, is not decided here.
+login hands out (`AccountCodes`); with such a code she also
+comes to her pages, and registers there. How that login knows who somebody is, is not decided here.
 """
 
 from __future__ import annotations
@@ -60,6 +61,21 @@ class AccountCodes:
             ).fetchone()
         if found is None:
             raise _refused()
+
+    def redeem(self, code: str) -> str:
+        """Take the code of whoever comes to the students' pages with it; whose it is.
+
+        Raises:
+            VerificationError: with code NOT_AUTHENTICATED, if it is nobody's, too old or was used.
+        """
+        with self._file.writing() as database:
+            found = database.execute(
+                "DELETE FROM account_codes WHERE sha256 = ? AND expires_at > ? RETURNING student",
+                (_digest(code), self._clock()),
+            ).fetchall()
+        if not found:
+            raise _refused()
+        return str(found[0][0])
 
     def use_up(self, code: str) -> None:
         """Take the code, before anything is done with it; VerificationError if somebody was faster."""

@@ -15,6 +15,7 @@ from noren_server.policies.policy_book import PolicyBook
 from noren_server.policies.screen_register import ScreenRegister
 from noren_server.released_records import ReleasedRecords
 from noren_server.rights.disclosure import DisclosureDesk
+from noren_server.rights.erasure_status import ErasureStatus
 from noren_server.rights.inbox import Inbox
 from noren_server.rights.incidents import incident_desk
 from noren_server.rights.inquiries import InquiryDesk
@@ -47,6 +48,7 @@ def students_side(
     provisions_of: ProvisionsOf,
     is_logged: IsLogged,
     erase: Callable[[ErasureRequest], None],
+    erasures_of: Callable[[str], Sequence[ErasureStatus]],
     clock: Clock = unix_now,
 ) -> Iterator[StudentsSide]:
     """Everything until the end of the block.
@@ -57,6 +59,7 @@ def students_side(
         provisions_of: what was provided of a student.
         is_logged: whether there are behaviour logs of hers.
         erase: hands an erasure on.
+        erasures_of: what became of a student's wishes to be erased.
         clock: Unix seconds.
     """
     with ExitStack() as stack:
@@ -86,6 +89,7 @@ def students_side(
             inquiries=InquiryDesk(file, lambda company: company_signing_keys(platform, company), clock=clock),
             incidents=incidents.notices,
             erase=erase,
+            erasures_of=erasures_of,
             is_running=service_desk(platform, clock).is_running,
             codes=codes,
             authenticator=StudentAuthenticator(

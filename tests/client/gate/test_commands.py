@@ -117,7 +117,7 @@ def test_the_way_through_the_commands(company: GatedCompany, run: Run) -> None:
     _, status = run("decisions", "status", CAMPAIGN)
     assert [item["reason"] for item in status["batches"][0]["reversals"]] == ["false-statement"]
     exit_code, answer = run("show", CAMPAIGN, POSITION, *one, given=b"hanako")
-    assert (exit_code, answer["code"]) == (1, "GATE_NOT_OPEN")
+    assert (exit_code, answer["code"]) == (7, "GATE_NOT_OPEN")
     assert "APPLICANT_NOT_OFFERED" in answer["message"]
 
 

@@ -17,6 +17,7 @@ from noren_core.ids import IdentifierKind
 from noren_core.rights.clauses import Clause
 from noren_core.rights.consent.consent_event import (
     MAX_EVENT_BYTES,
+    SESSION_KINDS,
     STUDENT_KINDS,
     STUDENT_LABEL,
     Action,
@@ -31,6 +32,7 @@ from noren_core.rights.consent.consent_event import (
     Screen,
     SignedEvent,
     endorse,
+    is_signed_by_student,
     parse_event,
     sign_event,
     to_body,
@@ -58,6 +60,8 @@ def consent_events(draw: st.DrawFn) -> ConsentEvent:
     )
     if event.kind is EventKind.SHOWN:
         event = replace(event, screen=draw(SCREENS))
+    if event.kind in SESSION_KINDS:
+        event = replace(event, via_session=draw(st.booleans()))
     if event.kind in (EventKind.GIVEN, EventKind.RENEWED):
         answer = Answer(
             draw(SCREENS),
@@ -115,7 +119,7 @@ def test_an_event_is_signed_by_whom_its_kind_demands(event: Event) -> None:
         event = replace(event, public_key=student.public_key, replaces=b"", reauthenticated=False)
     known = None if isinstance(event, KeyRegistered) else student.public_key
     by_student, by_service = sign_event(event, student), sign_event(event, service)
-    right, wrong = (by_student, by_service) if event.kind in STUDENT_KINDS else (by_service, by_student)
+    right, wrong = (by_student, by_service) if is_signed_by_student(event) else (by_service, by_student)
     verify_event(right, student_key=known, service_key=service.public_key)
     with pytest.raises(VerificationError):
         verify_event(wrong, student_key=known, service_key=service.public_key)
@@ -144,6 +148,24 @@ def test_the_operator_cannot_speak_for_a_student(kind: EventKind) -> None:
             with pytest.raises(VerificationError) as refused:
                 verify_event(signed, student_key=key, service_key=students.public_key)
             assert refused.value.code == "CONSENT_NOT_BY_SUBJECT"
+
+
+@pytest.mark.parametrize("kind", sorted(EventKind))
+def test_only_a_no_can_be_said_in_a_session(kind: EventKind) -> None:
+    """The service signs it, with or without a key of hers; what says yes has no such field."""
+    students = ConsentingStudents()
+    given = students.student("s1").gives(Purpose.LINK, "akane")[-1].event
+    assert isinstance(given, ConsentEvent)
+    event = replace(given, kind=kind, answer=None, via_session=True)
+    if kind in SESSION_KINDS:
+        signed = sign_event(event, students.service_key)
+        assert parse_event(signed.to_bytes()) == signed
+        for key in (SigningKey.generate().public_key, None):
+            verify_event(signed, student_key=key, service_key=students.public_key)
+    else:
+        body = to_body(replace(given, kind=kind, answer=given.answer)) | {"via": "session"}
+        with pytest.raises(DataError):
+            parse_body(body)
 
 
 def test_a_key_is_replaced_with_the_old_keys_word_or_the_services() -> None:

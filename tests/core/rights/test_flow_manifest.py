@@ -103,8 +103,8 @@ def test_a_new_message_and_a_message_inside_another_are_found() -> None:
         assert found == "FLOW_UNDECLARED"
 
 
-def test_what_a_student_signs_is_declared_too() -> None:
-    """The fields of the events that students sign are those of the manifest."""
+def test_what_a_student_says_is_declared_too() -> None:
+    """The fields of the events that students sign, or say in a session, are those of the manifest."""
     key = ConsentKey("s1", Purpose.SCORE, "acme", "engineer", "2027", "policy-2027")
     screen = Screen("00" * 32, ())
     answer = Answer(
@@ -112,14 +112,15 @@ def test_what_a_student_signs_is_declared_too() -> None:
     )
     address = Address(IdentifierKind.CONSENT_CODE, "code", bytes(32))
     given = ConsentEvent(EventKind.GIVEN, key, bytes(16), 1, answer=answer, address=address)
+    refused = ConsentEvent(EventKind.REFUSED, key, bytes(16), 1, via_session=True)
     events = {
-        "ConsentEvent": given,
-        "OfferAcknowledged": OfferAcknowledged("s1", "acme", "engineer", "2027", 1),
-        "KeyRegistered": KeyRegistered("s1", bytes(32), b"", False, 1),
+        "ConsentEvent": (given, refused),
+        "OfferAcknowledged": (OfferAcknowledged("s1", "acme", "engineer", "2027", 1),),
+        "KeyRegistered": (KeyRegistered("s1", bytes(32), b"", False, 1),),
     }
     declared = packaged_manifest().messages
-    assert {name: declared[name].keys() for name in events} == {
-        name: to_body(event).keys() for name, event in events.items()
+    assert {name: set(declared[name]) for name in events} == {
+        name: set().union(*(to_body(event) for event in said)) for name, said in events.items()
     }
 
 

@@ -51,8 +51,14 @@ def provisions(over: ErasingPlatform) -> Iterator[ProvisionRecords]:
 
 
 @pytest.fixture
-def requests(over: ErasingPlatform, provisions: ProvisionRecords) -> ErasureRequests:
-    return ErasureRequests(provisions, over.desk, over.platform.plan)
+def requests(
+    over: ErasingPlatform, provisions: ProvisionRecords, tmp_path: Path
+) -> Iterator[ErasureRequests]:
+    opened = ErasureRequests(
+        tmp_path / "requests.db", provisions, over.desk, over.platform.plan, clock=lambda: int(time.time())
+    )
+    with closing(opened) as requests:
+        yield requests
 
 
 def provision(student: str, campaign: str, company: str = "company-1") -> Provision:
@@ -141,3 +147,21 @@ def test_an_order_for_everything_while_the_campaign_was_open_is_not_enough(
     over.issue(ErasureGround.LEAK)
     requests.order(EVERYWHERE)
     assert grounds(over) == [ErasureGround.LEAK] * 2 + [ErasureGround.RIGHTS] * 2
+
+
+def test_a_student_is_told_of_the_orders_that_carry_out_her_wish(
+    over: ErasingPlatform, companies: list[ErasingCompany], requests: ErasureRequests
+) -> None:
+    """Of the company that something of hers went to, until its certificate came; of nobody else's wish."""
+    over.withdrawn[TableKind.SCORE].append(1)
+    requests.order(replace(EVERYWHERE, company="company-1"))
+    [told] = requests.of_student("s1")
+    assert (told.company, told.disclose_first) == ("company-1", EVERYWHERE.disclose_first)
+    [ordered] = told.orders
+    assert (ordered.company, ordered.campaign) == ("company-1", over.plan.campaign)
+    assert ordered.is_open
+    assert ordered.due_at > told.at
+    assert all(company.erase() for company in companies)
+    [after] = requests.of_student("s1")
+    assert not after.orders[0].is_open
+    assert requests.of_student("s2") == ()

@@ -13,8 +13,10 @@ from erasing_companies import ErasingPlatform, erasing_company, erasing_platform
 
 from noren_core.errors import LocalProtocolError
 from noren_core.rights.erasure.retention import DAY_SECONDS, Kept
+from noren_server.rights.opening import erasure_requests
 from noren_server.rights.provision_records import ProvisionRecords
 from noren_server.rights.retention import Retention
+from noren_server.rights.student_api import ErasureRequest
 
 YEARS = 3 * 366
 
@@ -28,8 +30,11 @@ def over(tmp_path: Path, plan_body: dict[str, Any]) -> Iterator[ErasingPlatform]
 @pytest.fixture
 def job(over: ErasingPlatform) -> Iterator[Retention]:
     directory = over.platform.directory
-    with closing(ProvisionRecords.open(directory)) as provisions:
-        yield Retention(directory, over.platform.store, provisions, over.desk)
+    with (
+        closing(ProvisionRecords.open(directory)) as provisions,
+        erasure_requests(over.platform, provisions, over.desk) as requests,
+    ):
+        yield Retention(directory, over.platform.store, provisions, over.desk, requests)
 
 
 def test_what_a_closed_campaign_left_goes_after_thirty_days(over: ErasingPlatform, job: Retention) -> None:
@@ -64,3 +69,13 @@ def test_certificates_go_after_three_years(over: ErasingPlatform, job: Retention
     assert job.run(now=now + YEARS * DAY_SECONDS - DAY_SECONDS) == ()
     assert job.run(now=now + YEARS * DAY_SECONDS + DAY_SECONDS) == (Kept.ERASURE_ORDERS,)
     assert [item.order.company for item in over.desk.orders()] == ["company-2"]
+
+
+def test_a_wish_to_be_erased_is_forgotten_after_three_years(job: Retention) -> None:
+    """Until then its student is told what became of it."""
+    job.requests.order(ErasureRequest("s1", "", disclose_first=True))
+    now = int(time.time())
+    assert job.run(now=now + (YEARS - 1) * DAY_SECONDS) == ()
+    assert len(job.requests.of_student("s1")) == 1
+    assert job.run(now=now + (YEARS + 1) * DAY_SECONDS) == (Kept.ERASURE_ORDERS,)
+    assert job.requests.of_student("s1") == ()

@@ -133,7 +133,7 @@ def test_a_file_that_is_not_there_is_not_imported(company: Callable[..., Answer]
     assert_refused(company("import", str(tmp_path / "missing.csv")), 6, "BAD_DATA", "missing.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes(HEADER.encode() + b"\n2025,clerk,email,\xe9,offer,\n")
-    assert_refused(company("import", str(latin)), 6, "BAD_DATA", "latin.csv", "UTF-8")
+    assert_refused(company("import", str(latin)), 6, "ENCODING_UNKNOWN", "latin.csv", "UTF-8")
 
 
 def test_importing_comes_after_enrolling(

@@ -24,6 +24,7 @@ from noren_core.wire.v1 import training_pb2 as wire
 from noren_server.campaign_rounds import CampaignRun, Progress
 from noren_server.ledger_service import LedgerService
 from noren_server.ledger_store import LedgerStore
+from noren_server.round_control import RoundControl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -430,6 +431,7 @@ def test_a_plan_that_changed_after_acceptance_gets_nothing(season: SmallSeason, 
             exchange=season.exchange,
             progress=Progress(tmp_path / "progress.json", changed.training.rounds),
             newest_revocations=lambda _: (b"", b""),  # no round begins
+            control=RoundControl(platform.store, changed),
         )
         with pytest.raises(RoundFailedError):
             run.run()

@@ -115,7 +115,7 @@ def check_secrets_are_sealed(places: Places) -> None:
     files = [PlatformFiles(places.platform), *(stored_in(places.company(c)) for c in COMPANIES)]
     stored = {name: party.read(name) for party in files for name in party.names()}
     assert {"keys/signing.key", "keys/platform.key", f"campaigns/{CAMPAIGN}/head.json"} <= stored.keys()
-    assert f"platform.db/oprf_keys/{CAMPAIGN}/akane/key" in stored
+    assert f"platform.db/oprf_keys/{CAMPAIGN}/akane/train/key" in stored
     assert [name for name, data in stored.items() if data is None or not is_sealed(data)] == []
 
 

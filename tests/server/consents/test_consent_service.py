@@ -300,3 +300,51 @@ def test_the_commands(
     with pytest.raises(NorenError):
         run(platform, "import", str(path))
     assert run(platform, "end-expired") == {"state": "done"}
+
+
+def _shown(service: ConsentService, students: ConsentingStudents, purpose: Purpose) -> bytes:
+    key = students.student("s1").key(purpose, "akane", "engineer", "2027", "policy-1")
+    return service.show(key, Screen(SCREEN, ALL_CLAUSES), now=students.now).record
+
+
+@pytest.mark.parametrize("kind", [EventKind.REFUSED, EventKind.DEFERRED])
+def test_a_student_without_a_key_can_say_no(
+    service: ConsentService, students: ConsentingStudents, kind: EventKind
+) -> None:
+    """The record says so; the receipt shows that the service wrote it down for a session, and verifies."""
+    record = _shown(service, students, Purpose.LINK)
+    service.say_no("s1", kind, [record], now=students.now)
+    [stored] = service.book.student_records("s1")
+    assert stored.record.state.value == kind.value
+    [receipt] = service.receipts("s1", lambda *_: TERMS, now=students.now)
+    verified = verify_receipt(receipt, service_key=students.public_key)
+    assert verified.events[-1].signed.event.via_session
+
+
+def test_withdrawing_in_a_session_ends_what_her_key_gave(
+    service: ConsentService, students: ConsentingStudents
+) -> None:
+    """Although her key is elsewhere; all of what is named or nothing."""
+    events = students.student("s1").may_be_scored("akane")
+    service.book.record_all(events, now=students.now)
+    records = [stored.record.record for stored in service.book.student_records("s1")]
+    other = students.student("s2").gives(Purpose.LINK, "akane")
+    service.book.record_all(other, now=students.now)
+    [not_hers] = [stored.record.record for stored in service.book.student_records("s2")]
+    with pytest.raises(LocalProtocolError):
+        service.say_no("s1", EventKind.WITHDRAWN, [*records, not_hers], now=students.now)
+    assert all(stored.record.is_live for stored in service.book.student_records("s1"))
+    service.say_no("s1", EventKind.WITHDRAWN, records, now=students.now)
+    assert not any(stored.record.is_live for stored in service.book.student_records("s1"))
+    assert service.book.scorable("akane", "2027", now=students.now) == ()
+
+
+@pytest.mark.parametrize("kind", [EventKind.GIVEN, EventKind.RENEWED, EventKind.OFFER_ACKNOWLEDGED])
+def test_nobody_consents_for_a_student_in_a_session(
+    service: ConsentService, students: ConsentingStudents, kind: EventKind
+) -> None:
+    """What is given is signed by herself."""
+    record = _shown(service, students, Purpose.LINK)
+    with pytest.raises(DataError):
+        service.say_no("s1", kind, [record], now=students.now)
+    assert service.book.student_records("s1")[0].record.state is ConsentState.SHOWN

@@ -2,8 +2,8 @@
 
 docs/rights/consent.md §2. Promises: an event is canonical JSON with exactly the fields of its kind, each in
 its range, so that whoever holds one holds values that are simply true; who must have signed it follows from
-its kind. What events mean one after the other is in `consent_record`, whether a consent counts in
-`consent_validity`.
+its kind, and from whether she said it in a session (`via_session`). What events mean one after the other is
+in `consent_record`, whether a consent counts in `consent_validity`.
 
 Refuses recipients that stand for more than one company, and purposes that nobody can consent to.
 """
@@ -36,6 +36,7 @@ SERVICE_LABEL = b"noren/v1/consent-event/service"
 ENDORSEMENT_LABEL = b"noren/v1/consent-event/endorsement"
 
 _WHAT = "consent event"
+_SESSION = "session"
 _WILDCARDS = frozenset({"*", "all", "any", "everyone"})
 
 
@@ -68,7 +69,14 @@ STUDENT_KINDS = frozenset(
         EventKind.KEY_REGISTERED,
     }
 )
-"""Signed by the student's own key; all other kinds by the consent service."""
+"""Signed by the student's own key, unless `via_session` says otherwise; all other kinds by the service."""
+
+SESSION_KINDS = frozenset({EventKind.REFUSED, EventKind.DEFERRED, EventKind.WITHDRAWN})
+"""What the service may sign for a student who is signed in without her key: a no, and nothing else.
+
+To refuse or withdraw must never be harder than to consent, also where no script runs or a key is lost. What
+is given, and an acknowledged offer, is signed by herself or does not exist.
+"""
 
 _CARRIES_ADDRESS = frozenset({Purpose.TRAIN, Purpose.SCORE})
 
@@ -137,6 +145,8 @@ class ConsentEvent:
     """One step of one consent record.
 
     `screen` is there in SHOWN, `answer` in GIVEN and RENEWED, `address` in GIVEN for training and scoring.
+    `via_session` says that she said it while she was signed in, and that the service signs it
+    (`SESSION_KINDS`).
     """
 
     kind: EventKind
@@ -146,6 +156,7 @@ class ConsentEvent:
     screen: Screen | None = None
     answer: Answer | None = None
     address: Address | None = field(default=None, repr=False)
+    via_session: bool = False
 
     @property
     def student(self) -> str:
@@ -205,9 +216,14 @@ class SignedEvent:
         return canonical_json.encode(envelope)
 
 
+def is_signed_by_student(event: Event) -> bool:
+    """Whether the student's own key must have signed the event, and not the service's."""
+    return event.kind in STUDENT_KINDS and not (isinstance(event, ConsentEvent) and event.via_session)
+
+
 def sign_event(event: Event, key: SigningKey) -> SignedEvent:
-    """The event, signed by whoever must sign its kind."""
-    label = STUDENT_LABEL if event.kind in STUDENT_KINDS else SERVICE_LABEL
+    """The event, signed by whoever must sign it."""
+    label = STUDENT_LABEL if is_signed_by_student(event) else SERVICE_LABEL
     return SignedEvent(event, key.sign(label, canonical_json.encode(to_body(event))))
 
 
@@ -218,7 +234,7 @@ def endorse(signed: SignedEvent, key: SigningKey) -> SignedEvent:
 
 
 def verify_event(signed: SignedEvent, *, student_key: bytes | None, service_key: bytes) -> None:
-    """Raise unless the event is signed by whom its kind demands.
+    """Raise unless the event is signed by whom its kind, and how it was said, demands.
 
     Args:
         signed: the event.
@@ -231,7 +247,7 @@ def verify_event(signed: SignedEvent, *, student_key: bytes | None, service_key:
     body = canonical_json.encode(to_body(signed.event))
     if isinstance(signed.event, KeyRegistered):
         _verify_registration(signed, signed.event, body, student_key, service_key)
-    elif signed.event.kind in STUDENT_KINDS:
+    elif is_signed_by_student(signed.event):
         _verify_student(student_key, STUDENT_LABEL, body, signed.signature)
     else:
         verify_signature(service_key, SERVICE_LABEL, body, signed.signature)
@@ -317,6 +333,8 @@ def _consent_fields(event: ConsentEvent) -> dict[str, Any]:
             "dwell_ms": answer.dwell_ms,
             "expires_at": answer.expires_at,
         }
+    if event.via_session:
+        body["via"] = _SESSION
     if (address := event.address) is not None:
         body |= {
             "identifier_kind": address.identifier_kind.value,
@@ -341,7 +359,7 @@ def _consent_event(kind: EventKind, found: Mapping[str, Any]) -> ConsentEvent:
     if "identifier" in found:
         address = Address(found["identifier_kind"], found["identifier"], found["disclosure_key"])
         normalise_identifier(address.identifier_kind, address.identifier, key.position)
-    return ConsentEvent(kind, key, found["record"], found["time"], screen, answer, address)
+    return ConsentEvent(kind, key, found["record"], found["time"], screen, answer, address, "via" in found)
 
 
 def _key_registered(found: Mapping[str, Any]) -> KeyRegistered:
@@ -368,6 +386,8 @@ def _parse_kind(body: Any) -> EventKind:
 def _schema(kind: EventKind, body: Mapping[str, Any]) -> Mapping[str, fields.Parse]:
     """The fields of the kind; what a GIVEN carries depends on its purpose, which is looked at first."""
     schema = _SCHEMAS.get(kind, _KEY_SCHEMA)
+    if kind in SESSION_KINDS and "via" in body:
+        return {**schema, **_SESSION_SCHEMA}
     if "purpose" in schema and parse_purpose(body.get("purpose"), _WHAT) in _CARRIES_ADDRESS:
         return {**schema, **_ADDRESS_SCHEMA} if kind is EventKind.GIVEN else schema
     return schema
@@ -427,6 +447,7 @@ _SCHEMAS: Mapping[EventKind, Mapping[str, fields.Parse]] = {
     EventKind.OFFER_ACKNOWLEDGED: _COMMON_SCHEMA
     | {"company": parse_company, "position": fields.name, "season": fields.name},
 }
+_SESSION_SCHEMA: dict[str, fields.Parse] = {"via": fields.constant(_SESSION)}
 _SIMPLE_ENVELOPE: dict[str, fields.Parse] = {
     "body": lambda value: value,
     "signature": fields.bytes_of(SIGNATURE_BYTES),

@@ -225,6 +225,15 @@ def reason_text(reason: Reason, record: MirrorRecord, locale: Locale) -> str:
     )
 
 
+def device_words(locale: Locale) -> dict[str, str]:
+    """The sentences about opened copies with their `{names}`, for a device that fills them in itself.
+
+    Those of a reason begin with `reason ` and its code. Whoever fills them in is not the platform.
+    """
+    words = {name: _WORDS[locale][name] for name in _DEVICE_WORDS}
+    return words | {f"reason {reason.value}": text for reason, text in _REASONS[locale].items()}
+
+
 def utc_text(seconds: int) -> str:
     """Unix seconds as `2027-04-01 09:30 UTC` (civil-from-days of the proleptic Gregorian calendar)."""
     days, rest = divmod(seconds, 86_400)
@@ -325,6 +334,11 @@ def _percent(edge: str) -> str:
     value = Fraction(edge) * 100
     return str(value.numerator) if value.denominator == 1 else f"{float(value):.1f}"
 
+
+_DEVICE_WORDS = (
+    *("score", "band", "times", "contest"),
+    *("answer", "nothing", "accesses", "access", "no_accesses"),
+)
 
 _WORDS: Mapping[Locale, Mapping[str, str]] = {
     Locale.JA: {

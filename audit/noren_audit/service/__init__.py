@@ -1,0 +1,1 @@
+"""The auditor's signed word on the state of the service."""

@@ -1,0 +1,1 @@
+"""This machine at a company: set up, checked, kept running every day, handed over to another one."""

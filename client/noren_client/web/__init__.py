@@ -1,0 +1,1 @@
+"""The pages of one company, on its own machine: each calls what the commands call."""

@@ -1,0 +1,1 @@
+"""Backups of the platform: of one instant, sealed, tried out, and restored without giving anything back."""

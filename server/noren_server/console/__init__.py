@@ -1,0 +1,1 @@
+"""The operator's console: pages for the people of the platform, each with roles of her own."""

@@ -1,0 +1,1 @@
+"""Students' pages: deciding, seeing, asking; without scripts but for what a key signs or opens."""
