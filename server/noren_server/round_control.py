@@ -154,7 +154,7 @@ class RoundControl:
         """A round begins, and waits this long for these companies."""
         now = self._now()
         with self._store.transaction() as transaction:
-            transaction.rounds().open_round(
+            transaction.rounds().begin_round(
                 self._plan.campaign, round_number, companies, opened_at=now, closes_at=now + round(seconds)
             )
 

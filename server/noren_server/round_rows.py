@@ -148,7 +148,7 @@ class RoundRows:
 
     # What the run says
 
-    def open_round(
+    def begin_round(
         self, campaign: str, round_number: int, companies: Collection[str], *, opened_at: int, closes_at: int
     ) -> None:
         """Begin a round; one of this number that a run before could not end gives way."""

@@ -30,7 +30,7 @@ HOLDERS = (OPERATOR, ConsoleRole.AUDITOR)
 """Who may hold a campaign: whoever starts rounds, and whoever blocks them (`Action.BLOCK_ROUND`)."""
 _RUNNING = frozenset({"waiting", "set-up", "training", "paused", "finishing"})
 _REPORT_WORDS = {
-    ReportState.INVITED: (_("asked"), "plain"),
+    ReportState.INVITED: (_("not answered yet"), "plain"),
     ReportState.REPORTED: (_("reported"), "good"),
     ReportState.MISSED: (_("not in this round"), "warn"),
 }
