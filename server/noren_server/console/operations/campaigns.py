@@ -322,7 +322,7 @@ def _by_round(found: Forecast) -> Chart:
 def _by_campaign(found: Forecast) -> Chart:
     return _epsilon_chart(
         _("After this campaign, and after more like it"),
-        _("Campaigns"),
+        _("Number of campaigns"),
         tuple(str(number) for number in range(1, len(found.by_campaign) + 1)),
         found.by_campaign,
         found,

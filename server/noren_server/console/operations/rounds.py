@@ -16,7 +16,7 @@ from noren_server.console.desk import about, acting, desk_of
 from noren_server.console.governance.who_may import READERS, verify_typed
 from noren_server.console.operations.campaigns import OPERATOR, run_words
 from noren_server.round_control import RoundControl, Rounds
-from noren_server.round_rows import CompanyReport, ReportState, SkipState
+from noren_server.round_rows import CompanyReport, ReportState, RoundRecord, SkipState
 from noren_web.access import allow
 from noren_web.charts import Chart, ChartKind, Series
 from noren_web.pages import page, redirect
@@ -127,6 +127,11 @@ def _row(company: str, rounds: Rounds) -> tuple[str, tuple[Text, str] | None, bo
     )
 
 
+def _missed(record: RoundRecord) -> int | None:
+    """How many companies a round was without; not known while it is open."""
+    return None if record.closed_at is None else record.invited - record.reported
+
+
 def _history(rounds: Rounds) -> Chart:
     records = rounds.records
     return Chart(
@@ -136,7 +141,7 @@ def _history(rounds: Rounds) -> Chart:
         labels=tuple(str(record.round_number) for record in records),
         series=(
             Series(str(_("Reported")), tuple(record.reported for record in records)),
-            Series(str(_("Not in the round")), tuple(record.invited - record.reported for record in records)),
+            Series(str(_("Not in the round")), tuple(_missed(record) for record in records)),
         ),
         unit=str(_("companies")),
         limit=None,
