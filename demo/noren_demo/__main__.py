@@ -129,9 +129,12 @@ def _stand_open(season: Season, parties: Parties, scored: list[str]) -> None:
 
     if not isinstance(parties, SeparateProcesses):
         raise ConfigurationError("--pages: expected parties in processes of their own")
-    for line in open_pages(season, parties, scored).lines():
+    pages = open_pages(season, parties, scored)
+    for line in pages.lines():
         print(line, flush=True)
-    signal.pause()
+    for _ in sys.stdin:
+        print(pages.pages.another_link(), flush=True)
+    signal.pause()  # where nobody can press Enter
 
 
 def _remove(directory: Path) -> None:

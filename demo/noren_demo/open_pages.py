@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from noren_demo.parties import PLATFORM, SeparateProcesses
+from noren_demo.parties import PLATFORM, PagesProcess, SeparateProcesses
 from noren_demo.people import POSITION, Choice
 from noren_demo.rights_story import ADMIN, DECIDER, FOLLOW_UP, PRIVACY_CONTACT
 from noren_demo.season import Season
@@ -27,16 +27,16 @@ class OpenPages:
 
     Attributes:
         company: whose pages.
-        company_link: works once.
+        pages: where they are served; its link works once, and another can be had.
         codes: the access code of each member of the company's staff.
         offered: an applicant with an offer, as the company looks her up, of whom there is a band.
-        console_link: where the operator joins, with `console_code`.
+        console_link: where the operator joins.
         console_code: for the first sign-in; then password and a second factor of her own.
         job_site: a page that stands in for the job site's own: its buttons bring a student to her pages.
     """
 
     company: str
-    company_link: str
+    pages: PagesProcess
     codes: dict[str, str]
     offered: str
     console_link: str
@@ -49,25 +49,25 @@ class OpenPages:
         return [
             "",
             f"1. {self.company}, a company. Open the link (it works once), sign in by name and code:",
-            f"   {self.company_link}",
+            f"   {self.pages.link}",
             *(f"   {member:<{width}}  {code}" for member, code in self.codes.items()),
             f"   Sign in as {FOLLOW_UP}, choose Follow-up, and look at the first scored person:",
             f"   {self.offered}",
-            "2. The platform's operator. Open, and join with this code (a second factor is asked for):",
+            "2. The platform's operator. Open, follow 'I have a one-time code', and join by name and code:",
             f"   {self.console_link}",
             f"   {OPERATOR}  {self.console_code}",
             "3. Students. Open this file, which stands in for the job site's pages; your browser will say",
             "   that it does not know the certificate, which this season made for itself:",
             f"   {self.job_site}",
             "",
-            "Ctrl-C ends everything and removes it.",
+            "Links work once, within five minutes. Enter: another link to the company. Ctrl-C: the end.",
         ]
 
 
 def open_pages(season: Season, parties: SeparateProcesses, scored: Sequence[str]) -> OpenPages:
     """Start the pages of the first company that could score, and of the platform."""
     company, places = scored[0], season.places
-    link = parties.start_pages(company, "noren-company", places.company(company), "open", "--no-browser")
+    pages = parties.start_pages(company, "noren-company", places.company(company), "open", "--no-browser")
     console = parties.start_pages(PLATFORM, "noren-platform", places.platform, "console", "serve")
     joined = parties.platform("console", "add-person", OPERATOR, "--roles", "administrator")
     offered = season.story.somebody_who(Choice.GIVES, [company]).identifier
@@ -75,13 +75,13 @@ def open_pages(season: Season, parties: SeparateProcesses, scored: Sequence[str]
     write_private(job_site, _job_site(season, parties, company).encode())
     return OpenPages(
         company=company,
-        company_link=link,
+        pages=pages,
         codes={
             member: places.passphrase(f"{company}-{member}").read_text(encoding="utf-8").strip()
             for member in _MEMBERS
         },
         offered=offered,
-        console_link=f"{console.rstrip('/')}{joined['page']}",
+        console_link=console.link,
         console_code=joined["code"],
         job_site=job_site,
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from noren_server.processes import Child
 
 COMMAND_SECONDS = 600
+PAGES_END_SECONDS = 10
 PLATFORM = "platform"  # no company has this name (noren_core.ledger.entries)
 AUDITOR = "auditor's witness"  # nor this one
 CUSTODIAN = "auditor's custodian"
@@ -258,6 +259,7 @@ class SeparateProcesses:
         self._supervisor = Supervisor(self._logs, on_crash=self._on_crash)
         self._commands = Commands()
         self._started: set[str] = set()
+        self._pages: list[PagesProcess] = []
         self._ended: PartyEndedError | None = None
 
     def platform(self, *arguments: str) -> dict[str, Any]:
@@ -327,19 +329,17 @@ class SeparateProcesses:
         """Run the rounds of a published campaign to their end; the platform's progress record."""
         return self.platform("campaign", "train", campaign)
 
-    def start_pages(self, party: str, program: str, directory: Path, *command: str) -> str:
-        """Start what serves a party's pages; the address that it prints once they can be opened."""
-        from noren_server.processes import Child, executable
-
-        name = f"pages of {party}"
-        log = self._logs / f"{name}.log"
-        argv = (executable(program), "--directory", str(directory), *command)
-        self._start([Child(name, argv, self._environment(party), is_ready=lambda: bool(_addresses(log)))])
-        return _addresses(log)[0]
+    def start_pages(self, party: str, program: str, directory: Path, *command: str) -> PagesProcess:
+        """Start what serves a party's pages."""
+        started = PagesProcess(program, directory, command, self._environment(party))
+        self._pages.append(started)
+        return started
 
     def stop(self) -> None:
         """End everything that was started."""
         self._commands.end()
+        for pages in self._pages:
+            pages.end()
         for party, pid in self._supervisor.process_ids().items():
             if party != PLATFORM:  # companies sign off there, all at once; one after another takes minutes
                 os.kill(pid, signal.SIGTERM)
@@ -421,12 +421,51 @@ class SeparateProcesses:
         self._commands.end()
 
 
-def _addresses(log: Path) -> list[str]:
-    """Every address in a log, in order, once its line is whole."""
-    if not log.exists():
-        return []
-    whole = log.read_text(encoding="utf-8").rpartition("\n")[0]
-    return re.findall(r"https?://[^\s]+", whole)
+class PagesProcess:
+    """A program that serves pages and says the link to them; a line that it reads gives another."""
+
+    def __init__(
+        self, program: str, directory: Path, command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        from noren_server.processes import dies_with_parent, executable
+
+        self._program = program
+        self._process = subprocess.Popen(
+            dies_with_parent((executable(program), "--directory", str(directory), *command)),
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.link = self._next_link()
+
+    def another_link(self) -> str:
+        """A new link, for who used or lost the first."""
+        if self._process.stdin is None:
+            raise CommandFailedError(f"{self._program}: expected a program that reads lines")
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self.link = self._next_link()
+        return self.link
+
+    def end(self) -> None:
+        """Ask it to end, then make it."""
+        self._process.terminate()
+        try:
+            self._process.wait(PAGES_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _next_link(self) -> str:
+        said = ""
+        for line in self._process.stdout or ():
+            said = line.strip()
+            if found := re.search(r"https?://\S+", said):
+                return found.group()
+        raise CommandFailedError(f"{self._program}: expected pages, it ended: {said[:_SHOWN_CHARACTERS]}")
 
 
 def _last_words(log: Path) -> str:

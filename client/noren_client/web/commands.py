@@ -57,9 +57,8 @@ def _serve(company_dir: Path, *, port: int, is_browser_wanted: bool, language: s
 
     def announce(place: int) -> None:  # 3
         _print_link(entry, place, language, is_browser_wanted=is_browser_wanted)
-        if sys.stdin.isatty():
-            asked = threading.Thread(target=_links_when_asked, args=(entry, place, language), daemon=True)
-            asked.start()
+        asked = threading.Thread(target=_links_when_asked, args=(entry, place, language), daemon=True)
+        asked.start()
 
     with held_alone(company_dir), passphrase.for_children(secrets_of(company_dir)):  # 1
         listening = bound(ADDRESS, port)  # 2
