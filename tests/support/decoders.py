@@ -22,6 +22,7 @@ from typing import Any
 import active_policy
 import backup_decoders
 import consenting_students
+import console_decoders
 import coverage_decoders
 import erasure_decoders
 import gate_decoders
@@ -2473,6 +2474,7 @@ DECODERS = (
     *(Decoder(**fields) for fields in gate_decoders.FIELDS),
     *(Decoder(**fields) for fields in import_decoders.FIELDS),
     *(Decoder(**fields) for fields in machine_decoders.FIELDS),
+    *(Decoder(**fields) for fields in console_decoders.FIELDS),
     *(Decoder(**fields) for fields in backup_decoders.FIELDS),
     *(Decoder(**fields) for fields in mirror_decoders.FIELDS),
     *(Decoder(**fields) for fields in coverage_decoders.FIELDS),
@@ -2487,6 +2489,7 @@ _EXEMPT_ELSEWHERE = (
     | erasure_decoders.EXEMPT
     | import_decoders.EXEMPT
     | machine_decoders.EXEMPT
+    | console_decoders.EXEMPT
     | backup_decoders.EXEMPT
 )
 EXEMPT = _EXEMPT_ELSEWHERE | {

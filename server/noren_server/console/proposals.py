@@ -140,7 +140,7 @@ class Proposals:
     def _open(self, database: sqlite3.Connection, wanted: str) -> tuple[Proposal, ...]:
         found = database.execute(
             f"SELECT {_COLUMNS} FROM proposals WHERE state = ? AND ? IN ('', kind) AND proposed_at > ? "  # noqa: S608
-            "ORDER BY proposed_at, proposal",
+            "ORDER BY proposed_at, kind, about",
             (ProposalState.OPEN, wanted, self._clock() - VALID_SECONDS),
         ).fetchall()
         return tuple(

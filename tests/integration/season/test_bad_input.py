@@ -501,7 +501,7 @@ def publish_a_second_plan(season: SmallSeason) -> None:
 
 
 WRONG_PLATFORMS = {
-    "expired certificate": (expire, "prepare", 3, "CERTIFICATE_EXPIRED"),
+    "expired certificate": (expire, "prepare", 5, "CERTIFICATE_EXPIRED"),
     "another's certificate": (take_anothers_certificate, "prepare", 4, "NOT_AVAILABLE"),
     "another's chain": (take_anothers_chain, "prepare", 3, "KEY_ROTATION_UNFINISHED"),
     "unpinned bundle": (pin_another_bundle, "accept", 4, "PLAN_MISMATCH"),
