@@ -217,7 +217,7 @@ def _error_page(request: Request, error: Exception) -> Response:
         (status for family, status in _FAMILIES if isinstance(error, family)), 500
     )
     _LOG.info("page refused: %s", error.code)
-    return _told(request, error.code, error.message, status)
+    return _told(request, error.code, error.message, status, exit_code=error.exit_code)
 
 
 def _http_error_page(request: Request, error: Exception) -> Response:
@@ -228,8 +228,8 @@ def _http_error_page(request: Request, error: Exception) -> Response:
     return _told(request, codes.get(status, "BAD_DATA"), "", status)
 
 
-def _told(request: Request, code: str, message: str, status: int) -> Response:
-    given = advice(code, _locale())
+def _told(request: Request, code: str, message: str, status: int, *, exit_code: int = 1) -> Response:
+    given = advice(code, _locale(), exit_code=exit_code)
     return page(request, "error.html", status=status, code=code, message=message, advice=given)
 
 
