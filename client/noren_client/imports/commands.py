@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Result = dict[str, Any]
 Context = typer.Context
 
-REJECTED_FILE = "rejected-rows.csv"
 _TAKE = "file"
 
 
@@ -227,10 +226,11 @@ def _write_rejected(directory: Path, read: ReadExport, language: str) -> Path:
 def _rejected_file(directory: Path) -> Path:
     from noren_client.imports import import_journal
 
-    return directory / import_journal.DIRECTORY / REJECTED_FILE
+    return directory / import_journal.DIRECTORY / import_journal.REJECTED_FILE
 
 
 def _rejected() -> Exception:
+    from noren_client.imports.import_journal import REJECTED_FILE
     from noren_core.errors import DataError
 
     return DataError(

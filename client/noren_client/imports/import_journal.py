@@ -32,6 +32,8 @@ from noren_local.private_file import write_private
 
 APPLICANTS_FILE = "applicants.csv"
 DIRECTORY = "imports"
+UPLOADS = "uploads"
+REJECTED_FILE = "rejected-rows.csv"
 MAX_KEPT = 200
 _FORMAT = "noren/v1/import-journal"
 
@@ -50,6 +52,7 @@ class Use(StrEnum):
     NONE = ""
     TRAINING = "training"
     SEALING = "sealing"
+    ERASURE = "erasure"
 
 
 class Scope(StrEnum):
@@ -290,6 +293,17 @@ def note_use(company_dir: Path, use: Use) -> None:
         if records and records[-1].is_undoable:
             _save(company_dir, [*records[:-1], replace(records[-1], use=use)])
             _previous(company_dir).unlink(missing_ok=True)
+
+
+def forget_copies(company_dir: Path) -> None:
+    """Remove every copy of applicants that imports left: the one for undoing, uploads, rejected rows.
+
+    What an erasure order searches for is the company's in `applicants.csv` alone.
+    """
+    note_use(company_dir, Use.ERASURE)
+    place = company_dir / DIRECTORY
+    for path in [place / "previous.csv", place / REJECTED_FILE, *(place / UPLOADS).glob("*")]:
+        path.unlink(missing_ok=True)
 
 
 def directory(company_dir: Path) -> Path:

@@ -123,7 +123,7 @@ def tidy(company_dir: Path, *, now: int) -> None:
 
 
 def _place(company_dir: Path) -> Path:
-    return company_dir / import_journal.DIRECTORY / "uploads"
+    return company_dir / import_journal.DIRECTORY / import_journal.UPLOADS
 
 
 def _file(company_dir: Path, handle: str) -> Path:

@@ -31,6 +31,7 @@ from noren_client import (
 )
 from noren_client.company_secrets import secrets_of, stored_in
 from noren_client.gate import score_records
+from noren_client.imports import import_journal
 from noren_client.ledger_watch import LedgerWatch
 from noren_client.rights import orders, scan
 from noren_client.rights.custody import CustodyStore
@@ -163,6 +164,7 @@ def erase(company_dir: Path, campaign: str, tools: Erasure) -> bool:
         if item.state is not OrderState.EXECUTING:
             orders.advance(company_dir, campaign, item.index, OrderEvent.EXECUTE)
     plan = campaign_files.load_plan(company_dir, campaign)
+    import_journal.forget_copies(company_dir)
     with CustodyStore(company_dir, clock=tools.clock) as custody:
         work = _Work(company_dir, campaign)
         if any(item.order.is_whole for item in waiting):  # 3

@@ -79,6 +79,7 @@ USE_WORDS: dict[Use, Text] = {
     Use.NONE: _("not used yet"),
     Use.TRAINING: _("used for training"),
     Use.SEALING: _("used for sealing"),
+    Use.ERASURE: _("somebody was erased since"),
 }
 ORIGIN_WORDS: dict[Origin, Text] = {
     Origin.GIVEN: _("chosen by you"),

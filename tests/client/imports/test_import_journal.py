@@ -123,7 +123,7 @@ def test_undoing_the_first_import_leaves_no_file(company_dir: Path) -> None:
     assert [record.state for record in imports(company_dir)] == [ImportState.UNDONE]
 
 
-@pytest.mark.parametrize("use", [Use.TRAINING, Use.SEALING])
+@pytest.mark.parametrize("use", [Use.TRAINING, Use.SEALING, Use.ERASURE])
 def test_what_was_used_is_not_undone(company_dir: Path, use: Use) -> None:
     """The reason is told, and the copy of what was before is gone; the next import can be undone again."""
     take_rows(company_dir, person("a"))

@@ -217,6 +217,19 @@ def test_a_copy_anywhere_is_a_scan_hit(company: ErasingCompany, over: ErasingPla
     assert not is_anywhere(company, *about(company, LEAVES))
 
 
+def test_copies_that_imports_left_go_too(company: ErasingCompany, over: ErasingPlatform) -> None:
+    """The one for undoing, an upload and rejected rows: they neither stay nor hold the erasure up."""
+    names = ("previous.csv", "rejected-rows.csv", "uploads/a.file")
+    copies = [company.directory / "imports" / name for name in names]
+    copies[-1].parent.mkdir(parents=True)
+    for path in copies:
+        path.write_bytes(about(company, LEAVES)[0])
+    withdraw(over, LEAVES)
+    over.issue()
+    assert company.erase()
+    assert [path for path in copies if path.exists()] == []
+
+
 def test_it_also_looks_among_temporary_files_and_names(
     company: ErasingCompany, over: ErasingPlatform, tmp_path: Path
 ) -> None:
