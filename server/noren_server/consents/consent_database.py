@@ -118,7 +118,7 @@ CREATE TABLE records (
 ) STRICT;
 CREATE INDEX records_by_key ON records (student, company, purpose, season, position, policy, first_seq);
 CREATE INDEX records_by_cohort ON records (company, season, purpose);
-CREATE INDEX records_by_identifier ON records (found_by, company) WHERE found_by IS NOT NULL;
+CREATE INDEX records_by_identifier ON records (found_by, company, season, purpose) WHERE found_by IS NOT NULL;
 CREATE TABLE redeemed (
     jti BLOB PRIMARY KEY,
     expires_at INTEGER NOT NULL

@@ -498,3 +498,18 @@ def test_a_lock_that_another_process_keeps(
             impatient.record_all(events, now=students.now)
         assert refused.value.code == "STORAGE_BUSY"
         assert impatient.record_all(events, now=students.now) == [0, 1, 2]
+
+
+def test_who_else_is_found_so_is_looked_up_by_the_identifier(
+    book: ConsentBook, students: ConsentingStudents
+) -> None:
+    """Not by reading everybody whom the company asked: the last consent costs what the first did."""
+    asked: list[str] = []
+    with book.changing() as database:
+        database.set_trace_callback(asked.append)
+    book.record_all(students.student("s1").gives(SCORE, "akane"), now=students.now)
+    with book.changing() as database:
+        database.set_trace_callback(None)
+        [question] = {text for text in asked if "WHERE found_by = " in text}
+        [(*_, plan)] = database.execute(f"EXPLAIN QUERY PLAN {question}")
+    assert "records_by_identifier (found_by=? AND company=? AND season=? AND purpose=?)" in plan
