@@ -25,7 +25,6 @@ import typer
 
 from noren_core.errors import ExitCode, NorenError
 
-USAGE_EXIT_CODE = ExitCode.USAGE
 INTERRUPTED_EXIT_CODE = ExitCode.INTERRUPTED
 _SHOWN_FRAMES = 6
 _ANYWHERE = ("--json", "--quiet")

@@ -73,5 +73,4 @@ EXEMPT = {
     "noren_client.web.commands.open_pages": "a command; it opens pages, and no input",
     "noren_server.console.accounts.Accounts.verify_code": "a hash and a comparison, as of an access code",
     "noren_server.console.desk.open_desk": "a directory of our own; Platform reads it, and is here",
-    "noren_server.console.governance.who_may.verify_typed": "a form that was read, and one comparison",
 }

@@ -13,10 +13,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.testclient import TestClient
 from sample_site.pages import HOST, Guest, sample_site
 
-from noren_core.errors import ConfigurationError
+from noren_core.errors import ConfigurationError, DataError
 from noren_web.access import allow
 from noren_web.localhost_entry import VALID_SECONDS, OneTimeEntry
 from noren_web.pages import redirect
+from noren_web.posted_form import PostedForm
 from noren_web.sessions import ABSOLUTE_SECONDS, IDLE_SECONDS
 from noren_web.site import HEADERS, Link, build_site
 from noren_web.translations import lazy
@@ -135,6 +136,15 @@ def test_fields_and_files_are_bounded(app: FastAPI, visitor: TestClient) -> None
     assert posted(visitor, "/say", {"words": "a"}, files=file).status_code == 303
     assert (app.state.desk["file"].name, app.state.desk["file"].content) == ("passwd", b"1,2")
     assert posted(visitor, "/say", {"words": "a"}, files={"file": ("f", b"x" * 101)}).status_code == 422
+
+
+def test_a_typed_confirmation_is_that_word() -> None:
+    """Nothing else does what cannot be undone, and nothing typed is an error of its own."""
+    PostedForm({"confirmation": (" abolish ",)}, {}).verify_confirmation("abolish")
+    for typed, code in (("Abolish", "CONFIRMATION_WRONG"), ("", "FIELD_MISSING")):
+        with pytest.raises(DataError) as refused:
+            PostedForm({"confirmation": (typed,)}, {}).verify_confirmation("abolish")
+        assert refused.value.code == code
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -64,6 +64,13 @@ class PostedForm:
             )
         return value
 
+    def verify_confirmation(self, word: str) -> None:
+        """Raise DataError (CONFIRMATION_WRONG) unless this was typed where `kit.confirm` asks for it."""
+        if self.text("confirmation", most=256) != word:
+            raise DataError(
+                "form: expected the word that confirms this, got another text", code="CONFIRMATION_WRONG"
+            )
+
     def many(self, name: str, *, most: int = 64, most_each: int = 256) -> tuple[str, ...]:
         """All values of a field that may stand several times."""
         values = self.fields.get(name, ())

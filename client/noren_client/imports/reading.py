@@ -19,7 +19,6 @@ from noren_client.imports.column_mapping import (
     INTERNAL,
     Field,
     ImportMapping,
-    common_words,
     comparable,
     fit,
     fitting_preset,
@@ -167,11 +166,6 @@ def _frequent(counter: Counter[str] | None) -> tuple[str, ...]:
     """The most frequent words that are not empty."""
     found = (counter or Counter[str]()).most_common()
     return tuple(word for word, _ in found if word)[:MAX_WORDS_SHOWN]
-
-
-def unknown_words(words: Words, mapping: ImportMapping) -> tuple[str, ...]:
-    """Those of the status column that mean nothing yet."""
-    return tuple(word for word in words.statuses if word not in mapping.words and word not in common_words())
 
 
 def read_export(

@@ -382,8 +382,7 @@ def confirm_undo(request: Request) -> Response:
 @router.post("/data/undo", dependencies=[_MINE])
 def undo(request: Request, form: Posted) -> Response:
     """Take the last import back."""
-    if form.text("confirmation", most=64) != UNDO_WORD:
-        raise DataError("form: expected the word typed that confirms, got another text")
+    form.verify_confirmation(UNDO_WORD)
     import_journal.undo(desk_of(request).directory)
     return redirect(request, "/data", notice=_("The import is undone. The applicants are those from before."))
 

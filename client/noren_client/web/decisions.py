@@ -19,7 +19,7 @@ from noren_core.ids import IdentifierKind, parse_name
 from noren_core.rights.gate.gate_file import ReversalReason
 from noren_core.rights.gate.roles import Action
 from noren_web.pages import page, redirect
-from noren_web.posted_form import Posted, PostedForm
+from noren_web.posted_form import Posted
 from noren_web.translations import Text
 from noren_web.translations import lazy as _
 
@@ -89,7 +89,7 @@ def one_position(request: Request, campaign: str, position: str) -> Response:
 def seal(request: Request, campaign: str, position: str, form: Posted) -> Response:
     """Seal; who pressed it is recorded as who decided."""
     desk, decider = desk_of(request), _decider(request, campaign, position)
-    _verify_typed(form, position)
+    form.verify_confirmation(position)
     sealed = decisions.seal(desk.directory, campaign, position, decider=decider, now=desk.clock())
     notice = _("Batch {number} is sealed and in the ledger.").format(number=sealed.sequence)
     return redirect(request, f"/decisions/{campaign}/{position}", notice=notice)
@@ -113,7 +113,7 @@ def reversal(request: Request, campaign: str, position: str) -> Response:
 def reverse(request: Request, campaign: str, position: str, form: Posted) -> Response:
     """Record that an offer was taken back after the gate was open."""
     desk, decider = desk_of(request), _decider(request, campaign, position)
-    _verify_typed(form, position)
+    form.verify_confirmation(position)
     kind, reason = form.text("kind", most=40), form.text("reason", most=40)
     if kind not in tuple(IdentifierKind) or reason not in tuple(ReversalReason):
         raise DataError("form: expected a kind of identifier and a reason from the lists, got others")
@@ -151,8 +151,3 @@ def _positions(request: Request, campaign: str) -> list[str]:
             continue
         found.append(position)
     return found
-
-
-def _verify_typed(form: PostedForm, word: str) -> None:
-    if form.text("confirmation", most=64) != word:
-        raise DataError("form: expected the position's name typed, got another text")

@@ -150,8 +150,7 @@ def erasure(request: Request) -> Response:
 def erase(request: Request, form: Posted) -> Response:
     """Carry out every order, search, certify, in a job."""
     desk = desk_of(request)
-    if form.text("confirmation", most=64) != ERASE_WORD:
-        raise DataError(f"form: expected the word {ERASE_WORD} typed, got another text")
+    form.verify_confirmation(ERASE_WORD)
     authorised(request, Action.CERTIFY_DELETION)
 
     def work(job: Job) -> None:

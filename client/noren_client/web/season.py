@@ -21,7 +21,6 @@ from noren_client import (
 )
 from noren_client.season_progress import Progress, Stage
 from noren_client.web.desk import Desk, authorised, desk_of, may, roles_for, start_job
-from noren_core.errors import DataError
 from noren_core.ids import parse_name
 from noren_core.ledger.entries import EntryKind, ServiceStatus
 from noren_core.rights.gate.roles import Action
@@ -112,8 +111,7 @@ def no_plan(request: Request) -> Response:
 def accept(request: Request, form: Posted) -> Response:
     """Sign a campaign's plan, after every check of the command."""
     desk, campaign = desk_of(request), _named(form)
-    if form.text("confirmation", most=64) != campaign:
-        raise DataError("form: expected the campaign's name typed, got another text")
+    form.verify_confirmation(campaign)
     authorised(request, Action.JOIN_ROUND)
     accepted = alignment.accept_plan(desk.directory, campaign)
     _warn(desk, campaign, small_training_set.warning_of_file(desk.directory, accepted.plan))

@@ -75,8 +75,7 @@ def removal(request: Request) -> Response:
 def remove(request: Request, form: Posted) -> Response:
     """Remove a member."""
     member = _member(request, form)
-    if form.text("confirmation", most=64) != member:
-        raise DataError("form: expected the member's name typed, got another text")
+    form.verify_confirmation(member)
     staff.remove_member(desk_of(request).directory, member, by=authorised(request, Action.MANAGE_STAFF))
     request.app.state.sessions.end_all_of(member)
     return redirect(request, "/staff", notice=_("{name} is removed.").format(name=member))

@@ -103,7 +103,7 @@ def propose(request: Request, form: Posted) -> Response:
     reason = form.text("reason", most=64)
     if reason not in set(RevocationReason):
         raise DataError(f"reason: expected one of {', '.join(RevocationReason)}; got another word")
-    _verify_typed(form.text("confirmation", most=64), name)
+    form.verify_confirmation(name)
     if _known(request, name).state is not CompanyState.APPROVED:
         raise LocalProtocolError("company: expected one that is approved, got another")
     desk.proposals.propose(REVOKE, name, {"reason": reason}, by=acting(request).name)
@@ -118,7 +118,7 @@ def confirm(request: Request, form: Posted) -> Response:
     desk = desk_of(request)
     name = parse_name(form.text("company", most=64), "company")
     about(request, "company", name)
-    _verify_typed(form.text("confirmation", most=64), name)
+    form.verify_confirmation(name)
     with desk.proposals.confirming(
         form.text("proposal", most=64), REVOKE, by=acting(request).name
     ) as proposal:
@@ -156,13 +156,6 @@ def _known(request: Request, name: str) -> Company:
     if found is None:
         raise LocalProtocolError("company: expected one that asked to enrol, got another", code="NOT_FOUND")
     return found
-
-
-def _verify_typed(typed: str, expected: str) -> None:
-    if typed != expected:
-        raise DataError(
-            "confirmation: expected the company's name, got another text", code="CONFIRMATION_WRONG"
-        )
 
 
 def _row(company: Company, traffic: Traffic, *, now: int) -> Row:

@@ -87,10 +87,7 @@ def approve(request: Request, form: Posted) -> Response:
 def reject(request: Request, form: Posted) -> Response:
     """Forget a request whose fingerprint was another."""
     desk, company = desk_of(request), _company(request, form)
-    if form.text("confirmation", most=64) != company:
-        raise DataError(
-            "confirmation: expected the company's name, got another text", code="CONFIRMATION_WRONG"
-        )
+    form.verify_confirmation(company)
     desk.platform.enrolment.reject(company)
     return redirect(
         request, "/enrolment", notice=_("The request of {company} is forgotten.").format(company=company)

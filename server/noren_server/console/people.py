@@ -170,10 +170,7 @@ def renew(request: Request, form: Posted) -> Response:
 def disable(request: Request, form: Posted) -> Response:
     """Let somebody in no more, at once."""
     desk, account = desk_of(request), _account(request, form)
-    if form.text("confirmation", most=64) != account.name:
-        raise DataError(
-            "confirmation: expected the person's name, got another text", code="CONFIRMATION_WRONG"
-        )
+    form.verify_confirmation(account.name)
     desk.accounts.disable(account.name)
     _end_sessions(request, account.name)
     return redirect(request, "/people", notice=_("{person} is let in no more.").format(person=account.name))

@@ -178,8 +178,7 @@ def erasure(request: Request, company: str = "") -> Response:
 def erased(request: Request, form: Posted) -> Response:
     """Order the erasure, if the word was typed."""
     student, desk = signed_in(request), desk_of(request)
-    if form.text("confirmation", most=64) != str(_ERASE):
-        raise DataError("erasure: expected the word of the page, got another", code="CONFIRMATION_MISMATCH")
+    form.verify_confirmation(str(_ERASE))
     body = {"company": form.text("company", most=64, default=""), "now": form.is_ticked("now")}
     desk.ask(student, desk.operations.erase, body)
     return redirect(request, "/requests", notice=_("The erasure is ordered."))

@@ -35,7 +35,6 @@ from noren_server.console.governance.who_may import (
     OFFICE,
     PRIVACY_OFFICER,
     READERS,
-    verify_typed,
 )
 from noren_server.policies import activation, crawler
 from noren_server.policies.opening import policy_stores
@@ -231,7 +230,7 @@ def before_activation(request: Request, policy: str) -> Response:
 def activate(request: Request, policy: str, form: Posted) -> Response:
     """Bring an approved version into force, in the ledger too."""
     about(request, "policy", parse_name(policy, "policy"))
-    verify_typed(form, policy)
+    form.verify_confirmation(policy)
     desk = desk_of(request)
     with policy_stores(desk.platform.directory) as (book, register):
         activation.activate(book, register, desk.platform.ledger, policy, at=desk.clock())
@@ -251,7 +250,7 @@ def before_retirement(request: Request, policy: str) -> Response:
 def retire(request: Request, policy: str, form: Posted) -> Response:
     """End a version at once: consents under it no longer count."""
     about(request, "policy", parse_name(policy, "policy"))
-    verify_typed(form, policy)
+    form.verify_confirmation(policy)
     desk = desk_of(request)
     with policy_stores(desk.platform.directory) as (book, register):
         activation.retire(book, register, policy, at=desk.clock())

@@ -30,7 +30,6 @@ from noren_server.console.governance.who_may import (
     OFFICE,
     OVERSEERS,
     PRIVACY_OFFICER,
-    verify_typed,
 )
 from noren_server.rights.erasure_orders import DUE_SECONDS, ErasureDesk, FollowedOrder
 from noren_server.rights.opening import officer_desks, opened_erasure_desk, sweep_erasure
@@ -217,7 +216,7 @@ def erasure_report(request: Request) -> Response:
 @router.post("/rights/erasure/issue", dependencies=[allow(*OVERSEERS)])
 def issue(request: Request, form: Posted) -> Response:
     """Order every company of a campaign to erase; all of them, whoever left."""
-    verify_typed(form, "erase")
+    form.verify_confirmation("erase")
     desk = desk_of(request)
     campaign = form.text("campaign", most=64)
     about(request, "campaign", fields.name(campaign))

@@ -18,7 +18,7 @@ from noren_core.rights.coverage.small_cells import SMALLEST
 from noren_core.rights.service.service_state import ServiceStates, StateChange, WindDownFacts
 from noren_server.console.desk import Desk, about, acting, desk_of
 from noren_server.console.governance import words
-from noren_server.console.governance.who_may import AUDITOR, PRIVACY_OFFICER, READERS, verify_typed
+from noren_server.console.governance.who_may import AUDITOR, PRIVACY_OFFICER, READERS
 from noren_server.rights import abolition, service_changes
 from noren_server.rights.service_changes import BlastRadius, SuspensionReason
 from noren_server.rights.service_states import ServiceDesk, service_desk
@@ -143,7 +143,7 @@ def end(request: Request) -> Response:
 @router.post("/service/wind-down", dependencies=[allow(PRIVACY_OFFICER, fresh=True)])
 def wind_down(request: Request, form: Posted) -> Response:
     """Begin the end: no processing any more, erasure orders to every company, disclosure stays open."""
-    verify_typed(form, "wind-down")
+    form.verify_confirmation("wind-down")
     desk = desk_of(request)
     abolition.begin(
         desk.platform, service_desk(desk.platform, desk.clock), _own(desk, ServiceStatus.WINDING_DOWN)
@@ -156,7 +156,7 @@ def wind_down(request: Request, form: Posted) -> Response:
 @router.post("/service/abolish", dependencies=[allow(PRIVACY_OFFICER, fresh=True)])
 def abolish(request: Request, form: Posted) -> Response:
     """End the service for good, once nobody is owed anything."""
-    verify_typed(form, "abolish")
+    form.verify_confirmation("abolish")
     desk = desk_of(request)
     abolition.finish(
         desk.platform,
@@ -197,7 +197,7 @@ def drills(request: Request) -> Response:
 @router.post("/service/drill", dependencies=[allow(PRIVACY_OFFICER)])
 def drill(request: Request, form: Posted) -> Response:
     """Begin a drill: a real suspension, measured."""
-    verify_typed(form, "drill")
+    form.verify_confirmation("drill")
     desk = desk_of(request)
     word, _colon, rest = form.text("what", most=100).partition(":")
     scope = service_changes.parse_scope(word)

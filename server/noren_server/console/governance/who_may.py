@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from noren_core.errors import DataError
 from noren_server.console.accounts import ConsoleRole
-from noren_web.posted_form import PostedForm
 
 CONSENT_ADMIN, PRIVACY_OFFICER = ConsoleRole.CONSENT_ADMIN, ConsoleRole.PRIVACY_OFFICER
 AUDITOR, ADMINISTRATOR = ConsoleRole.AUDITOR, ConsoleRole.ADMINISTRATOR
@@ -16,11 +14,3 @@ OVERSEERS = (CONSENT_ADMIN, PRIVACY_OFFICER, AUDITOR)
 
 OFFICE = (CONSENT_ADMIN, PRIVACY_OFFICER)
 """Who answers students."""
-
-
-def verify_typed(form: PostedForm, word: str) -> None:
-    """Raise DataError (CONFIRMATION_WRONG) unless the word was typed that confirms what is for good."""
-    if form.text("confirmation", most=64).strip() != word:
-        raise DataError(
-            "form: expected the word that confirms this, got another text", code="CONFIRMATION_WRONG"
-        )

@@ -21,7 +21,7 @@ from noren_server import behaviour_data, campaigns, launch, plan_forecast
 from noren_server.campaigns import PlanChoices
 from noren_server.console.accounts import ConsoleRole
 from noren_server.console.desk import Desk, about, acting, desk_of
-from noren_server.console.governance.who_may import READERS, verify_typed
+from noren_server.console.governance.who_may import READERS
 from noren_server.coverage.opening import is_clear
 from noren_server.features import Season
 from noren_server.platform_files import Platform
@@ -108,7 +108,7 @@ def create(request: Request, form: Posted) -> Response:
     desk = desk_of(request)
     choices, companies = _choices(form)
     about(request, "campaign", choices.campaign)
-    verify_typed(form, choices.campaign)
+    form.verify_confirmation(choices.campaign)
     campaigns.verify_seasons(choices, behaviour_data.load_seasons(desk.platform.directory / "logs"))
     plan = campaigns.publish_plan(desk.platform, choices, companies)
     return redirect(request, f"/campaigns/{plan.campaign}", notice=_("The plan is in the ledger."))
@@ -163,7 +163,7 @@ def refresh(request: Request, campaign: str, form: Posted) -> Response:
 @router.post("/campaigns/{campaign}/train", dependencies=[allow(OPERATOR)])
 def train(request: Request, campaign: str, form: Posted) -> Response:
     """Begin the rounds."""
-    verify_typed(form, parse_name(campaign, "campaign"))
+    form.verify_confirmation(parse_name(campaign, "campaign"))
     return _begin(request, campaign, "train", _("Rounds of {campaign}"), campaigns.train, then="/rounds")
 
 
@@ -183,7 +183,7 @@ def close(request: Request, campaign: str, form: Posted) -> Response:
     desk = desk_of(request)
     plan, _is_open = _found(desk, campaign)
     about(request, "campaign", plan.campaign)
-    verify_typed(form, plan.campaign)
+    form.verify_confirmation(plan.campaign)
     campaigns.close(desk.platform, plan.campaign)
     return redirect(request, f"/campaigns/{plan.campaign}", notice=_("The campaign is closed."))
 

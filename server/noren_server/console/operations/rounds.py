@@ -13,7 +13,7 @@ from noren_core.ids import parse_name
 from noren_server import campaigns as campaign_plans
 from noren_server.console.accounts import ConsoleRole
 from noren_server.console.desk import about, acting, desk_of
-from noren_server.console.governance.who_may import READERS, verify_typed
+from noren_server.console.governance.who_may import READERS
 from noren_server.console.operations.campaigns import OPERATOR, run_words
 from noren_server.round_control import RoundControl, Rounds
 from noren_server.round_rows import CompanyReport, ReportState, RoundRecord, SkipState
@@ -57,7 +57,7 @@ def now(request: Request, campaign: str) -> Response:
 def pause(request: Request, campaign: str, form: Posted) -> Response:
     """Begin no further round."""
     control = _control(request, campaign)
-    verify_typed(form, campaign)
+    form.verify_confirmation(campaign)
     control.pause()
     return redirect(
         request, f"/campaigns/{campaign}/rounds", notice=_("No further round begins until you resume.")
@@ -68,7 +68,7 @@ def pause(request: Request, campaign: str, form: Posted) -> Response:
 def resume(request: Request, campaign: str, form: Posted) -> Response:
     """Go on."""
     control = _control(request, campaign)
-    verify_typed(form, campaign)
+    form.verify_confirmation(campaign)
     control.resume()
     return redirect(request, f"/campaigns/{campaign}/rounds", notice=_("The next round begins."))
 
@@ -78,7 +78,7 @@ def skip(request: Request, campaign: str, form: Posted) -> Response:
     """Leave a company out of the rounds that follow."""
     control = _control(request, campaign)
     company = parse_name(form.text("company", most=64), "company")
-    verify_typed(form, company)
+    form.verify_confirmation(company)
     control.skip(company)
     return redirect(
         request, f"/campaigns/{campaign}/rounds", notice=_("The company is left out from the next round on.")
