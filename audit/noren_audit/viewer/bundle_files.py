@@ -33,6 +33,7 @@ _END_SIGNATURE = b"PK\x05\x06"
 _ZIP64_SIGNATURE = b"PK\x06\x07"
 _ENCRYPTED = 1
 _ADDED_BY_SYSTEMS = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
+# What zipfile raises for damaged archives, and (NotImplementedError, RuntimeError) for what it cannot read
 _ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
